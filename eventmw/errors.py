@@ -1,0 +1,126 @@
+"""What can go wrong, by name: the exceptions an owner may meet and the problems a sender may get.
+
+Layer: vocabulary (standard library only).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+
+class EventmwError(Exception):
+    """Base of every exception that eventmw raises on purpose."""
+
+
+class ConfigError(EventmwError):
+    """The configuration cannot work. Raised at start, never after it, with all problems at once.
+
+    Attributes:
+        problems: one sentence for each problem: what was expected, what came, what to do.
+    """
+
+    def __init__(self, problems: Iterable[str]) -> None:
+        self.problems: tuple[str, ...] = tuple(problems)
+        super().__init__("\n".join(("eventmw cannot start:", *(f"  - {problem}" for problem in self.problems))))
+
+
+class JournalFull(EventmwError):  # noqa: N818 - the name of the condition, as JOURNAL.md gives it
+    """The journal has reached its byte cap and takes nothing more until tools have delivered. Becomes ``503``."""
+
+    def __init__(self, message: str, *, retry_after_s: int = 5) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+class JournalDown(EventmwError):  # noqa: N818 - as above
+    """The journal cannot write now: a disk, a broker or its process is away. Becomes ``503``."""
+
+    def __init__(self, message: str, *, retry_after_s: int = 5) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One thing wrong with, or worth saying about, one place of a payload.
+
+    ``path`` and ``schema_path`` are JSON Pointers (RFC 6901) from the document's and the schema's root. ``message`` says
+    what was expected and what kind came, never the value. ``index`` is the event's place in the batch, or None.
+    """
+
+    index: int | None
+    path: str
+    schema_path: str
+    code: str
+    message: str
+
+    def as_json(self) -> dict[str, str | int]:
+        """Return the fault as it stands in an answer: ``index`` only when there is one."""
+        body: dict[str, str | int] = {} if self.index is None else {"index": self.index}
+        return body | {
+            "path": self.path,
+            "schema_path": self.schema_path,
+            "code": self.code,
+            "message": self.message,
+        }
+
+
+# The closed list of problem codes: code → (status, title). Source: PROTOCOLS.md 2.3; the codes' names are ours.
+PROBLEMS: Final[Mapping[str, tuple[int, str]]] = {
+    "invalid_json": (400, "The body is not valid JSON"),
+    "invalid_envelope": (400, "The body is not an object with an array of events"),
+    "no_valid_event": (400, "None of the events is valid"),
+    "rejected_events": (400, "Some of the events are not valid"),
+    "ambiguous_length": (400, "Both Content-Length and Transfer-Encoding were sent"),
+    "invalid_length": (400, "Content-Length is not a number"),
+    "invalid_encoding": (400, "The compressed body is damaged"),
+    "invalid_idempotency_key": (400, "The Idempotency-Key cannot be used"),
+    "number_too_large": (400, "A number is too large to be kept exactly"),
+    "incomplete_body": (400, "The body ended before its announced length"),
+    "unauthorized": (401, "A valid key is needed"),
+    "cross_site": (403, "This browser origin is not allowed"),
+    "method_not_allowed": (405, "Only POST is answered here"),
+    "body_timeout": (408, "The body came too slowly"),
+    "client_gone": (408, "The sender left before the body ended"),
+    "length_required": (411, "The length of the body is needed"),
+    "body_too_large": (413, "The body is too large"),
+    "too_many_events": (413, "There are too many events in one request"),
+    "too_deep": (413, "The body is nested too deeply"),
+    "unsupported_encoding": (415, "This Content-Encoding is not understood"),
+    "rate_limited": (429, "Too many requests"),
+    "internal_error": (500, "Something went wrong here"),
+    "journal_full": (503, "No room to keep events now"),
+    "journal_down": (503, "Events cannot be kept now"),
+    "journal_timeout": (503, "Keeping the events took too long"),
+}
+
+
+class Refused(EventmwError):  # noqa: N818 - a refusal is an answer, not a fault of the program
+    """A request is refused as a whole; the dialect turns this into its own error body.
+
+    Attributes:
+        code: a key of `PROBLEMS`, which gives the status and the title.
+        detail: one sentence for the sender, without the values that were sent.
+        faults: what was wrong where; at most 100 are shown.
+        omitted: how many more faults there were.
+        headers: header fields the status demands (``Allow``, ``Retry-After``, …).
+    """
+
+    def __init__(
+        self,
+        code: str,
+        detail: str,
+        *,
+        faults: tuple[Fault, ...] = (),
+        omitted: int = 0,
+        headers: tuple[tuple[str, str], ...] = (),
+    ) -> None:
+        super().__init__(f"{code}: {detail}")
+        self.code = code
+        self.status, self.title = PROBLEMS[code]
+        self.detail = detail
+        self.faults = faults
+        self.omitted = omitted
+        self.headers = headers

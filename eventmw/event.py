@@ -1,0 +1,105 @@
+"""The Event and what surrounds it: what tools receive, and the record from which an event can always be made again.
+
+Layer: vocabulary (standard library only). An event is a pure function of its record.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any, Final, Literal
+
+Json = None | bool | int | float | str | list[Any] | dict[str, Any]
+"""A decoded JSON value. Integers are exact; floats are finite."""
+
+Kind = Literal["event", "pageview", "ecommerce"]
+
+_NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """The device an event came from. Source: the seed's table of system keys (``system.device.*``)."""
+
+    ip: str | None = None
+    user_agent: str | None = None
+    language: str | None = None
+    resolution: str | None = None
+    viewport: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """The page an event came from. Source: the seed's table of system keys (``system.page.*``)."""
+
+    url: str | None = None
+    title: str | None = None
+    referrer: str | None = None
+    encoding: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """One thing that happened, as a tool sees it. Tools share it, so they must not change what is inside.
+
+    Attributes:
+        id: stable: the sender's id, or ``<receipt id>-<index>``. The dedup key wherever a vendor has a field for one.
+        name: the event's name, "" when the sender gave none.
+        kind: ``pageview`` for the name "Pageview", ``ecommerce`` when the sender said so, else ``event``.
+        properties: what the sender said of the event, JSON values, without the two reserved keys.
+        timestamp_ms: when it happened, UTC, milliseconds since 1970; `recorded_ms` when the sender did not say.
+        recorded_ms: when it was accepted, UTC, milliseconds since 1970.
+        user_id: the person, as the sender names them, or None.
+        cookies: the device's cookies, name → value.
+        device, page: what the sender said of them; fields are None when absent.
+        client: the sender's whole ``client`` object, for templates (``{{ client.x }}``).
+        system: the sender's whole ``system`` object after the liberal reading, unknown keys included.
+        dialect: through which door it came: ``zaraz``, ``eventbunker`` or ``track``.
+    """
+
+    id: str
+    name: str
+    kind: Kind = "event"
+    properties: Mapping[str, Any] = field(default=_NOTHING)
+    timestamp_ms: int
+    recorded_ms: int
+    user_id: str | None = None
+    cookies: Mapping[str, str] = field(default=_NOTHING)
+    device: Device = Device()
+    page: Page = Page()
+    client: Mapping[str, Any] = field(default=_NOTHING)
+    system: Mapping[str, Any] = field(default=_NOTHING)
+    dialect: str = "zaraz"
+
+    def derive(self, purpose: str) -> int:
+        """Return 64 bits that look random and are a function of this event and `purpose` alone.
+
+        A tool that has to make up an id takes it from here: it runs at the door and again in the courier, and after a
+        crash once more, and all runs must agree.
+        """
+        return int.from_bytes(hashlib.sha256(f"{purpose}\0{self.id}".encode()).digest()[:8], "big")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
+    """One accepted request as the journal keeps it.
+
+    Attributes:
+        id: the receipt's id, 32 hexadecimal digits.
+        recorded_ms: when it was accepted, UTC, milliseconds since 1970.
+        dialect: whose reader turns `body` into events.
+        credential: the name of the key that was used, or ``anonymous``.
+        client_ip: the browser's address when the request came from a browser, else None.
+        indexes: the original index of each kept event, or None when all were kept: ``len(indexes) == len(events)``.
+        body: the accepted bytes as they came, or the accepted events encoded again when some were refused.
+    """
+
+    id: str
+    recorded_ms: int
+    dialect: str
+    credential: str
+    client_ip: str | None = None
+    indexes: Sequence[int] | None = None
+    body: bytes

@@ -1,0 +1,63 @@
+"""HTTP as plain data: what a sender asked, what we answer, what a tool asks of a vendor, what the vendor said.
+
+Layer: vocabulary (standard library only). Nothing here reads or writes a socket.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from urllib.parse import urlsplit
+
+Headers = tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RequestHead:
+    """The head of a request that is ours, the same for both gateways.
+
+    ``headers`` has lower-case names; fields that were sent more than once are joined by ``", "`` (RFC 9110 5.3).
+    ``peer`` is the address of the connection, or "" when the server does not tell. ``scheme`` is ``http`` or ``https``.
+    """
+
+    method: str
+    path: str
+    headers: Mapping[str, str]
+    peer: str = ""
+    scheme: str = "http"
+    query: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """Our answer: status, ordered header fields with lower-case names, body. ``content-length`` is among the fields."""
+
+    status: int
+    headers: Headers
+    body: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class HttpRequest:
+    """A request that a tool wants sent to its vendor.
+
+    The representation shows method, host and size only: addresses, fields and bodies carry secrets and people's data.
+    """
+
+    method: str
+    url: str
+    headers: Headers = ()
+    body: bytes = b""
+
+    def __repr__(self) -> str:
+        parts = urlsplit(self.url)
+        return f"<HttpRequest {self.method} {parts.scheme}://{parts.hostname or ''}{parts.path} {len(self.body)} bytes>"
+
+
+@dataclass(frozen=True, slots=True)
+class HttpReply:
+    """A vendor's answer. ``headers`` has lower-case names; ``body`` holds at most 64 KiB, the rest is not read."""
+
+    status: int
+    headers: Mapping[str, str] = field(default_factory=dict[str, str])
+    body: bytes = b""

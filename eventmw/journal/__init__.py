@@ -1,0 +1,225 @@
+"""The journal: an append-only log of accepted requests, a place in it for each tool, parked items and dead letters.
+
+This module is the protocol that every journal keeps; `memory` is one. One conformance suite runs over all of them.
+Layer: input and output. The records are bytes here: nothing in a journal knows what an event is.
+
+Words: a *record* is one accepted request with ``events`` events; a *key* names one event in the log; a tool's *place* is the
+contiguous prefix that is settled for it, plus the events settled beyond it. *Parked* is one event that waits for its next
+attempt; a *dead letter* is one event that will not be tried again unless someone asks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from typing import Literal, NamedTuple, Protocol
+
+Durability = Literal["memory", "journaled", "replicated"]
+
+
+class Position(NamedTuple):
+    """Where a record stands: `stream` names its writer, `seq` counts that writer's records from 1 without gaps."""
+
+    stream: str
+    seq: int
+
+
+class Key(NamedTuple):
+    """One event in the log: its record's position and its ordinal among that record's kept events, from 0."""
+
+    position: Position
+    ordinal: int
+
+
+class Entry(NamedTuple):
+    """One record as it stands in the log.
+
+    ``recorded_ms`` is wall time at accept, milliseconds since 1970; ``stamp`` is monotonic nanoseconds at accept, for order
+    between streams of one boot.
+    """
+
+    position: Position
+    recorded_ms: int
+    stamp: int
+    events: int
+    record: bytes
+
+
+class Reading(NamedTuple):
+    """One record handed to a tool, with the ordinals that are settled for it (done, parked or dead) already."""
+
+    entry: Entry
+    settled: frozenset[int]
+
+
+@dataclass(frozen=True, slots=True)
+class Parked:
+    """One event that waits. ``record`` is a copy that holds just this event; ``due_ms`` is wall time in milliseconds."""
+
+    key: Key
+    record: bytes
+    attempts: int
+    due_ms: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """One event that was buried. ``record`` is a copy that holds just this event; ``outcome`` is an OutcomeKind."""
+
+    tool: str
+    key: Key
+    record: bytes
+    outcome: str
+    reason: str
+    attempts: int
+    buried_ms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Commit:
+    """One step of one tool, carried out whole or not at all. Repeating it changes nothing.
+
+    Attributes:
+        settled: events that ended, by whatever Outcome, and events in `park` and `dead`: all that the place may pass.
+        park: events that wait for another attempt; replaces a parked item with the same key.
+        unpark: parked items that ended; in `settled` they need not stand again.
+        dead: events that are buried.
+        counts: Outcomes, counted as (kind, reason) → how many.
+    """
+
+    settled: Sequence[Key] = ()
+    park: Sequence[Parked] = ()
+    unpark: Sequence[Key] = ()
+    dead: Sequence[DeadLetter] = ()
+    counts: Mapping[tuple[str, str], int] = field(default_factory=dict[tuple[str, str], int])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolStats:
+    """Where one tool stands. Bytes and counts are those of records and events behind its place."""
+
+    tool: str
+    backlog_records: int
+    backlog_events: int
+    backlog_bytes: int
+    oldest_ms: int | None
+    parked: int
+    dead: int
+    counts: Mapping[tuple[str, str], int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JournalStats:
+    """The journal as a whole. ``appended_*`` count since it was opened; ``bytes`` is what it holds now."""
+
+    durability: Durability
+    records: int
+    events: int
+    bytes: int
+    cap_bytes: int
+    appended_records: int
+    appended_events: int
+    tools: Sequence[ToolStats]
+
+
+class Lease(Protocol):
+    """The right to move tools' places. At most one holder per journal. Every method is synchronous and does not block."""
+
+    def read(self, tool: str, max_records: int) -> list[Reading]:
+        """Return the next records for `tool`, in order, each once per lease; an empty list when there are none now."""
+        ...
+
+    def due(self, tool: str, now_ms: int, n: int) -> list[Parked]:
+        """Return up to `n` parked items that are due, the longest due first. They stay parked until a commit says else."""
+        ...
+
+    def next_due_ms(self, tool: str) -> int | None:
+        """Return when the next parked item is due, or None when none is parked."""
+        ...
+
+    def commit(self, tool: str, step: Commit) -> None:
+        """Carry out one step of a tool."""
+        ...
+
+    def dirty(self, tool: str) -> bool:
+        """Return whether the tool's place was moved from outside (``seek``) since its last ``read``; reading clears it."""
+        ...
+
+    def sync(self) -> None:
+        """Make every commit so far as durable as this journal makes records."""
+        ...
+
+    def lost(self) -> bool:
+        """Return whether the right has gone to another holder."""
+        ...
+
+    def close(self) -> None:
+        """Give the right back."""
+        ...
+
+
+class Journal(Protocol):
+    """A journal. Thread-safe; opening it starts no thread."""
+
+    @property
+    def durability(self) -> Durability:
+        """What has been reached when an append's future is done."""
+        ...
+
+    def append(self, record: bytes, *, events: int, recorded_ms: int, stamp: int) -> Future[Position]:
+        """Keep a record. The future is done when the record is as durable as this journal makes it.
+
+        Raises:
+            JournalFull: over the byte cap.
+            JournalDown: it cannot write now.
+        """
+        ...
+
+    def register(self, tools: Sequence[str]) -> None:
+        """Make tools known. A new one starts at the end of the log; a known one keeps its place. Idempotent."""
+        ...
+
+    def forget(self, tool: str) -> None:
+        """End a tool: its place, parked items and counters go; its dead letters stay."""
+        ...
+
+    def lead(self) -> Lease | None:
+        """Return the right to move places, or None while another holds it."""
+        ...
+
+    def on_append(self, wake: Callable[[], None] | None) -> None:
+        """Have `wake` called once, from the appending thread, at the next append; None takes it back."""
+        ...
+
+    def seek(self, tool: str, *, since_ms: int | None = None, to: Literal["start", "end"] | None = None) -> int:
+        """Move a tool's place back to the first record kept that was recorded at or after `since_ms`, or to an end.
+
+        Returns how many events will be handed to the tool again. Parked items stay parked.
+        """
+        ...
+
+    def scan(self, after: Position | None = None, limit: int = 1000) -> list[Entry]:
+        """Return kept records after a position (None: from the oldest), in log order. Moves nothing."""
+        ...
+
+    def dead_letters(self, tool: str | None = None) -> Iterator[DeadLetter]:
+        """Return the dead letters of one tool or of all, oldest first."""
+        ...
+
+    def revive(self, tool: str, keys: Iterable[Key], now_ms: int) -> int:
+        """Park these dead letters again, due now. Returns how many there were."""
+        ...
+
+    def drop_dead(self, tool: str, keys: Iterable[Key]) -> int:
+        """Throw these dead letters away for good. Returns how many there were."""
+        ...
+
+    def stats(self) -> JournalStats:
+        """Return where everything stands."""
+        ...
+
+    def close(self, grace_s: float = 0.0) -> None:
+        """Stop taking records; wait at most `grace_s` seconds for appends that are under way. Idempotent."""
+        ...

@@ -1,0 +1,68 @@
+"""How a `Record` is written: one line of JSON for what the server added, then the body's bytes as they are.
+
+Layer: pure rules. The format is versioned by its first element; the journal around it neither reads nor changes it.
+
+``[1, id, recorded_ms, dialect, credential, client_ip, indexes]\n<body>``
+"""
+
+from __future__ import annotations
+
+from typing import Final, cast
+
+import msgspec
+
+from eventmw.event import Record
+
+_VERSION: Final = 1
+_encode = msgspec.json.encode
+_Line = tuple[int, str, int, str, str, str | None, list[int] | None]
+_decode = msgspec.json.Decoder(cast(type[_Line], _Line)).decode
+
+
+class UnreadableRecord(ValueError):  # noqa: N818 - a condition of the data
+    """These bytes are not a record that this version can read."""
+
+
+def encode(record: Record) -> bytes:
+    """Return the record's bytes: ``decode(encode(record)) == record``."""
+    line = _encode(
+        (
+            _VERSION,
+            record.id,
+            record.recorded_ms,
+            record.dialect,
+            record.credential,
+            record.client_ip,
+            record.indexes,
+        ),
+    )
+    return b"%b\n%b" % (line, record.body)
+
+
+def decode(data: bytes) -> Record:
+    """Return the record in these bytes.
+
+    Raises:
+        UnreadableRecord: they are damaged, or a newer version wrote them.
+    """
+    line, newline, body = data.partition(b"\n")
+    try:
+        version, ident, recorded_ms, dialect, credential, client_ip, indexes = _decode(line)
+    except msgspec.DecodeError as error:
+        raise UnreadableRecord(f"not a record: {error}") from error
+    if version != _VERSION or not newline:
+        raise UnreadableRecord(f"record format {version} is not understood; this version reads format {_VERSION}")
+    return Record(
+        id=ident,
+        recorded_ms=recorded_ms,
+        dialect=dialect,
+        credential=credential,
+        client_ip=client_ip,
+        indexes=indexes,
+        body=body,
+    )
+
+
+def recorded_ms(data: bytes) -> int:
+    """Return when the record in these bytes was accepted, milliseconds since 1970."""
+    return decode(data).recorded_ms

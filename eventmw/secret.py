@@ -1,0 +1,75 @@
+"""Secrets: values that a tool needs and that nothing may print.
+
+Layer: vocabulary (standard library only).
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import Final
+
+from eventmw.errors import ConfigError
+
+_HIDDEN: Final = "••••"
+
+
+class Secret:
+    """A string that shows itself only to `reveal`.
+
+    ``repr``, ``str`` and formatting give a fixed mask, so a log line, a traceback or a configuration dump holds none of it.
+    """
+
+    __slots__ = ("_value",)
+
+    def __init__(self, value: str) -> None:
+        self._value = value
+
+    def reveal(self) -> str:
+        """Return the secret itself. Call it where the request is built, and nowhere else."""
+        return self._value
+
+    def __repr__(self) -> str:
+        return f"Secret('{_HIDDEN}')"
+
+    __str__ = __repr__
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Secret) and other._value == self._value
+
+    def __hash__(self) -> int:
+        return hash((Secret, self._value))
+
+    def __reduce__(self) -> str | tuple[object, ...]:
+        raise TypeError("a Secret is not pickled: pickles end up in files and logs")
+
+
+@dataclass(frozen=True, slots=True)
+class EnvSecret:
+    """A secret that lives in the environment variable `name`; it is read when it is needed, so it is never in a file."""
+
+    name: str
+
+    def reveal(self) -> str:
+        """Return the variable's value.
+
+        Raises:
+            ConfigError: the variable is not set or is empty. `eventmw check` and the start of the middleware ask first.
+        """
+        value = os.environ.get(self.name, "")
+        if not value:
+            raise ConfigError([f"the environment variable {self.name} is not set, and a tool needs the secret in it"])
+        return value
+
+
+def env(name: str) -> EnvSecret:
+    """Name a secret that stands in an environment variable: ``GA4("G-ABC", api_secret=env("GA4_SECRET"))``."""
+    return EnvSecret(name)
+
+
+AnySecret = Secret | EnvSecret | str
+
+
+def reveal(secret: AnySecret) -> str:
+    """Return the string behind a plain string, a `Secret` or an `env` name."""
+    return secret if isinstance(secret, str) else secret.reveal()

@@ -1,0 +1,34 @@
+"""The transport seam: the one place from which anything leaves this process on behalf of a tool.
+
+Layer: input and output. See `Transport`; the courier knows nothing else about networks.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from eventmw.effects import Order
+from eventmw.http import HttpReply
+
+
+class TransportError(Exception):
+    """The order could not be carried out: no connection, a time-out, a full disk. It will be tried again.
+
+    The message names the kind of trouble and the host, and holds no address parameters, fields or bodies.
+    """
+
+
+class Transport(Protocol):
+    """Carries out orders. All methods are called on the courier's own event loop."""
+
+    async def send(self, order: Order, *, timeout_s: float) -> HttpReply:
+        """Carry out one order and return the answer; a `Write` or `Call` that went well answers status 200.
+
+        Raises:
+            TransportError: it could not be carried out, or not within `timeout_s` seconds.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Let go of connections, files and threads."""
+        ...
