@@ -19,6 +19,10 @@ Kind = Literal["event", "pageview", "ecommerce"]
 _NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
 
 
+def _nothing() -> Mapping[str, Any]:
+    return _NOTHING
+
+
 @dataclass(frozen=True, slots=True)
 class Device:
     """The device an event came from. Source: the seed's table of system keys (``system.device.*``)."""
@@ -62,15 +66,15 @@ class Event:
     id: str
     name: str
     kind: Kind = "event"
-    properties: Mapping[str, Any] = field(default=_NOTHING)
+    properties: Mapping[str, Any] = field(default_factory=_nothing)
     timestamp_ms: int
     recorded_ms: int
     user_id: str | None = None
-    cookies: Mapping[str, str] = field(default=_NOTHING)
+    cookies: Mapping[str, str] = field(default_factory=_nothing)
     device: Device = Device()
     page: Page = Page()
-    client: Mapping[str, Any] = field(default=_NOTHING)
-    system: Mapping[str, Any] = field(default=_NOTHING)
+    client: Mapping[str, Any] = field(default_factory=_nothing)
+    system: Mapping[str, Any] = field(default_factory=_nothing)
     dialect: str = "zaraz"
 
     def derive(self, purpose: str) -> int:

@@ -1,4 +1,4 @@
-"""How a `Record` is written: one line of JSON for what the server added, then the body's bytes as they are.
+r"""How a `Record` is written: one line of JSON for what the server added, then the body's bytes as they are.
 
 Layer: pure rules. The format is versioned by its first element; the journal around it neither reads nor changes it.
 

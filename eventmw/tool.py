@@ -55,8 +55,8 @@ class Tool(Protocol):
 
     Optional attributes, each with its default::
 
-        id: str                 # the class's name in lower case; unique in a configuration, and durable: places hang on it
-        answers: bool = False   # True when it yields Fetch, Execute, Return or SetCookie: it then runs in the request too
+        id: str                 # default: the class's name in lower case; unique, and durable: places hang on it
+        answers: bool = False   # True when it yields Fetch, Execute, Return or SetCookie: it runs in the request too
         when: When = None       # which events it gets
         delivery: Delivery      # order, window, time-outs, caps
         def pack(self, items: Sequence[Send]) -> Iterable[Packed]
@@ -84,7 +84,7 @@ def pack_singly(items: Sequence[Send]) -> Iterable[Packed]:
 def verdict_by_status(reply: HttpReply, items: Sequence[Send]) -> Sequence[Verdict]:
     """Judge by the status alone: the default ``verdict``.
 
-    2xx is done. 401, 403 (a key to mend), 408, 425, 429 and 5xx are tried again, after ``Retry-After`` when given. Every
+    2xx is done. 401, 403 (a key to mend), 408, 425, 429 and 5xx are tried again, after ``Retry-After`` when given. Any
     other status refuses the request. Source: the conventions of the vendors' pages listed in docs/tools.md.
     """
     if 200 <= reply.status < 300:  # noqa: PLR2004 - the class of success, RFC 9110 15.3
