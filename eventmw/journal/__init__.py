@@ -5,7 +5,8 @@ Layer: input and output. The records are bytes here: nothing in a journal knows 
 
 Words: a *record* is one accepted request with ``events`` events; a *key* names one event in the log; a tool's *place* is the
 contiguous prefix that is settled for it, plus the events settled beyond it. *Parked* is one event that waits for its next
-attempt; a *dead letter* is one event that will not be tried again unless someone asks.
+attempt; a *dead letter* is one event that will not be tried again unless someone asks. *Settled* is an event that ended, is
+parked or is a dead letter.
 """
 
 from __future__ import annotations
@@ -13,9 +14,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
-from typing import Literal, NamedTuple, Protocol
+from typing import Final, Literal, NamedTuple, Protocol
 
 Durability = Literal["memory", "journaled", "replicated"]
+
+DEAD_EVICTED: Final = ("dead_evicted", "")
+"""Counted for each dead letter of a tool that left because the journal's room for them was full."""
+
+SKIPPED: Final = ("dropped", "skipped")
+"""Counted for each event that was passed over because someone moved a tool's place to the end."""
 
 
 class Position(NamedTuple):
@@ -81,11 +88,14 @@ class DeadLetter:
 class Commit:
     """One step of one tool, carried out whole or not at all. Repeating it changes nothing.
 
+    A step in which nothing is new is passed over whole, its counts included: every event is settled already, and each one
+    that is parked is parked just so. Counts therefore need the events they count beside them.
+
     Attributes:
-        settled: events that ended, by whatever Outcome, and events in `park` and `dead`: all that the place may pass.
-        park: events that wait for another attempt; replaces a parked item with the same key.
+        settled: events that ended, by whatever Outcome; events in `park` and `dead` need not stand again.
+        park: events that wait for another attempt; replaces a parked item with the same key, also one in `unpark`.
         unpark: parked items that ended; in `settled` they need not stand again.
-        dead: events that are buried.
+        dead: events that are buried; one that was parked is no more, and an older letter of the same event is replaced.
         counts: Outcomes, counted as (kind, reason) → how many.
     """
 
@@ -98,7 +108,11 @@ class Commit:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ToolStats:
-    """Where one tool stands. Bytes and counts are those of records and events behind its place."""
+    """Where one tool stands.
+
+    The backlog is what is not settled: events, the records that have any of these, the bytes of those records, and when the
+    oldest was recorded. Parked items and dead letters are not in it.
+    """
 
     tool: str
     backlog_records: int
@@ -112,7 +126,12 @@ class ToolStats:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JournalStats:
-    """The journal as a whole. ``appended_*`` count since it was opened; ``bytes`` is what it holds now."""
+    """The journal as a whole.
+
+    ``records`` and ``events`` are those kept now, the consumed ones among them; ``bytes`` is what counts against
+    ``cap_bytes``: these records and the parked copies. ``appended_*`` count since it was opened. ``tools`` are those that
+    are registered.
+    """
 
     durability: Durability
     records: int
@@ -125,10 +144,19 @@ class JournalStats:
 
 
 class Lease(Protocol):
-    """The right to move tools' places. At most one holder per journal. Every method is synchronous and does not block."""
+    """The right to move tools' places. At most one holder per journal. Every method is synchronous and does not block.
+
+    For a tool that is not registered (any more) there is nothing to read and nothing due, and a commit changes nothing.
+
+    Raises:
+        JournalDown: by every method that reads or moves something, once the lease is closed or lost.
+    """
 
     def read(self, tool: str, max_records: int) -> list[Reading]:
-        """Return the next records for `tool`, in order, each once per lease; an empty list when there are none now."""
+        """Return the next records for `tool`, in order, each once per lease; an empty list when there are none now.
+
+        A record of which every event is settled already is passed over.
+        """
         ...
 
     def due(self, tool: str, now_ms: int, n: int) -> list[Parked]:
@@ -140,11 +168,18 @@ class Lease(Protocol):
         ...
 
     def commit(self, tool: str, step: Commit) -> None:
-        """Carry out one step of a tool."""
+        """Carry out one step of a tool.
+
+        Raises:
+            ValueError: a key names an event that the log never held. Nothing was changed.
+        """
         ...
 
     def dirty(self, tool: str) -> bool:
-        """Return whether the tool's place was moved from outside (``seek``) since its last ``read``; reading clears it."""
+        """Return whether the tool's place was moved from outside (``seek``) since its last ``read``; reading clears it.
+
+        After a move, reading starts again at the place: events that are in flight come once more unless they are settled.
+        """
         ...
 
     def sync(self) -> None:
@@ -173,7 +208,8 @@ class Journal(Protocol):
 
         Raises:
             JournalFull: over the byte cap.
-            JournalDown: it cannot write now.
+            JournalDown: it cannot write now, or is closed.
+            ValueError: `events` is less than 1.
         """
         ...
 
@@ -190,18 +226,29 @@ class Journal(Protocol):
         ...
 
     def on_append(self, wake: Callable[[], None] | None) -> None:
-        """Have `wake` called once, from the appending thread, at the next append; None takes it back."""
+        """Have `wake` called once, from the appending thread, at the next append; None takes it back.
+
+        There is one waker; another replaces it. Set it, read once more, and only then sleep: what was appended before does
+        not wake. Nor do ``seek`` and ``revive``.
+        """
         ...
 
     def seek(self, tool: str, *, since_ms: int | None = None, to: Literal["start", "end"] | None = None) -> int:
         """Move a tool's place back to the first record kept that was recorded at or after `since_ms`, or to an end.
 
-        Returns how many events will be handed to the tool again. Parked items stay parked.
+        Exactly one of the two is given. A time never moves a place forward, over events that are not settled; ``to="end"``
+        does, and counts them as `SKIPPED`. Parked items stay parked, and are not handed out beside that.
+
+        Returns how many settled events are not settled any more: they will be handed to the tool again.
+
+        Raises:
+            LookupError: the tool is not registered.
+            ValueError: both or none of `since_ms` and `to` were given.
         """
         ...
 
     def scan(self, after: Position | None = None, limit: int = 1000) -> list[Entry]:
-        """Return kept records after a position (None: from the oldest), in log order. Moves nothing."""
+        """Return at most `limit` kept records after a position (None: from the oldest), in log order. Moves nothing."""
         ...
 
     def dead_letters(self, tool: str | None = None) -> Iterator[DeadLetter]:
@@ -209,7 +256,11 @@ class Journal(Protocol):
         ...
 
     def revive(self, tool: str, keys: Iterable[Key], now_ms: int) -> int:
-        """Park these dead letters again, due now. Returns how many there were."""
+        """Park these dead letters again, due now, with no attempts made. Returns how many there were.
+
+        Raises:
+            LookupError: the tool is not registered.
+        """
         ...
 
     def drop_dead(self, tool: str, keys: Iterable[Key]) -> int:
@@ -221,5 +272,8 @@ class Journal(Protocol):
         ...
 
     def close(self, grace_s: float = 0.0) -> None:
-        """Stop taking records; wait at most `grace_s` seconds for appends that are under way. Idempotent."""
+        """Stop taking records; wait at most `grace_s` seconds for appends that are under way. Idempotent.
+
+        Reading and leases go on, so that what was taken can still be delivered.
+        """
         ...

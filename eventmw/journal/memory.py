@@ -1,0 +1,397 @@
+"""The journal in memory: fast, bounded, and gone with its process. The receipt says ``memory``.
+
+A log of entries by sequence number and, for each tool, its place: an append, a read and a commit cost the same at any
+depth of the backlog. What every tool has consumed is kept a while for replay and `scan`, and goes first when room is
+needed. The caps count the bytes of records; Python's own share, about 400 bytes a record, comes on top.
+
+A forked child starts with an empty log of its own and the same tools: its parent still holds, and delivers, what was there.
+
+Layer: input and output. See `eventmw.journal` for the words and the promises.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future
+from threading import Lock
+from typing import Final, Literal
+from weakref import WeakSet
+
+from eventmw.errors import JournalDown, JournalFull
+from eventmw.journal import (
+    DEAD_EVICTED,
+    Commit,
+    DeadLetter,
+    Durability,
+    Entry,
+    JournalStats,
+    Key,
+    Parked,
+    Position,
+    Reading,
+)
+from eventmw.journal.place import Graveyard, Place, Size
+
+_MIB: Final = 1024 * 1024
+_NOTHING: Final[frozenset[int]] = frozenset()
+_logger: Final = logging.getLogger(__name__)
+
+
+class _Log:
+    """What a journal and its lease share. ``with log:`` holds the lock; everything in here is used so."""
+
+    def __init__(self, cap_bytes: int, retain_bytes: int, dead_cap_bytes: int) -> None:
+        self.cap_bytes, self.retain_bytes, self.dead_cap_bytes = cap_bytes, retain_bytes, dead_cap_bytes
+        self.closed = False
+        self.places: dict[str, Place] = {}
+        self.start_afresh()
+
+    def start_afresh(self) -> None:
+        """Be an empty log under a new stream name, with a free lock and the same tools."""
+        self.lock = Lock()
+        self.stream = os.urandom(8).hex()
+        self.entries: dict[int, Entry] = {}
+        self.appended, self.kept = Size(), Size()
+        self.floor = self.consumed_bytes = self.parked_bytes = 0
+        self.dead = Graveyard(self.dead_cap_bytes)
+        self.places = {tool: Place() for tool in self.places}
+        self.lease: _Lease | None = None
+        self.wake: Callable[[], None] | None = None
+
+    def __enter__(self) -> None:
+        self.lock.acquire()
+
+    def __exit__(self, *_: object) -> None:
+        self.lock.release()
+
+    @property
+    def base(self) -> int:
+        """The sequence number before the oldest record that is kept."""
+        return self.appended.records - self.kept.records
+
+    def admit(self, size: int) -> None:
+        """Make room for a record of `size` bytes, or refuse it before anything is let go for it."""
+        if self.closed:
+            raise JournalDown("the memory journal is closed and takes no more records: its process is stopping")
+        needed = self.kept.bytes - self.consumed_bytes + self.parked_bytes
+        if needed + size > self.cap_bytes:
+            raise JournalFull(
+                f"a record of {size} bytes does not fit: {needed} of the memory journal's {self.cap_bytes} bytes wait for "
+                "tools. `eventmw stats` shows which tool is behind; cap_bytes gives more room"
+            )
+        self.evict(room=size)
+
+    def add(self, entry: Entry) -> None:
+        """Put a record at the end."""
+        self.entries[entry.position.seq] = entry
+        self.appended.add(entry)
+        self.kept.add(entry)
+        if not self.places:
+            self.trim()
+
+    def trim(self) -> None:
+        """Follow the place that is furthest behind: every tool has consumed what lies before it."""
+        floor = min((place.prefix for place in self.places.values()), default=self.appended.records)
+        while self.floor < floor:
+            self.floor += 1
+            self.consumed_bytes += len(self.entries[self.floor].record)
+        while self.floor > floor:
+            self.consumed_bytes -= len(self.entries[self.floor].record)
+            self.floor -= 1
+        self.evict()
+
+    def evict(self, *, room: int = 0) -> None:
+        """Let consumed records go, oldest first, while they are over their share or in the way of `room` bytes."""
+        while self.base < self.floor and (
+            self.consumed_bytes > self.retain_bytes or self.kept.bytes + self.parked_bytes + room > self.cap_bytes
+        ):
+            entry = self.entries.pop(self.base + 1)
+            self.kept.remove(entry)
+            self.consumed_bytes -= len(entry.record)
+
+    def carry_out(self, place: Place, step: Commit) -> None:
+        """Carry out a tool's step whole, or pass it over whole when nothing in it is new."""
+        keys = (*step.settled, *step.unpark, *(item.key for item in step.park), *(letter.key for letter in step.dead))
+        fresh = self.unsettled(place, keys)
+        if not fresh and place.parking.reflects(step):
+            return
+        self.settle(place, fresh)
+        self.repark(place, step)
+        place.counts.update(step.counts)
+        for letter in step.dead:
+            self.bury(letter)
+        self.trim()
+
+    def repark(self, place: Place, step: Commit) -> None:
+        """Carry out what a step says of parked items, and keep their sum."""
+        before = place.parking.bytes
+        place.parking.carry_out(step)
+        self.parked_bytes += place.parking.bytes - before
+
+    def unsettled(self, place: Place, keys: Iterable[Key]) -> set[Key]:
+        """Return those that are not settled.
+
+        Raises:
+            ValueError: a key names no event of this log.
+        """
+        fresh = {key for key in keys if key.position.stream != self.stream or not place.has_settled(key)}
+        for key in fresh:
+            (stream, seq), ordinal = key
+            entry = self.entries.get(seq)
+            if stream != self.stream or entry is None or not 0 <= ordinal < entry.events:
+                raise ValueError(f"{key} names no event of this log; nothing was changed")
+        return fresh
+
+    def settle(self, place: Place, fresh: Iterable[Key]) -> None:
+        """Settle events that were not, and move the place."""
+        for key in fresh:
+            place.settle(self.entries[key.position.seq], key.ordinal)
+        place.advance(self.entries)
+
+    def bury(self, letter: DeadLetter) -> None:
+        """Keep a dead letter, and count those that leave for it."""
+        for gone in self.dead.bury(letter):
+            if (owner := self.places.get(gone.tool)) is not None:
+                owner.counts[DEAD_EVICTED] += 1
+
+    def place(self, tool: str) -> Place:
+        """Return the place of a tool that an owner named.
+
+        Raises:
+            LookupError: it is not registered.
+        """
+        if (place := self.places.get(tool)) is None:
+            known = ", ".join(sorted(self.places)) or "none"
+            raise LookupError(f"no tool has the id {tool!r}; registered are: {known}")
+        return place
+
+    def first_since(self, since_ms: int) -> int:
+        """Return the sequence number of the first kept record recorded then or later, else the one after the last."""
+        kept = range(self.base + 1, self.appended.records + 1)
+        return next((seq for seq in kept if self.entries[seq].recorded_ms >= since_ms), kept.stop)
+
+
+class MemoryJournal:
+    """A journal that keeps its log in this process's memory. See `eventmw.journal.Journal` for what each method promises.
+
+    Args:
+        cap_bytes: bytes of records and parked copies; `append` refuses what does not fit beside those that tools still need.
+        retain_bytes: bytes of records that every tool has consumed, kept for replay and `scan`.
+        dead_bytes: bytes of dead letters; over it the oldest go, each counted for its tool as `DEAD_EVICTED` (a forgotten
+            tool has no counters any more).
+    """
+
+    def __init__(
+        self, *, cap_bytes: int = 64 * _MIB, retain_bytes: int = 16 * _MIB, dead_bytes: int = 16 * _MIB
+    ) -> None:
+        self._log = _Log(cap_bytes, retain_bytes, dead_bytes)
+        _logs.add(self._log)
+
+    @property
+    def durability(self) -> Durability:
+        """``memory``: what is appended lives as long as this process."""
+        return "memory"
+
+    def append(self, record: bytes, *, events: int, recorded_ms: int, stamp: int) -> Future[Position]:
+        """Keep a record; the future is done when it is returned."""
+        if events < 1:
+            raise ValueError(f"a record holds at least one event, not {events}")
+        log = self._log
+        with log:
+            log.admit(len(record))
+            position = Position(log.stream, log.appended.records + 1)
+            log.add(Entry(position, recorded_ms, stamp, events, record))
+            wake, log.wake = log.wake, None
+        if wake is not None:
+            _call(wake)
+        done: Future[Position] = Future()
+        done.set_result(position)
+        return done
+
+    def register(self, tools: Sequence[str]) -> None:
+        """Make tools known; a new one starts at the end of the log."""
+        with self._log:
+            for tool in tools:
+                if tool not in self._log.places:
+                    self._log.places[tool] = Place.at_end(self._log.appended)
+
+    def forget(self, tool: str) -> None:
+        """End a tool; its dead letters stay."""
+        with self._log:
+            if (place := self._log.places.pop(tool, None)) is not None:
+                self._log.parked_bytes -= place.parking.bytes
+                self._log.trim()
+
+    def lead(self) -> _Lease | None:
+        """Return the lease, or None while another is open. It reads from the places: what was not committed comes again."""
+        log = self._log
+        with log:
+            if log.lease is not None:
+                return None
+            for place in log.places.values():
+                place.cursor, place.moved = place.prefix, False
+            log.lease = _Lease(log)
+            return log.lease
+
+    def on_append(self, wake: Callable[[], None] | None) -> None:
+        """Have `wake` called once, after the next append."""
+        with self._log:
+            self._log.wake = wake
+
+    def seek(self, tool: str, *, since_ms: int | None = None, to: Literal["start", "end"] | None = None) -> int:
+        """Move a tool's place back among the records kept, or to the end."""
+        if (since_ms is None) == (to is None):
+            raise ValueError("seek needs one of since_ms and to")
+        log = self._log
+        with log:
+            place, again = log.place(tool), 0
+            if to == "end":
+                place.move_to_end(log.appended)
+            else:
+                first = log.base + 1 if since_ms is None else log.first_since(since_ms)
+                again = place.move_back(first, log.entries, log.appended)
+            log.trim()
+            return again
+
+    def scan(self, after: Position | None = None, limit: int = 1000) -> list[Entry]:
+        """Return kept records after a position, in log order; a position of another stream is before all of them."""
+        log = self._log
+        with log:
+            seq = after.seq if after is not None and after.stream == log.stream else 0
+            first = max(seq, log.base) + 1
+            return [log.entries[seq] for seq in range(first, min(first + limit, log.appended.records + 1))]
+
+    def dead_letters(self, tool: str | None = None) -> Iterator[DeadLetter]:
+        """Return the dead letters of one tool or of all as they are now, oldest first."""
+        with self._log:
+            letters = tuple(self._log.dead.letters.values())
+        return (letter for letter in letters if tool is None or letter.tool == tool)
+
+    def revive(self, tool: str, keys: Iterable[Key], now_ms: int) -> int:
+        """Park dead letters again, due now, as if never tried."""
+        log, wanted = self._log, tuple(keys)
+        with log:
+            place = log.place(tool)
+            letters = [letter for key in wanted if (letter := log.dead.exhume(tool, key)) is not None]
+            log.settle(place, log.unsettled(place, (letter.key for letter in letters)))
+            log.repark(place, Commit(park=[Parked(x.key, x.record, 0, now_ms, x.reason) for x in letters]))
+            log.trim()
+            return len(letters)
+
+    def drop_dead(self, tool: str, keys: Iterable[Key]) -> int:
+        """Throw dead letters away for good."""
+        wanted = tuple(keys)
+        with self._log:
+            return sum(self._log.dead.exhume(tool, key) is not None for key in wanted)
+
+    def stats(self) -> JournalStats:
+        """Return where everything stands at one moment."""
+        log = self._log
+        with log:
+            dead = Counter(tool for tool, _ in log.dead.letters)
+            return JournalStats(
+                durability=self.durability,
+                records=log.kept.records,
+                events=log.kept.events,
+                bytes=log.kept.bytes + log.parked_bytes,
+                cap_bytes=log.cap_bytes,
+                appended_records=log.appended.records,
+                appended_events=log.appended.events,
+                tools=[
+                    place.stats(tool, appended=log.appended, oldest=log.entries.get(place.prefix + 1), dead=dead[tool])
+                    for tool, place in log.places.items()
+                ],
+            )
+
+    def close(self, grace_s: float = 0.0) -> None:  # noqa: ARG002 - no append is ever under way: its future is born done
+        """Take no more records. Leases and reading go on, so that a drain can finish."""
+        with self._log:
+            self._log.closed = True
+
+
+class _Lease:
+    """The right to move places in a memory journal. See `eventmw.journal.Lease`."""
+
+    def __init__(self, log: _Log) -> None:
+        self._log = log
+
+    def read(self, tool: str, max_records: int) -> list[Reading]:
+        """Return the next records; those that have nothing left for the tool are passed over."""
+        log = self._log
+        readings: list[Reading] = []
+        with log:
+            if (place := self._place(tool)) is None:
+                return readings
+            seq = max(place.cursor, place.prefix)
+            while len(readings) < max_records and (entry := log.entries.get(seq + 1)) is not None:
+                seq += 1
+                settled = place.beyond.get(seq, _NOTHING)
+                if len(settled) < entry.events:
+                    readings.append(Reading(entry, frozenset(settled)))
+            place.cursor, place.moved = seq, False
+        return readings
+
+    def due(self, tool: str, now_ms: int, n: int) -> list[Parked]:
+        """Return parked items that are due, the longest due first."""
+        with self._log:
+            place = self._place(tool)
+            return [] if place is None else place.parking.due(now_ms, n)
+
+    def next_due_ms(self, tool: str) -> int | None:
+        """Return when the next parked item is due."""
+        with self._log:
+            place = self._place(tool)
+            return None if place is None else place.parking.next_due_ms()
+
+    def commit(self, tool: str, step: Commit) -> None:
+        """Carry out one step of a tool."""
+        with self._log:
+            if (place := self._place(tool)) is not None:
+                self._log.carry_out(place, step)
+
+    def dirty(self, tool: str) -> bool:
+        """Return whether `seek` has moved the tool's place since the last read."""
+        with self._log:
+            place = self._place(tool)
+            return place is not None and place.moved
+
+    def sync(self) -> None:
+        """Do nothing: a commit is as durable at once as this journal makes records."""
+
+    def lost(self) -> bool:
+        """Return whether this lease was closed, or belongs to the process that this one was forked from."""
+        return self._log.lease is not self
+
+    def close(self) -> None:
+        """Give the right back."""
+        with self._log:
+            if self._log.lease is self:
+                self._log.lease = None
+
+    def _place(self, tool: str) -> Place | None:
+        if self.lost():
+            raise JournalDown("this lease was closed or is lost: ask the journal to lead again")
+        return self._log.places.get(tool)
+
+
+def _call(wake: Callable[[], None]) -> None:
+    """Call a waker. The record is kept by now, so a waker that fails (its loop is gone) does not fail the request."""
+    try:
+        wake()
+    except Exception:
+        _logger.exception("the function given to on_append failed; delivery goes on at the courier's next look")
+
+
+_logs: Final[WeakSet[_Log]] = WeakSet()
+
+
+def _after_fork_in_child() -> None:
+    # A thread of the parent may have held a lock, which nobody here would ever release, or been in the middle of a change.
+    for log in _logs:
+        log.start_afresh()
+
+
+os.register_at_fork(after_in_child=_after_fork_in_child)
