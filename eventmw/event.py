@@ -6,7 +6,7 @@ Layer: vocabulary (standard library only). An event is a pure function of its re
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Final, Literal
@@ -60,7 +60,7 @@ class Event:
         device, page: what the sender said of them; fields are None when absent.
         client: the sender's whole ``client`` object, for templates (``{{ client.x }}``).
         system: the sender's whole ``system`` object after the liberal reading, unknown keys included.
-        dialect: through which door it came: ``zaraz``, ``eventbunker`` or ``track``.
+        dialect: through which door it came, such as ``zaraz``.
     """
 
     id: str
@@ -105,5 +105,24 @@ class Record:
     dialect: str
     credential: str
     client_ip: str | None = None
-    indexes: Sequence[int] | None = None
+    indexes: tuple[int, ...] | None = None
     body: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Receipt:
+    """What `track` gives back: the event has been kept.
+
+    Attributes:
+        id: the receipt's id, 32 hexadecimal digits.
+        event_id: the event's own id, as tools and vendors see it.
+        recorded_ms: when it was accepted, UTC, milliseconds since 1970.
+        durability: what had been reached: ``memory``, ``journaled`` or ``replicated``.
+        warnings: what looked wrong, one sentence each.
+    """
+
+    id: str
+    event_id: str
+    recorded_ms: int
+    durability: str
+    warnings: tuple[str, ...] = ()

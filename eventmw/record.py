@@ -15,7 +15,7 @@ from eventmw.event import Record
 
 _VERSION: Final = 1
 _encode = msgspec.json.encode
-_Line = tuple[int, str, int, str, str, str | None, list[int] | None]
+_Line = tuple[int, str, int, str, str, str | None, tuple[int, ...] | None]
 _decode = msgspec.json.Decoder(cast(type[_Line], _Line)).decode
 
 

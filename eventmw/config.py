@@ -1,0 +1,213 @@
+"""The configuration: every setting of `eventmw.EventsMiddleware`, checked as a whole before anything starts.
+
+Layer: assembly, pure. `eventmw.settings` reads one from TOML and the environment.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal
+from urllib.parse import urlsplit
+
+from eventmw.errors import ConfigError
+from eventmw.outcome import Outcome
+from eventmw.secret import AnySecret, reveal
+from eventmw.tool import BoundTool, bind
+
+MIN_DEPTH: Final = 8
+"""What the fast accept path may find in an ordinary event."""
+
+_path = re.compile(r"/[!-~]*").fullmatch
+_JOURNALS: Final = ("memory",)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """How much is taken from one sender, and how long anything may last. All are ours (PROTOCOLS.md 2.1).
+
+    Attributes:
+        max_body_bytes: bytes of a body, after inflating.
+        max_events: events in one request.
+        max_depth: containers nested in each other in a body, at least 8.
+        body_timeout_s: seconds in which the whole body must come.
+        append_timeout_s: seconds that keeping a record may take before the answer is 503.
+        answer_budget_s: seconds that all answering tools together may take for one request.
+        requests_per_s: requests a second from one key, or from one address without keys; None for no limit.
+        burst: requests that may come at once within that rate.
+        journal_bytes: bytes of records that are kept and not yet delivered; past it the answer is 503.
+    """
+
+    max_body_bytes: int = 1024 * 1024
+    max_events: int = 1000
+    max_depth: int = 32
+    body_timeout_s: float = 10.0
+    append_timeout_s: float = 5.0
+    answer_budget_s: float = 0.05
+    requests_per_s: float | None = None
+    burst: int = 100
+    journal_bytes: int = 64 * 1024 * 1024
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """One validated configuration. The attributes are the parameters of `eventmw.EventsMiddleware`, described there.
+
+    Raises:
+        ConfigError: with every problem, when one is made.
+    """
+
+    path: str | None = None
+    tools: Sequence[object] = ()
+    consumers: Sequence[object] = ()
+    data_dir: str = "eventmw-data"
+    journal: str = "memory"
+    courier: Literal["thread", "off"] = "thread"
+    batch: Literal["independent", "atomic"] = "independent"
+    receipt: Literal["brief", "full", False] = "brief"
+    envelope: Literal["object", "array"] = "object"
+    strict: bool = False
+    keys: Mapping[str, AnySecret] | Sequence[AnySecret] | None = None
+    allowed_origins: Sequence[str] = ()
+    trusted_proxies: int = 0
+    limits: Limits = field(default_factory=Limits)
+    on_outcome: Callable[[Outcome], object] | None = None
+    dry_run: bool = False
+
+    def __post_init__(self) -> None:
+        problems = list(_problems(self))
+        if problems:
+            raise ConfigError(problems)
+
+    @property
+    def bound_tools(self) -> tuple[BoundTool, ...]:
+        """The tools and then the consumers, with every optional part resolved."""
+        return tuple(bind(tool) for tool in (*self.tools, *self.consumers))
+
+    @property
+    def named_keys(self) -> dict[str, str]:
+        """Name → key. Keys given as a list are named ``key-1``, ``key-2`` and so on."""
+        if self.keys is None:
+            return {}
+        if isinstance(self.keys, Mapping):
+            return {name: reveal(key) for name, key in self.keys.items()}
+        return {f"key-{number}": reveal(key) for number, key in enumerate(self.keys, 1)}
+
+
+def _problems(config: Config) -> Iterator[str]:
+    yield from _path_problems(config.path)
+    yield from _choice_problems(config)
+    yield from _tool_problems(config)
+    yield from _key_problems(config)
+    yield from _origin_problems(config.allowed_origins)
+    yield from _limit_problems(config.limits)
+    if type(config.trusted_proxies) is not int or config.trusted_proxies < 0:
+        yield "trusted_proxies must be a count of proxies, 0 or more"
+    if config.on_outcome is not None and not callable(config.on_outcome):
+        yield "on_outcome must be callable with one Outcome"
+    if config.journal == "memory" and config.courier == "off":
+        yield (
+            "courier='off' with journal='memory' would keep events that nobody can deliver: memory is this process's own. "
+            "Use courier='thread'"
+        )
+
+
+def _path_problems(path: object) -> Iterator[str]:
+    if path is None:
+        return
+    if not isinstance(path, str) or not _path(path) or any(char in path for char in "%?#"):
+        yield "path must start with / and be printable ASCII without %, ? and #, such as /zaraz/api"
+    elif path == "/":
+        yield "path / is the site's own front page; choose one that the site does not use, such as /zaraz/api"
+
+
+_CHOICES: Final[Mapping[str, tuple[object, ...]]] = {
+    "journal": _JOURNALS,
+    "courier": ("thread", "off"),
+    "batch": ("independent", "atomic"),
+    "receipt": ("brief", "full", False),
+    "envelope": ("object", "array"),
+    "strict": (True, False),
+    "dry_run": (True, False),
+}
+
+
+def _choice_problems(config: Config) -> Iterator[str]:
+    for name, choices in _CHOICES.items():
+        if not any(getattr(config, name) is choice or getattr(config, name) == choice for choice in choices):
+            yield f"{name} must be one of {', '.join(map(repr, choices))}"
+    if not isinstance(config.data_dir, str) or not config.data_dir:
+        yield "data_dir must be the path of a folder"
+
+
+def _tool_problems(config: Config) -> Iterator[str]:
+    seen: set[str] = set()
+    for group, members in (("tools", config.tools), ("consumers", config.consumers)):
+        if isinstance(members, str) or not isinstance(members, Sequence):
+            yield f"{group} must be a list"
+            continue
+        for member in members:
+            try:
+                ident = bind(member).id
+            except ConfigError as error:
+                yield from error.problems
+                continue
+            if ident in seen:
+                yield f"two tools have the id {ident!r}; give one of them its own, such as {ident}-2: places hang on ids"
+            seen.add(ident)
+
+
+def _key_problems(config: Config) -> Iterator[str]:
+    given: object = config.keys
+    if isinstance(given, str):
+        yield "keys must be a list or a table of keys, not one text"
+        return
+    try:
+        keys = config.named_keys
+    except ConfigError as error:
+        yield from error.problems
+        return
+    except (AttributeError, TypeError):
+        yield "keys must hold texts or env(…) names"
+        return
+    for name, key in keys.items():
+        if len(key) < 16:  # noqa: PLR2004 - 16 random characters resist guessing over a network
+            yield f"the key {name!r} is shorter than 16 characters and could be guessed"
+        if not key.isascii() or key != key.strip():
+            yield f"the key {name!r} must be ASCII without surrounding blanks, since it travels in a header"
+    if len(set(keys.values())) < len(keys):
+        yield "two keys are the same; a credential must have one name"
+
+
+def _origin_problems(origins: object) -> Iterator[str]:
+    if isinstance(origins, str) or not isinstance(origins, Sequence):
+        yield "allowed_origins must be a list, such as ['https://shop.example']"
+        return
+    for origin in origins:
+        if origin == "null":
+            continue
+        parts = urlsplit(str(origin))
+        if (
+            parts.scheme not in {"http", "https"}
+            or not parts.netloc
+            or str(origin) != f"{parts.scheme}://{parts.netloc}"
+        ):
+            yield f"allowed_origins: {origin!r} is not an origin; write scheme://host[:port] without a slash at the end"
+
+
+def _limit_problems(limits: object) -> Iterator[str]:
+    if not isinstance(limits, Limits):
+        yield "limits must be an eventmw.Limits(…)"
+        return
+    for spec in dataclasses.fields(limits):
+        value: Any = getattr(limits, spec.name)
+        if value is None and spec.name == "requests_per_s":
+            continue
+        if isinstance(value, bool) or not isinstance(value, int | float) or value <= 0:
+            yield f"limits.{spec.name} must be a number above 0"
+        elif spec.type == "int" and not isinstance(value, int):
+            yield f"limits.{spec.name} must be a whole number"
+    if isinstance(limits.max_depth, int) and limits.max_depth < MIN_DEPTH:
+        yield f"limits.max_depth must be at least {MIN_DEPTH}, which ordinary events reach"

@@ -1,0 +1,259 @@
+"""The door: what is decided of a request from its head alone, before a byte of its body is read.
+
+Layer: pure rules, the same for every dialect. Source: PROTOCOLS.md 2.3 and 2.4.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import ipaddress
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+from urllib.parse import urlsplit
+
+from eventmw.body import ENCODINGS, too_large
+from eventmw.errors import Refused
+from eventmw.http import Headers, RequestHead
+
+ANONYMOUS: Final = "anonymous"
+PREFLIGHT_AGE_S: Final = "600"
+MAX_IDEMPOTENCY_KEY: Final = 255
+"""Characters; the draft names no limit. Source: assumption, the limit that Stripe documents."""
+
+_digits = re.compile(r"[0-9]{1,15}").fullmatch
+_visible = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?").fullmatch
+
+
+@dataclass(frozen=True, slots=True)
+class Visit:
+    """A request that may come in: what the door found out about it.
+
+    Attributes:
+        credential: the name of the key it showed, or ``anonymous``.
+        address: the sender's address, behind trusted proxies; "" when the server does not tell.
+        browser_ip: that address when a browser sent the request, else None.
+        encoding: ``gzip``, ``deflate`` or "".
+        length: the announced length of the body, or None when it is chunked or not said.
+        idempotency_key: as sent, or None.
+    """
+
+    credential: str
+    address: str
+    browser_ip: str | None
+    encoding: str
+    length: int | None
+    idempotency_key: str | None
+
+
+class Door:
+    """Lets requests in, or says why not. Stateless.
+
+    Args:
+        keys: name → key; empty when none are needed.
+        allowed_origins: origins such as ``https://shop.example``, exact; ``null`` may be listed.
+        trusted_proxies: how many proxies in front of the site append to ``X-Forwarded-For``.
+        max_body_bytes: see `eventmw.config.Limits`.
+    """
+
+    def __init__(
+        self,
+        *,
+        keys: Mapping[str, str],
+        allowed_origins: Sequence[str],
+        trusted_proxies: int,
+        max_body_bytes: int,
+    ) -> None:
+        self._keys = tuple((name, hashlib.sha256(key.encode()).digest()) for name, key in keys.items())
+        self._origins = frozenset(allowed_origins)
+        self._proxies = trusted_proxies
+        self._max_body_bytes = max_body_bytes
+
+    def admit(self, head: RequestHead) -> Visit:
+        """Decide from the head.
+
+        Raises:
+            Refused: 400, 401, 403, 405, 413 or 415; what is wrong with the sender comes before what is wrong with the body.
+        """
+        headers = head.headers
+        if head.method != "POST":
+            raise self._wrong_method(head)
+        credential = self._credential(headers)
+        if credential == ANONYMOUS:
+            self._check_origin(head)
+        address = self._address(head)
+        return Visit(
+            credential=credential,
+            address=address,
+            browser_ip=address if "sec-fetch-site" in headers or "origin" in headers else None,
+            encoding=_encoding(headers.get("content-encoding")),
+            length=self._length(headers),
+            idempotency_key=_idempotency_key(headers.get("idempotency-key")),
+        )
+
+    def is_preflight(self, head: RequestHead) -> bool:
+        """Return whether this is a CORS preflight that we answer: CORS is configured, and the method is OPTIONS."""
+        return bool(self._origins) and head.method == "OPTIONS"
+
+    def preflight(self, head: RequestHead) -> Headers:
+        """Return the header fields that answer a preflight.
+
+        Raises:
+            Refused: 403, the origin is not listed.
+        """
+        origin = head.headers.get("origin")
+        if origin not in self._origins:
+            raise _cross_site(origin, head.headers.get("sec-fetch-site"))
+        return (
+            ("access-control-allow-methods", "POST"),
+            ("access-control-allow-headers", "authorization, content-type, idempotency-key, x-eventmw-key"),
+            ("access-control-max-age", PREFLIGHT_AGE_S),
+        )
+
+    def cors(self, head: RequestHead) -> Headers:
+        """Return the header fields by which a listed browser origin may read any answer, errors included."""
+        if not self._origins:
+            return ()
+        origin = head.headers.get("origin")
+        if origin is None or origin not in self._origins:
+            return (("vary", "Origin"),)
+        return (
+            ("access-control-allow-origin", origin),
+            ("access-control-expose-headers", "eventmw-rejected, retry-after"),
+            ("vary", "Origin"),
+        )
+
+    def _wrong_method(self, head: RequestHead) -> Refused:
+        allow = "POST, OPTIONS" if self._origins else "POST"
+        return Refused("method_not_allowed", f"Expected POST, got {_method(head.method)}.", headers=(("allow", allow),))
+
+    def _credential(self, headers: Mapping[str, str]) -> str:
+        if not self._keys:
+            return ANONYMOUS
+        shown = _shown_key(headers)
+        # The digests' comparison takes the same time for every key, and every key is compared.
+        digest = hashlib.sha256((shown or "").encode("utf-8", "surrogatepass")).digest()
+        names = [name for name, known in self._keys if hmac.compare_digest(known, digest)]
+        if shown and names:
+            return names[0]
+        came = "a key that is not known" if shown else "none"
+        raise Refused(
+            "unauthorized",
+            f"Expected a key as «authorization: Bearer …» or «x-eventmw-key: …», got {came}.",
+            headers=(("www-authenticate", 'Bearer realm="eventmw"'),),
+        )
+
+    def _check_origin(self, head: RequestHead) -> None:
+        """Let servers and the site's own pages in, and other sites only when listed. Source: PROTOCOLS.md 2.4."""
+        site, origin = head.headers.get("sec-fetch-site"), head.headers.get("origin")
+        if site == "same-origin" or (site is None and origin is None) or origin in self._origins:
+            return
+        if site is None and origin is not None and self._is_own(origin, head):
+            return
+        raise _cross_site(origin, site)
+
+    def _is_own(self, origin: str, head: RequestHead) -> bool:
+        forwarded = head.headers.get("x-forwarded-host") if self._proxies else None
+        try:
+            parts, host = urlsplit(origin), urlsplit("//" + (forwarded or head.headers.get("host", "")))
+            if self._proxies:
+                scheme = head.headers.get("x-forwarded-proto", head.scheme)
+                return (parts.scheme, parts.hostname, _port(parts.port, parts.scheme)) == (
+                    scheme,
+                    host.hostname,
+                    _port(host.port, scheme),
+                )
+            own_port = _port(host.port, parts.scheme)
+            return (
+                parts.hostname is not None
+                and parts.hostname == host.hostname
+                and _port(parts.port, parts.scheme) == own_port
+            )
+        except ValueError:
+            return False
+
+    def _address(self, head: RequestHead) -> str:
+        if self._proxies:
+            hops = [hop.strip() for hop in head.headers.get("x-forwarded-for", "").split(",")]
+            if len(hops) >= self._proxies and (address := _parsed(hops[-self._proxies])):
+                return address
+        return head.peer
+
+    def _length(self, headers: Mapping[str, str]) -> int | None:
+        announced = headers.get("content-length")
+        if announced is None:
+            return None
+        if "transfer-encoding" in headers:
+            raise Refused("ambiguous_length", "Expected Content-Length or Transfer-Encoding, got both.")
+        if not _digits(announced):
+            raise Refused("invalid_length", "Expected Content-Length to be one number.")
+        length = int(announced)
+        if length > self._max_body_bytes:
+            raise too_large(self._max_body_bytes)
+        return length
+
+
+def _method(method: str) -> str:
+    return method if method.isascii() and method.isalpha() and len(method) <= 20 else "another method"  # noqa: PLR2004 - longer than any registered method
+
+
+def _shown_key(headers: Mapping[str, str]) -> str | None:
+    scheme, _, token = headers.get("authorization", "").partition(" ")
+    if scheme.lower() == "bearer" and token.strip():
+        return token.strip()
+    return headers.get("x-eventmw-key")
+
+
+def _cross_site(origin: str | None, site: str | None) -> Refused:
+    shown = f"Origin: {_printable(origin)}, Sec-Fetch-Site: {_printable(site)}"
+    return Refused(
+        "cross_site", f"Expected a request from this site, from a server, or from an allowed origin. {shown}."
+    )
+
+
+def _printable(value: str | None) -> str:
+    if value is None:
+        return "(none)"
+    return "".join(char if " " <= char <= "~" else "?" for char in value[:200])
+
+
+def _port(port: int | None, scheme: str) -> int | None:
+    return port or {"https": 443, "http": 80}.get(scheme)
+
+
+def _parsed(address: str) -> str | None:
+    bare = address[1:].partition("]")[0] if address.startswith("[") else address
+    try:
+        return str(ipaddress.ip_address(bare))
+    except ValueError:
+        host, _, port = address.rpartition(":")
+        return _parsed(host) if port.isdigit() and "." in host else None
+
+
+def _encoding(value: str | None) -> str:
+    encoding = (value or "").strip().lower()
+    if encoding in {"", "identity"}:
+        return ""
+    if encoding == "x-gzip":
+        return "gzip"
+    if encoding in ENCODINGS:
+        return encoding
+    offered = ", ".join(ENCODINGS)
+    raise Refused(
+        "unsupported_encoding",
+        f"Expected a Content-Encoding of {offered} or none.",
+        headers=(("accept-encoding", offered),),
+    )
+
+
+def _idempotency_key(value: str | None) -> str | None:
+    if value is None:
+        return None
+    if len(value) > MAX_IDEMPOTENCY_KEY or not _visible(value):
+        raise Refused(
+            "invalid_idempotency_key",
+            f"Expected an Idempotency-Key of 1 to {MAX_IDEMPOTENCY_KEY} printable ASCII characters.",
+        )
+    return value

@@ -1,0 +1,170 @@
+"""The engine: events out of records, and what each tool wants done for each event.
+
+Layer: assembly, pure. It runs at the door for tools that answer and in the courier for all, with the same outcome: an event
+is a function of its record, and a tool is a function of an event.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Final, Protocol
+
+from eventmw import record as records
+from eventmw.effects import Drop, Effect, Execute, Fetch, Return, Send, SetCookie
+from eventmw.event import Event, Record
+from eventmw.outcome import OutcomeKind
+from eventmw.results import EMPTY, Result, Unfit
+from eventmw.tool import BoundTool
+
+log = logging.getLogger("eventmw.engine")
+
+MAX_EFFECTS: Final = 100
+"""Effects of one tool for one event; more is a tool that floods."""
+
+
+class Reader(Protocol):
+    """A dialect as the engine sees it: how its records become events."""
+
+    name: str
+
+    def events(self, record: Record) -> Iterator[Event]:
+        """Return the record's events one by one, in order."""
+        ...
+
+    def single(self, record: Record, ordinal: int) -> Record:
+        """Return a record that holds just one of the events."""
+        ...
+
+
+class Flood(RuntimeError):  # noqa: N818 - the name of what the tool does
+    """A tool yielded more than `MAX_EFFECTS` effects for one event."""
+
+
+@dataclass(frozen=True, slots=True)
+class Dispatch:
+    """What one tool wants for one event: sends, or the Outcome at once when there is nothing to send."""
+
+    sends: tuple[Send, ...]
+    outcome: OutcomeKind | None = None
+    reason: str = ""
+
+
+class Engine:
+    """The tools and the dialects, put together. Stateless.
+
+    Args:
+        tools: in the configured order, which is the order of effects in a Result Object.
+        readers: the dialects that records may be of.
+    """
+
+    def __init__(self, tools: Sequence[BoundTool], readers: Iterable[Reader]) -> None:
+        self.tools = tuple(tools)
+        self.answering = tuple(tool for tool in tools if tool.answers)
+        self._readers: Mapping[str, Reader] = {reader.name: reader for reader in readers}
+
+    def events(self, record: bytes) -> Iterator[Event]:
+        """Return the events of a journal record, made one at a time.
+
+        Raises:
+            UnreadableRecord: the bytes are damaged, or of a dialect that is not configured.
+        """
+        decoded = records.decode(record)
+        return self._reader(decoded).events(decoded)
+
+    def single(self, record: bytes, ordinal: int) -> bytes:
+        """Return a journal record that holds just the event at `ordinal`: what is parked and buried."""
+        decoded = records.decode(record)
+        return records.encode(self._reader(decoded).single(decoded, ordinal))
+
+    def credential(self, record: bytes) -> str:
+        """Return the name of the key with which the record was sent, or ``anonymous``."""
+        return records.decode(record).credential
+
+    def _reader(self, record: Record) -> Reader:
+        try:
+            return self._readers[record.dialect]
+        except KeyError:
+            raise records.UnreadableRecord(f"no dialect named {record.dialect} is configured") from None
+
+    def dispatch(self, tool: BoundTool, event: Event) -> Dispatch:
+        """Run one tool on one event for the courier. Never raises: a tool that does ends in ``tool_error``."""
+        try:
+            effects = effects_of(tool, event)
+        except Exception as error:  # noqa: BLE001 - a tool harms only itself
+            log.warning("tool %s failed on an event: %s", tool.id, type(error).__name__)
+            return Dispatch((), "tool_error", f"handle raised {type(error).__name__}")
+        if effects is None:
+            return Dispatch((), "filtered", "when")
+        sends = tuple(replace(effect, event_id=event.id) for effect in effects if isinstance(effect, Send))
+        if sends:
+            return Dispatch(sends)
+        drops = [effect.reason for effect in effects if isinstance(effect, Drop)]
+        if drops:
+            return Dispatch((), "dropped", str(drops[0])[:200])
+        return Dispatch((), "answered" if effects else "filtered", "" if effects else "nothing wanted")
+
+    def answer(self, event: Event, over_budget: Callable[[], bool]) -> bytes:
+        """Run the answering tools on one event and return its Result Object as JSON.
+
+        A tool that raises, floods, or wants what cannot be answered adds nothing; the others do. Once `over_budget` says
+        so, the remaining tools are passed over.
+        """
+        result: Result | None = None
+        for tool in self.answering:
+            if over_budget():
+                log.warning("the time for answering was up before tool %s", tool.id)
+                break
+            wanted = self._wanted(tool, event)
+            if wanted:
+                result = result or Result()
+                _merge(result, tool, wanted)
+        return EMPTY if result is None else result.encode()
+
+    def _wanted(self, tool: BoundTool, event: Event) -> Sequence[Effect]:
+        try:
+            effects = effects_of(tool, event) or ()
+        except Exception as error:  # noqa: BLE001 - a tool harms only itself
+            log.warning("tool %s failed at the door: %s", tool.id, type(error).__name__)
+            return ()
+        return [effect for effect in effects if isinstance(effect, Fetch | Execute | Return | SetCookie)]
+
+    def decisions(self, event: Event) -> dict[str, str]:
+        """Return, for each tool, what the door knows: ``queued``, or ``filtered`` by its ``when``."""
+        return {tool.id: _decision(tool, event) for tool in self.tools}
+
+
+def effects_of(tool: BoundTool, event: Event) -> list[Effect] | None:
+    """Return what a tool wants for an event, or None when its ``when`` does not match.
+
+    Raises:
+        Flood: it wants too much.
+        TypeError: it yielded something that is no effect.
+        Exception: whatever the tool raised.
+    """
+    if tool.matches is not None and not tool.matches(event):
+        return None
+    effects: list[Effect] = []
+    for effect in tool.handle(event):
+        if not isinstance(effect, Effect):
+            raise TypeError(f"a tool yields effects, not {type(effect).__name__}")
+        effects.append(effect)
+        if len(effects) > MAX_EFFECTS:
+            raise Flood(f"more than {MAX_EFFECTS} effects for one event")
+    return effects
+
+
+def _merge(result: Result, tool: BoundTool, effects: Iterable[Effect]) -> None:
+    for effect in effects:
+        try:
+            result.add(tool.id, effect)
+        except Unfit as error:
+            log.warning("tool %s wants what cannot be answered: %s", tool.id, error)
+
+
+def _decision(tool: BoundTool, event: Event) -> str:
+    try:
+        return "queued" if tool.matches is None or tool.matches(event) else "filtered"
+    except Exception:  # noqa: BLE001 - a tool harms only itself
+        return "tool_error"

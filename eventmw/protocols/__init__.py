@@ -1,0 +1,1 @@
+"""The dialects: one protocol a file. Siblings never import each other."""

@@ -1,0 +1,147 @@
+"""The Zaraz dialect: the HTTP Events API, from a body to a record, from a record to events, from both to an answer.
+
+Layer: open folder, pure. Source: the seed ``zaraz-http-events-api.txt`` and PROTOCOLS.md 2; what those leave open is ours.
+
+``accept`` and ``judge`` say which events are valid, ``events`` makes them, ``answer`` writes Result Objects, receipts and
+problems; this module is the dialect that the runtime works with.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from typing import Final
+
+from eventmw.door import Visit
+from eventmw.engine import Engine
+from eventmw.errors import Refused
+from eventmw.event import Event, Record
+from eventmw.http import Headers, Reply
+from eventmw.protocols.zaraz import answer, events
+from eventmw.protocols.zaraz.answer import Accepted, Options
+from eventmw.protocols.zaraz.judge import Judge, Judgement
+from eventmw.results import EMPTY
+
+NAME: Final = "zaraz"
+
+__all__ = ["NAME", "Accepted", "Judge", "Options", "Zaraz"]
+
+
+class Zaraz:
+    """The dialect, for one configuration. Stateless.
+
+    Args:
+        judge: what accepts Event Objects.
+        options: how it answers.
+    """
+
+    name = NAME
+
+    def __init__(self, judge: Judge, options: Options) -> None:
+        self._judge = judge
+        self._options = options
+
+    def accept(
+        self,
+        body: bytes,
+        visit: Visit,
+        arrival: tuple[str, int],
+        engine: Engine,
+        over_budget: Callable[[], bool],
+    ) -> Accepted:
+        """Judge a payload and run the answering tools.
+
+        Args:
+            body: the payload, inflated.
+            visit: what the door found out.
+            arrival: what the server adds: 32 hexadecimal digits, and the time in milliseconds since 1970.
+            engine: runs the answering tools.
+            over_budget: says whether their time is up.
+
+        Raises:
+            Refused: nothing of it is accepted, or not all of it where all is needed.
+        """
+        receipt_id, recorded_ms = arrival
+        if visit.idempotency_key is not None:
+            receipt_id = _repeatable_id(visit.credential, visit.idempotency_key)
+        judgement = self._judge(body, recorded_ms)
+        if judgement.invalid and (self._options.all_or_nothing or not judgement.accepted):
+            raise _not_enough(judgement)
+        kept = _kept(judgement)
+        record = Record(
+            id=receipt_id,
+            recorded_ms=recorded_ms,
+            dialect=NAME,
+            credential=visit.credential,
+            client_ip=visit.browser_ip,
+            indexes=tuple(kept) if judgement.invalid else None,
+            body=events.payload(judgement.raws[index] for index in kept) if judgement.invalid else body,
+        )
+        accepted = Accepted(record, judgement, b"")
+        if visit.idempotency_key is not None:
+            accepted.own_ids = [(accepted.event_id(index), index) for index in kept]
+        elif judgement.ids:
+            accepted.own_ids = [(judgement.ids[index], index) for index in kept if index in judgement.ids]
+        self._consult(accepted, kept, engine, over_budget)
+        return accepted
+
+    def _consult(
+        self,
+        accepted: Accepted,
+        kept: Sequence[int],
+        engine: Engine,
+        over_budget: Callable[[], bool],
+    ) -> None:
+        """Fill in the Result Objects, and for a full receipt what becomes of each event. Most often nobody is asked."""
+        results = [EMPTY] * len(accepted.judgement.raws)
+        full = self._options.receipt == "full"
+        if engine.answering or full:
+            tools: dict[int, dict[str, str]] = {}
+            for index, event in zip(kept, events.events(accepted.record), strict=True):
+                results[index] = engine.answer(event, over_budget)
+                if full:
+                    tools[index] = engine.decisions(event)
+            accepted.tools = tools
+        accepted.results = b",".join(results)
+
+    def reply(self, accepted: Accepted, durability: str, cors: Headers) -> Reply:
+        """Return the answer to a request whose record has been kept."""
+        return answer.reply(accepted, self._options, durability, cors)
+
+    def refuse(self, refused: Refused, cors: Headers) -> Reply:
+        """Return the answer to a request that is refused as a whole."""
+        return answer.refuse(refused, cors)
+
+    def events(self, record: Record) -> Iterator[Event]:
+        """Return the events of a record, made one at a time."""
+        return events.events(record)
+
+    def single(self, record: Record, ordinal: int) -> Record:
+        """Return a record that holds just one of the events."""
+        return events.single(record, ordinal)
+
+
+def _repeatable_id(credential: str, key: str) -> str:
+    """Return the receipt id of every request with this key: ids made of it repeat as well."""
+    return hashlib.sha256(f"{credential}\0{key}".encode()).hexdigest()[:32]
+
+
+def _kept(judgement: Judgement) -> Sequence[int]:
+    everything = range(len(judgement.raws))
+    if not judgement.invalid:
+        return everything
+    refused = set(judgement.invalid)
+    return [index for index in everything if index not in refused]
+
+
+def _not_enough(judgement: Judgement) -> Refused:
+    faults = tuple(note.fault for note in judgement.notes if note.status == "invalid" and note.fault is not None)
+    total, bad = len(judgement.raws), len(judgement.invalid)
+    unexplained = bad - len({fault.index for fault in faults})
+    detail = f"{bad} of {total} events {'is' if bad == 1 else 'are'} not valid, so none was accepted."
+    return Refused(
+        "rejected_events" if judgement.accepted else "no_valid_event",
+        detail,
+        faults=faults,
+        omitted=unexplained,
+    )

@@ -1,0 +1,204 @@
+"""The two schemas' verdicts on an Event Object, faster: by types on its bytes, and by checks on its decoded form.
+
+Layer: pure rules. `eventmw.schema` is the authority and gives all words; a differential test holds this equal to it.
+
+`usual` only ever says yes. Its types forbid unknown keys, so that every byte of an accepted event has been decoded
+strictly (a decoder skips over what it does not know), and they bound the nesting of properties, so that an accepted
+event is never too deep. Everything unusual falls to the slow way in `judge`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any, Final
+
+import msgspec
+from msgspec import Meta, Struct, field
+
+from eventmw.formats import LATEST_MS, is_ip, is_timestamp
+
+MAX_ID: Final = 128
+"""Characters of a sender's event id."""
+
+# Property values, nested to two containers below `client`: `products: [{…}]` and the like. Numbers beyond 64 bits fall
+# to the slow way, which keeps them exactly.
+_Scalar = None | bool | int | float | str
+_Inner = _Scalar | list[_Scalar] | dict[str, _Scalar]
+_Value = _Scalar | list[_Inner] | dict[str, _Inner]
+
+# Absent fields stand for values that pass, so that a check need not ask whether they are there.
+_SIZE: Final = "1x1"
+_IP: Final = "127.0.0.1"
+_URL: Final = "https://x"
+
+
+class _Device(Struct, forbid_unknown_fields=True, gc=False, frozen=True):
+    ip: str = _IP
+    resolution: str = _SIZE
+    viewport: str = _SIZE
+    language: str = ""
+    user_agent: str = field(name="user-agent", default="")
+
+
+class _Page(Struct, forbid_unknown_fields=True, gc=False, frozen=True):
+    url: str = _URL
+    referrer: str = _URL
+    title: str = ""
+    encoding: str = ""
+
+
+class _System(Struct, forbid_unknown_fields=True, gc=False, frozen=True):
+    device: _Device = _Device()
+    page: _Page = _Page()
+    cookies: dict[str, str] | None = None
+
+
+class _Own(Struct, forbid_unknown_fields=True, gc=False, frozen=True):
+    id: Annotated[str, Meta(min_length=1, max_length=MAX_ID)] | None = None
+    timestamp: Annotated[int, Meta(ge=0, le=LATEST_MS)] | None = None
+
+
+class Usual(Struct, forbid_unknown_fields=True, gc=False, frozen=True):
+    """An Event Object as nearly every sender writes it."""
+
+    client: dict[str, _Value]
+    system: _System = _System()
+    eventmw: _Own | None = None
+
+
+_decode = msgspec.json.Decoder(Usual).decode
+_size = re.compile(r"[0-9]{1,5}x[0-9]{1,5}\Z").match
+
+# Sizes and addresses come again and again, and a set answers ten times faster than a pattern. Bounded: when one is full,
+# it is emptied.
+_REMEMBERED: Final = 4096
+_sizes: Final[set[str]] = set()
+_addresses: Final[set[str]] = set()
+
+# Between these two lie exactly the texts that start with https:// and a letter (or one of [ \\ ] ^ _ `): two comparisons
+# instead of a pattern. The rest is left to the authority.
+_URL_FROM: Final = "https://A"
+_URL_BELOW: Final = "https://{"
+
+
+def usual(raw: bytes | msgspec.Raw) -> Usual | None:
+    """Return the event when it is surely valid, with nothing to advise; None means "ask the authority"."""
+    try:
+        event = _decode(raw)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+    name = event.client.get("__zarazTrack", "unnamed")
+    if type(name) is not str or not name:
+        return None
+    system = event.system
+    device, page = system.device, system.page
+    if (
+        _URL_FROM <= page.url < _URL_BELOW
+        and _URL_FROM <= page.referrer < _URL_BELOW
+        and (device.ip in _addresses or _is_address(device.ip))
+        and (device.resolution in _sizes or _is_size(device.resolution))
+        and (device.viewport in _sizes or _is_size(device.viewport))
+    ):
+        return event
+    return None
+
+
+def _is_size(text: str) -> bool:
+    return _size(text) is not None and _remember(_sizes, text)
+
+
+def _is_address(text: str) -> bool:
+    return is_ip(text) and _remember(_addresses, text)
+
+
+def _remember(known: set[str], value: str) -> bool:
+    if len(known) >= _REMEMBERED:
+        known.clear()
+    known.add(value)
+    return True
+
+
+def is_valid(event: Any) -> bool:
+    """Return what the request schema says of a decoded Event Object, exactly."""
+    if type(event) is not dict or "client" not in event:
+        return False
+    client = event["client"]
+    if type(client) is dict:
+        if type(client.get("__zarazTrack", "")) is not str:
+            return False
+    elif client != []:
+        return False
+    return "eventmw" not in event or _is_own(event["eventmw"])
+
+
+def _is_own(own: Any) -> bool:
+    if type(own) is not dict:
+        return False
+    ident = own.get("id", "absent")
+    return type(ident) is str and 0 < len(ident) <= MAX_ID and _is_time(own.get("timestamp", 0))
+
+
+def _is_time(value: Any) -> bool:
+    if type(value) is str:
+        return is_timestamp(value)
+    whole = type(value) is int or (type(value) is float and value.is_integer())
+    return whole and 0 <= value <= LATEST_MS
+
+
+def needs_no_advice(event: Mapping[str, Any]) -> bool:
+    """Return whether the advice schema has nothing to say of a decoded, valid Event Object, exactly."""
+    client, system = event["client"], event.get("system")
+    if type(client) is dict and client.get("__zarazTrack") == "":
+        return False
+    return _absent(system) or (
+        type(system) is dict
+        and _each(system.get("cookies"), {}, other=_is_leaf)
+        and _each(system.get("device"), _DEVICE_CHECKS)
+        and _each(system.get("page"), _PAGE_CHECKS)
+    )
+
+
+Check = Callable[[Any], bool]
+
+
+def _absent(value: Any) -> bool:
+    return value is None or value == []
+
+
+def _is_leaf(value: Any) -> bool:
+    return not isinstance(value, dict | list) or value == []
+
+
+def _any(_value: Any) -> bool:
+    return True
+
+
+def _each(part: Any, checks: Mapping[str, Check], *, other: Check = _any) -> bool:
+    return _absent(part) or (type(part) is dict and all(checks.get(key, other)(value) for key, value in part.items()))
+
+
+def _text_is(check: Check) -> Check:
+    return lambda value: check(value) if type(value) is str else _is_leaf(value)
+
+
+def _matches(pattern: str) -> Check:
+    found = re.compile(pattern).search
+    return lambda value: found(value) is not None
+
+
+_SIZE_CHECK: Final = _text_is(_matches("^[0-9]{1,5}x[0-9]{1,5}$"))
+_URL_CHECK: Final = _text_is(_matches(r"^[A-Za-z][A-Za-z0-9+.-]*://[^\s/?#]"))
+_DEVICE_CHECKS: Final[Mapping[str, Check]] = {
+    "ip": _text_is(is_ip),
+    "resolution": _SIZE_CHECK,
+    "viewport": _SIZE_CHECK,
+    "language": _is_leaf,
+    "user-agent": _is_leaf,
+}
+_PAGE_CHECKS: Final[Mapping[str, Check]] = {
+    "url": _URL_CHECK,
+    "referrer": _URL_CHECK,
+    "title": _is_leaf,
+    "encoding": _is_leaf,
+}

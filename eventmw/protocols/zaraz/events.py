@@ -1,0 +1,126 @@
+"""How Event Objects become events: the liberal reading of ``system``, and the bytes taken apart one event at a time.
+
+Layer: pure. Source: PROTOCOLS.md 2.1; the seed's table of system keys.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, Final, cast
+
+import msgspec
+
+from eventmw import strictjson
+from eventmw.event import Device, Event, Kind, Page, Record
+from eventmw.formats import from_iso
+
+_RESERVED: Final = frozenset({"__zarazTrack", "__zarazEcommerce"})
+_DEVICE: Final = ("ip", "resolution", "viewport", "language", "user-agent")
+_PAGE: Final = ("url", "title", "referrer", "encoding")
+_encode = msgspec.json.encode
+_decode = msgspec.json.Decoder(Any).decode
+_decode_shallow = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+_decode_array = msgspec.json.Decoder(list[msgspec.Raw]).decode
+
+
+def raw_events(body: bytes) -> Sequence[msgspec.Raw]:
+    """Return the bytes of each Event Object of an accepted payload."""
+    return _decode_array(_decode_shallow(strictjson.without_bom(body))["events"])
+
+
+def payload(raws: Iterable[bytes | msgspec.Raw]) -> bytes:
+    """Return a payload of these Event Objects."""
+    return b'{"events":[%b]}' % b",".join(map(bytes, raws))
+
+
+def events(record: Record) -> Iterator[Event]:
+    """Return the events of a record, made one at a time."""
+    for ordinal, raw in enumerate(raw_events(record.body)):
+        yield event(as_object(_decode(raw)), record, _index(record, ordinal))
+
+
+def single(record: Record, ordinal: int) -> Record:
+    """Return a record that holds just one of the events; its id stays the same."""
+    body = payload([raw_events(record.body)[ordinal]])
+    return replace(record, indexes=(_index(record, ordinal),), body=body)
+
+
+def _index(record: Record, ordinal: int) -> int:
+    return ordinal if record.indexes is None else record.indexes[ordinal]
+
+
+def event(value: Mapping[str, Any], record: Record, index: int) -> Event:
+    """Return the event of one valid Event Object, which stood at `index` of its request.
+
+    The track property ``user_id`` names the person, for tools that have a field for it. Source: assumption.
+    """
+    client, own, system = (as_object(value.get(key)) for key in ("client", "eventmw", "system"))
+    device, page = _read(system.get("device"), _DEVICE), _read(system.get("page"), _PAGE)
+    if "ip" not in device and record.client_ip is not None:
+        device["ip"] = record.client_ip
+    cookies = _texts(as_object(system.get("cookies")))
+    name = client.get("__zarazTrack", "")
+    return Event(
+        id=own.get("id") or f"{record.id}-{index}",
+        name=name,
+        kind=_kind(name, client),
+        properties={key: inner for key, inner in client.items() if key not in _RESERVED},
+        timestamp_ms=_time(own.get("timestamp"), record.recorded_ms),
+        recorded_ms=record.recorded_ms,
+        user_id=_text(client.get("user_id")),
+        cookies=cookies,
+        device=Device(
+            ip=device.get("ip"),
+            user_agent=device.get("user-agent"),
+            language=device.get("language"),
+            resolution=device.get("resolution"),
+            viewport=device.get("viewport"),
+        ),
+        page=Page(
+            url=page.get("url"),
+            title=page.get("title"),
+            referrer=page.get("referrer"),
+            encoding=page.get("encoding"),
+        ),
+        client=client,
+        system={**system, "cookies": cookies, "device": device, "page": page},
+        dialect=record.dialect,
+    )
+
+
+def _kind(name: str, client: Mapping[str, Any]) -> Kind:
+    if client.get("__zarazEcommerce") is True:
+        return "ecommerce"
+    return "pageview" if name == "Pageview" else "event"
+
+
+def _time(value: Any, recorded_ms: int) -> int:
+    if value is None:
+        return recorded_ms
+    return from_iso(value) if isinstance(value, str) else int(value)
+
+
+def as_object(value: Any) -> dict[str, Any]:
+    """Return an object as it is; null, ``[]`` and every other kind count as an empty one."""
+    return cast(dict[str, Any], value) if type(value) is dict else {}
+
+
+def _read(value: Any, known: Sequence[str]) -> dict[str, Any]:
+    """Return an object with its known keys read as texts, or left out; unknown keys are handed on as they are."""
+    part = as_object(value)
+    texts = _texts({key: part[key] for key in known if key in part})
+    return {key: inner for key, inner in part.items() if key not in known} | texts
+
+
+def _texts(part: Mapping[str, Any]) -> dict[str, str]:
+    """Return the texts of an object; numbers and booleans become theirs, null, ``[]`` and all else are left out."""
+    return {key: text for key, inner in part.items() if (text := _text(inner)) is not None}
+
+
+def _text(value: Any) -> str | None:
+    if isinstance(value, str):
+        return value
+    if isinstance(value, bool | int | float):
+        return _encode(value).decode()
+    return None

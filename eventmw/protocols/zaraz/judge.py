@@ -1,0 +1,185 @@
+"""The judgement of a whole payload: which Event Objects are accepted, and what is wrong with the others.
+
+Layer: pure rules. The envelope is decoded once with the events left as bytes, then event by event, so that cost and memory
+for an event stay the same from 1 to 100,000. A fast yes first; jsonschema only speaks of what was refused.
+
+Source: PROTOCOLS.md 2.1 and 2.3.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import chain
+from typing import Any, Final, Literal, NoReturn
+
+import msgspec
+
+from eventmw import strictjson
+from eventmw.errors import Fault, Refused
+from eventmw.formats import from_iso
+from eventmw.protocols.zaraz.accept import MAX_ID, is_valid, needs_no_advice, usual
+from eventmw.schema import Authority, published
+
+MAX_EXPLAINED: Final = 100
+"""Events that jsonschema is asked about in one request: a hostile body must not buy more of its time than that."""
+
+FUTURE_MS: Final = 5 * 60 * 1000
+"""A sender's clock may be this far ahead without a warning. Source: assumption."""
+
+ENVELOPE_DEPTH: Final = 2
+"""Containers around an Event Object: the object and its array."""
+
+
+class _Envelope(msgspec.Struct, forbid_unknown_fields=True, gc=False):
+    events: list[msgspec.Raw]
+
+
+_decode_envelope = msgspec.json.Decoder(_Envelope).decode
+_decode_shallow = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+_decode_array = msgspec.json.Decoder(list[msgspec.Raw]).decode
+
+
+Status = Literal["invalid", "warned"]
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """One thing to say of one event; `fault` is None past `MAX_EXPLAINED` events."""
+
+    index: int
+    status: Status
+    fault: Fault | None
+
+
+@dataclass(slots=True)
+class Judgement:
+    """What became of each event of a payload: ``len(raws)`` events, of which those in `invalid` are refused.
+
+    Attributes:
+        raws: the bytes of each Event Object, in order.
+        invalid: the indexes of the refused ones, ascending.
+        notes: what there is to say of refused and warned events, in order, at least one note for each of them.
+        explained: how many events jsonschema was asked about.
+        ids: index → the sender's own event id.
+    """
+
+    raws: Sequence[msgspec.Raw]
+    invalid: list[int] = field(default_factory=list[int])
+    notes: list[Note] = field(default_factory=list[Note])
+    explained: int = 0
+    ids: dict[int, str] = field(default_factory=dict[int, str])
+
+    @property
+    def accepted(self) -> int:
+        """How many events are accepted."""
+        return len(self.raws) - len(self.invalid)
+
+
+class Judge:
+    """Judges payloads of one dialect under one set of limits. Stateless between calls.
+
+    Args:
+        max_events: events in one request.
+        max_depth: containers nested in each other, the envelope's two included; at least 8.
+        strict: advice decides as well.
+    """
+
+    def __init__(self, *, max_events: int, max_depth: int, strict: bool) -> None:
+        self._max_events = max_events
+        self._event_depth = max_depth - ENVELOPE_DEPTH
+        self._max_depth = max_depth
+        self._strict = strict
+        self._envelope = Authority(published("zaraz-request"))
+        self._request = Authority(published("zaraz-request"), ("$defs", "event"))
+        self._advice = Authority(published("zaraz-advice"), ("$defs", "event"))
+
+    def __call__(self, body: bytes, now_ms: int) -> Judgement:
+        """Judge a payload, sent as the strict JSON text `body`, at the time `now_ms`.
+
+        Raises:
+            Refused: the payload as a whole is no list of events (400) or over a limit (413).
+        """
+        raws = self._split(body)
+        if len(raws) > self._max_events:
+            detail = f"Expected at most {self._max_events:,} events in one request, got {len(raws):,}."
+            raise Refused("too_many_events", detail)
+        judgement = Judgement(raws)
+        for index, raw in enumerate(raws):
+            event = usual(raw)
+            if event is None:
+                self._judge_slowly(index, raw, body, now_ms, judgement)
+            elif (own := event.eventmw) is not None:
+                if own.id is not None:
+                    judgement.ids[index] = own.id
+                if own.timestamp is not None and own.timestamp > now_ms + FUTURE_MS:
+                    self._judge_slowly(index, raw, body, now_ms, judgement)
+        return judgement
+
+    def _split(self, body: bytes) -> list[msgspec.Raw]:
+        strictjson.check_digits(body)
+        try:
+            raws = _decode_envelope(body).events
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            raws = self._split_slowly(strictjson.without_bom(body))
+        if not raws:
+            self._refuse_envelope({"events": []})
+        return raws
+
+    def _split_slowly(self, body: bytes) -> list[msgspec.Raw]:
+        """Take the envelope apart when it has unknown keys, a byte order mark, or is no envelope at all."""
+        try:
+            parts = _decode_shallow(body)
+            raws = _decode_array(parts["events"])
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, KeyError):
+            self._refuse_envelope(strictjson.decode(body))
+        for key, part in parts.items():
+            if key != "events" and strictjson.deeper_than(strictjson.decode(part, whole=body), self._max_depth - 1):
+                self._refuse_depth()
+        return raws
+
+    def _refuse_envelope(self, document: Any) -> NoReturn:
+        faults = tuple(self._envelope.faults(document))
+        detail = f"{faults[0].message[0].upper()}{faults[0].message[1:]}, at {faults[0].path or 'the top'}."
+        raise Refused("invalid_envelope", detail, faults=faults)
+
+    def _refuse_depth(self) -> NoReturn:
+        raise Refused("too_deep", f"Expected at most {self._max_depth} levels of nesting, got more.")
+
+    def _judge_slowly(self, index: int, raw: msgspec.Raw, body: bytes, now_ms: int, judgement: Judgement) -> None:
+        event = strictjson.decode(raw, whole=body)
+        if strictjson.deeper_than(event, self._event_depth):
+            self._refuse_depth()
+        own = event.get("eventmw") if type(event) is dict else None
+        ident = own.get("id") if type(own) is dict else None
+        if type(ident) is str and 0 < len(ident) <= MAX_ID:
+            judgement.ids[index] = ident
+        at = f"/events/{index}"
+        if not is_valid(event):
+            _note(judgement, index, "invalid", self._request.faults(event, at=at, index=index))
+            return
+        late = tuple(_from_the_future(own, index, now_ms))
+        if late or not needs_no_advice(event):
+            status: Status = "invalid" if self._strict else "warned"
+            _note(judgement, index, status, chain(self._advice.faults(event, at=at, index=index), late))
+
+
+def _note(judgement: Judgement, index: int, status: Status, faults: Iterable[Fault]) -> None:
+    """Write down the faults of one event. They are lazy: past `MAX_EXPLAINED` events nobody works them out."""
+    if judgement.explained < MAX_EXPLAINED:
+        notes = [Note(index, status, fault) for fault in faults]
+        judgement.explained += 1
+    else:
+        notes = [Note(index, status, None)]
+    judgement.notes += notes
+    if notes and status == "invalid":
+        judgement.invalid.append(index)
+
+
+def _from_the_future(own: Any, index: int, now_ms: int) -> Iterator[Fault]:
+    when = own.get("timestamp") if type(own) is dict else None
+    if when is None:
+        return
+    if (from_iso(when) if type(when) is str else when) > now_ms + FUTURE_MS:
+        path = f"/events/{index}/eventmw/timestamp"
+        yield Fault(index, path, "", "future_time", "expected a time that is not in the future, got a later one")

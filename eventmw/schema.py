@@ -1,0 +1,108 @@
+"""The JSON Schemas, and what jsonschema says of a payload: the authority for verdicts, places and words.
+
+Layer: pure rules; the only importer of jsonschema. `eventmw.accept` says yes faster and is held equal to this.
+
+Source: JSON Schema draft 2020-12; the schemas in ``eventmw/schemas`` state PROTOCOLS.md 2.1 and 2.2.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from functools import cache
+from importlib.resources import files
+from typing import Any, Final, cast
+
+import msgspec
+from jsonschema import Draft202012Validator, FormatChecker
+from jsonschema.exceptions import ValidationError
+from referencing import Registry
+
+from eventmw.errors import Fault
+from eventmw.formats import is_ip, is_timestamp
+
+Schema = Mapping[str, Any]
+
+_KINDS: Final[tuple[tuple[type, str], ...]] = (
+    (bool, "a boolean"),
+    (dict, "an object"),
+    (list, "an array"),
+    (str, "text"),
+    (int, "a number"),
+    (float, "a number"),
+    (type(None), "null"),
+)
+
+_formats = FormatChecker(formats=())
+
+
+_formats.checks("eventmw-timestamp")(is_timestamp)
+_formats.checks("eventmw-ip")(is_ip)
+
+
+@cache
+def published(name: str) -> Schema:
+    """Return one of the published schemas: ``zaraz-request``, ``zaraz-advice`` or ``zaraz-reply``."""
+    return cast(Schema, msgspec.json.decode(files("eventmw").joinpath("schemas", f"{name}.json").read_bytes()))
+
+
+def pointer(parts: Iterable[object]) -> str:
+    """Return a JSON Pointer. Source: RFC 6901."""
+    return "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in parts)
+
+
+class Authority:
+    """jsonschema over one schema, built once and asked often.
+
+    Args:
+        schema: the schema's root.
+        at: the path inside it that is applied, such as ``("$defs", "event")``; that part must hold no references.
+    """
+
+    def __init__(self, schema: Schema, at: tuple[str, ...] = ()) -> None:
+        self._prefix = pointer(at)
+        for key in at:
+            schema = schema[key]
+        self._validator = Draft202012Validator(schema, registry=Registry(), format_checker=_formats)
+
+    def accepts(self, instance: object) -> bool:
+        """Return whether the instance is valid."""
+        return bool(self._validator.is_valid(instance))
+
+    def faults(self, instance: object, *, at: str = "", index: int | None = None) -> Iterator[Fault]:
+        """Return all that is wrong, in the schema's order. ``at`` is the instance's own JSON Pointer in its document."""
+        for error in self._validator.iter_errors(instance):
+            yield Fault(
+                index=index,
+                path=at + pointer(error.absolute_path),
+                schema_path=self._prefix + pointer(error.absolute_schema_path),
+                code=str(error.validator),
+                message=_words(error),
+            )
+
+
+def kind_of(value: object) -> str:
+    """Return the JSON kind of a value in words: all that a message may tell of it."""
+    return next((words for python_type, words in _KINDS if isinstance(value, python_type)), "something else")
+
+
+def _words(error: ValidationError) -> str:
+    schema, instance = cast(Schema, error.schema), cast(Any, error.instance)
+    if error.validator == "required":
+        missing = [name for name in cast(list[str], error.validator_value) if name not in instance]
+        return f"expected the key {', '.join(missing)}, which is missing"
+    if error.validator in {"minItems", "minLength"} and not instance:
+        return f"expected {schema.get('title', 'more')}, got an empty one"
+    return f"expected {schema.get('title') or error.validator}, got {_shape(error)}"
+
+
+def _shape(error: ValidationError) -> str:
+    instance = cast(Any, error.instance)
+    match error.validator:
+        case "maxLength" | "minLength":
+            return f"{len(instance)} characters"
+        case "maxItems":
+            return f"an array of {len(instance)}"
+        case "pattern" | "format":
+            return f"other {kind_of(instance)}"
+        case _:
+            return kind_of(instance)

@@ -1,0 +1,136 @@
+"""Strict JSON: what is refused before anything looks at meaning, and the words for it.
+
+Layer: pure rules. UTF-8 without lone surrogates, no NaN or Infinity, no number beyond a double, integers of up to 4,000
+digits kept exactly, no trailing text; of equal keys the last wins. Source: PROTOCOLS.md 2.1; RFC 8259.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Final, NoReturn
+
+import msgspec
+
+from eventmw.errors import Refused
+
+MAX_DIGITS: Final = 4_000
+_DIGITS: Final = b"0123456789"
+_BOM: Final = b"\xef\xbb\xbf"
+_decode = msgspec.json.Decoder(Any).decode
+
+Encoded = bytes | msgspec.Raw
+
+
+def without_bom(body: bytes) -> bytes:
+    """Return the body without a byte order mark."""
+    return body.removeprefix(_BOM)
+
+
+def decode(body: Encoded, *, whole: bytes | None = None) -> Any:
+    """Return the decoded value.
+
+    Args:
+        body: the JSON text, or a part of it.
+        whole: the document that `body` is a part of; places in messages are places in it.
+
+    Raises:
+        Refused: ``invalid_json``, ``number_too_large`` or ``too_deep``, with line and column.
+    """
+    try:
+        return _decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        refuse(bytes(body) if whole is None else whole, error)
+
+
+def refuse(body: bytes, error: Exception) -> NoReturn:
+    """Say where and why the decoder gave up.
+
+    Raises:
+        Refused: always.
+    """
+    match error:
+        case RecursionError():
+            raise Refused("too_deep", "The body is nested more deeply than anything that is accepted here.") from None
+        case UnicodeDecodeError():
+            raise Refused(
+                "invalid_json", f"Expected UTF-8, got other bytes at {_place(body, _bad_byte(body))}."
+            ) from None
+        case msgspec.ValidationError():
+            raise Refused("number_too_large", "Expected numbers within a double's range and integers of at most "
+                          f"{MAX_DIGITS:,} digits, got a larger one.") from None  # fmt: skip
+        case _:
+            raise Refused("invalid_json", _syntax(body)) from None
+
+
+def _syntax(body: bytes) -> str:
+    """Return what the standard library's parser expected and where: its messages name no values."""
+    try:
+        text = body.decode()
+        json.loads(text, parse_constant=_constant)
+    except json.JSONDecodeError as error:
+        return f"{error.msg} at line {error.lineno}, column {error.colno}."
+    except UnicodeDecodeError as error:
+        return f"Expected UTF-8, got other bytes at {_place(body, error.start)}."
+    except ValueError as error:
+        return str(error)
+    return "Expected complete \\uXXXX escapes, got a surrogate without its partner."
+
+
+def _constant(name: str) -> NoReturn:
+    raise ValueError(f"Expected a JSON number, got {name}, which JSON does not have.")
+
+
+def _bad_byte(body: bytes) -> int:
+    try:
+        body.decode()
+    except UnicodeDecodeError as error:
+        return error.start
+    return 0
+
+
+def _place(body: bytes, offset: int) -> str:
+    before = body[:offset]
+    line, column = before.count(b"\n") + 1, offset - before.rfind(b"\n")
+    return f"line {line}, column {column}"
+
+
+def check_digits(body: bytes) -> None:
+    """Refuse integers of more than `MAX_DIGITS` digits.
+
+    A run of that length covers one of every `MAX_DIGITS` + 1 bytes, so only those few are looked at.
+
+    Raises:
+        Refused: ``number_too_large``.
+    """
+    step = MAX_DIGITS + 1
+    for offset, byte in zip(range(MAX_DIGITS, len(body), step), body[MAX_DIGITS::step], strict=True):
+        if byte in _DIGITS and _run_around(body, offset) > MAX_DIGITS:
+            _check_integers(body)
+            return
+
+
+def _run_around(body: bytes, offset: int) -> int:
+    before, after = body[max(0, offset - MAX_DIGITS) : offset], body[offset : offset + MAX_DIGITS + 1]
+    return len(before) - len(before.rstrip(_DIGITS)) + len(after) - len(after.lstrip(_DIGITS))
+
+
+def _check_integers(body: bytes) -> None:
+    """Parse once more, slowly, to tell an integer from a long text or fraction."""
+    json.loads(body, parse_int=_integer, parse_float=lambda _: 0.0)
+
+
+def _integer(digits: str) -> int:
+    if len(digits.lstrip("-")) > MAX_DIGITS:
+        raise Refused("number_too_large", f"Expected integers of at most {MAX_DIGITS:,} digits, got {len(digits):,}.")
+    return 0
+
+
+def deeper_than(value: Any, levels: int) -> bool:
+    """Return whether containers are nested more than `levels` deep: a scalar is 0 deep, ``[]`` 1, ``[{}]`` 2."""
+    layer = [value]
+    for _ in range(levels + 1):
+        layer = [outer for outer in layer if type(outer) is dict or type(outer) is list]
+        if not layer:
+            return False
+        layer = [inner for outer in layer for inner in (outer.values() if type(outer) is dict else outer)]
+    return True
