@@ -1,1 +1,158 @@
-"""eventmw."""
+"""eventmw: one middleware around any Python site, ASGI or WSGI, that takes events and delivers them to your tools.
+
+::
+
+    from eventmw import EventsMiddleware, env
+    from eventmw.tools import GA4
+
+    app = EventsMiddleware(app, path="/zaraz/api", tools=[GA4("G-ABC123", api_secret=env("GA4_SECRET"))])
+
+This module imports nothing heavy: no asyncio, no jsonschema, no server library. What a gateway needs is imported when one
+is made.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any, Self, Unpack, cast
+
+from eventmw.config import Limits, Settings
+from eventmw.effects import Drop, Execute, Fetch, Packed, Return, Send, SetCookie, Verdict
+from eventmw.errors import ConfigError, EventmwError, JournalDown, JournalFull
+from eventmw.event import Device, Event, Page, Receipt
+from eventmw.http import HttpReply, HttpRequest
+from eventmw.outcome import Outcome
+from eventmw.secret import Secret, env
+from eventmw.tool import Delivery, consumer, tool
+
+if TYPE_CHECKING:
+    from eventmw import asgi, wsgi
+    from eventmw.site import Site as _Site  # what comes back has these methods
+else:
+    _Site = object
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "ConfigError",
+    "Delivery",
+    "Device",
+    "Drop",
+    "Event",
+    "EventmwError",
+    "EventsMiddleware",
+    "Execute",
+    "Fetch",
+    "HttpReply",
+    "HttpRequest",
+    "JournalDown",
+    "JournalFull",
+    "Limits",
+    "Outcome",
+    "Packed",
+    "Page",
+    "Receipt",
+    "Return",
+    "Secret",
+    "Send",
+    "SetCookie",
+    "Verdict",
+    "consumer",
+    "env",
+    "tool",
+]
+
+
+class EventsMiddleware(_Site):
+    """Wrap a site, ASGI or WSGI. What comes back is the gateway that fits: `eventmw.asgi` or `eventmw.wsgi`.
+
+    Everything after `app` is keyword-only, and can be set in TOML (`from_config`) and by environment (``EVENTMW_PATH``, …).
+
+    Args:
+        app: the site. ASGI and WSGI are told apart by coroutine markers, then by the number of positional arguments.
+        path: the public, full path of the HTTP Events API, such as ``/zaraz/api``; None answers nothing.
+        tools: where events go, in the order of their effects in a Result Object. See `eventmw.tools` and `tool`.
+        consumers: own functions that are called at least once for each event. See `consumer`.
+        data_dir: the folder for what eventmw keeps; also where ``eventmw stats`` and its kin find this process.
+        journal: ``memory``: events are answered from memory and lost with the process; the receipt says so.
+        courier: ``thread`` delivers in a thread of this process.
+        batch: ``independent`` accepts the valid events of a request, ``atomic`` refuses it when one is not.
+        receipt: ``brief`` lists exceptions, ``full`` every event and what becomes of it at each tool, False none.
+        envelope: ``object`` answers ``{"results": […], "receipt": …}``, ``array`` the bare list.
+        strict: what only earns a warning refuses an event.
+        keys: name → key, or a list of keys; then every request needs one. Texts, `Secret` or `env` names.
+        allowed_origins: browser origins other than the site's own, exact, such as ``https://shop.example``.
+        trusted_proxies: how many proxies in front append to ``X-Forwarded-For``.
+        limits: see `Limits`.
+        on_outcome: called by the courier with each `Outcome`; what it raises is logged and harms nothing.
+        dry_run: do everything but send.
+
+    Raises:
+        ConfigError: with every problem of the configuration.
+        TypeError: `app` is neither ASGI nor WSGI by its looks; wrap it with the class of its kind.
+    """
+
+    def __new__(cls, app: Any, **options: Unpack[Settings]) -> Self:
+        """Return the gateway for this site."""
+        return cast(Self, _gateway_for(app)(app, **options))
+
+    if TYPE_CHECKING:
+
+        def __call__(self, *request: Any) -> Any:
+            """Answer or pass on a request: (scope, receive, send), or (environ, start_response)."""
+
+    @classmethod
+    def from_config(cls, app: Any, path: str) -> Self:
+        """Wrap a site with the settings of a TOML file.
+
+        Args:
+            app: the site.
+            path: the file. Its keys are the parameters of this class; ``[[tools]]`` tables have a ``type`` each.
+
+        Raises:
+            ConfigError: with every problem of the file.
+        """
+        return cast(Self, _gateway_for(app).from_config(app, path))
+
+
+def _gateway_for(app: object) -> type[asgi.EventsMiddleware | wsgi.EventsMiddleware]:
+    if _looks_like_asgi(app):
+        from eventmw import asgi  # noqa: PLC0415 - brings asyncio
+
+        return asgi.EventsMiddleware
+    from eventmw import wsgi  # noqa: PLC0415 - brings werkzeug
+
+    return wsgi.EventsMiddleware
+
+
+def _looks_like_asgi(app: object) -> bool:
+    """Tell by coroutine markers, then by positional arity: 3 is ASGI, 2 is WSGI.
+
+    Raises:
+        TypeError: neither tells.
+    """
+    if not callable(app):
+        raise TypeError(f"an ASGI or WSGI application is callable, and {type(app).__name__} is not")
+    called = cast(Callable[..., Awaitable[object]], app if inspect.isroutine(app) else type(app).__call__)
+    if inspect.iscoroutinefunction(app) or inspect.iscoroutinefunction(called):
+        return True
+    arity = _arity(app)
+    if arity in {2, 3}:
+        return arity == 3  # noqa: PLR2004 - scope, receive, send
+    raise TypeError(
+        f"{type(app).__name__} does not show whether it is ASGI or WSGI; "
+        "wrap it with eventmw.asgi.EventsMiddleware or eventmw.wsgi.EventsMiddleware",
+    )
+
+
+def _arity(app: Callable[..., object]) -> int | None:
+    """Return how many arguments without defaults a call takes by position, or None when that is not to be seen."""
+    try:
+        parameters = inspect.signature(app).parameters.values()
+    except (TypeError, ValueError):
+        return None
+    if any(parameter.kind is parameter.VAR_POSITIONAL for parameter in parameters):
+        return None
+    positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    return sum(1 for parameter in parameters if parameter.kind in positional and parameter.default is parameter.empty)

@@ -9,7 +9,7 @@ import dataclasses
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, TypedDict
 from urllib.parse import urlsplit
 
 from eventmw.errors import ConfigError
@@ -49,6 +49,27 @@ class Limits:
     requests_per_s: float | None = None
     burst: int = 100
     journal_bytes: int = 64 * 1024 * 1024
+
+
+class Settings(TypedDict, total=False):
+    """The keyword parameters of `eventmw.EventsMiddleware`; `Config` has their defaults and checks."""
+
+    path: str | None
+    tools: Sequence[object]
+    consumers: Sequence[object]
+    data_dir: str
+    journal: str
+    courier: Literal["thread", "off"]
+    batch: Literal["independent", "atomic"]
+    receipt: Literal["brief", "full", False]
+    envelope: Literal["object", "array"]
+    strict: bool
+    keys: Mapping[str, AnySecret] | Sequence[AnySecret] | None
+    allowed_origins: Sequence[str]
+    trusted_proxies: int
+    limits: Limits
+    on_outcome: Callable[[Outcome], object] | None
+    dry_run: bool
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,7 +126,8 @@ def _problems(config: Config) -> Iterator[str]:
     yield from _limit_problems(config.limits)
     if type(config.trusted_proxies) is not int or config.trusted_proxies < 0:
         yield "trusted_proxies must be a count of proxies, 0 or more"
-    if config.on_outcome is not None and not callable(config.on_outcome):
+    on_outcome: object = config.on_outcome
+    if on_outcome is not None and not callable(on_outcome):
         yield "on_outcome must be callable with one Outcome"
     if config.journal == "memory" and config.courier == "off":
         yield (

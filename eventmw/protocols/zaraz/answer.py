@@ -20,7 +20,7 @@ MAX_SHOWN_FAULTS: Final = 100
 MAX_FAULT_BYTES: Final = 24 * 1024
 """Keeps a whole problem document under 32 KB. Source: PROTOCOLS.md 2.3."""
 
-PROBLEM_TYPE: Final = "https://eventmw.dev/problems#"
+PROBLEM_TYPE: Final = "urn:eventmw:problem:"
 _NO_STORE: Final = (("cache-control", "no-store"), ("x-content-type-options", "nosniff"))
 _encode = msgspec.json.encode
 

@@ -1,0 +1,121 @@
+"""The ASGI gateway.
+
+Layer: gateways. It reads the body, waits for one future, and writes the answer; everything else exists once, in the
+runtime. A request that is not ours is passed by identity: the same scope, receive and send.
+
+Source: ASGI 3.0 and its HTTP message format 2.5.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from typing import Final, Unpack, cast
+
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from eventmw.config import Settings
+from eventmw.http import Reply, RequestHead
+from eventmw.paths import is_ours, tails
+from eventmw.runtime import Exchange
+from eventmw.settings import complete, from_toml
+from eventmw.site import Site
+from eventmw.waiting import wait
+
+# The header fields that we look at; all others are not even decoded.
+_WANTED: Final[Mapping[bytes, str]] = {
+    name.encode(): name
+    for name in (
+        "authorization",
+        "content-encoding",
+        "content-length",
+        "host",
+        "idempotency-key",
+        "origin",
+        "sec-fetch-site",
+        "transfer-encoding",
+        "x-eventmw-key",
+        "x-forwarded-for",
+        "x-forwarded-host",
+        "x-forwarded-proto",
+    )
+}
+
+
+class EventsMiddleware(Site):
+    """Wraps an ASGI site; see `eventmw.EventsMiddleware` for the parameters."""
+
+    def __init__(self, app: ASGIApp, **options: Unpack[Settings]) -> None:
+        self.app = app
+        self._set_up(complete(options))
+        self._path = self.runtime.config.path
+        self._tails = tails(self._path)
+
+    @classmethod
+    def from_config(cls, app: ASGIApp, path: str) -> EventsMiddleware:
+        """Wrap a site with the settings of a TOML file; see `eventmw.EventsMiddleware.from_config`."""
+        return cls(app, **from_toml(path))
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request on our path; pass everything else by identity."""
+        if scope.get("path") in self._tails and self._is_ours(scope):
+            await _write(await self._answer(scope, receive), send)
+        else:
+            await self.app(scope, receive, send)
+
+    def _is_ours(self, scope: Scope) -> bool:
+        return scope["type"] == "http" and is_ours(self._path, scope.get("root_path", ""), scope["path"])
+
+    async def _answer(self, scope: Scope, receive: Receive) -> Reply:
+        exchange = Exchange(self.runtime, _head(scope))
+        reply = exchange.open() or await self._read(exchange, receive)
+        if reply is not None:
+            return reply
+        kept = exchange.submit()
+        if isinstance(kept, Reply):
+            return kept
+        if not kept.done() and not await wait(kept, self.runtime.config.limits.append_timeout_s):
+            return exchange.late()
+        return exchange.settle(kept)
+
+    async def _read(self, exchange: Exchange, receive: Receive) -> Reply | None:
+        """Read the whole body within its time: servers let one drip in for ever."""
+        timeout_s = self.runtime.config.limits.body_timeout_s
+        try:
+            async with asyncio.timeout(timeout_s):
+                return await _drain(exchange, receive)
+        except TimeoutError:
+            return exchange.refuse("body_timeout", f"Expected the whole body within {timeout_s:g} s.")
+
+
+async def _drain(exchange: Exchange, receive: Receive) -> Reply | None:
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            return exchange.refuse("client_gone", "Expected the rest of the body, but the sender left.")
+        reply = exchange.feed(message.get("body", b""))
+        if reply is not None or not message.get("more_body", False):
+            return reply
+
+
+def _head(scope: Scope) -> RequestHead:
+    headers: dict[str, str] = {}
+    for raw_name, raw_value in scope["headers"]:
+        name = _WANTED.get(raw_name)
+        if name is not None:
+            value = raw_value.decode("latin-1")
+            headers[name] = f"{headers[name]}, {value}" if name in headers else value
+    client = cast("tuple[str, int] | None", scope.get("client"))
+    return RequestHead(
+        scope["method"], scope["path"], headers, client[0] if client else "", scope.get("scheme", "http")
+    )
+
+
+async def _write(reply: Reply, send: Send) -> None:
+    headers = [(name.encode(), value.encode("latin-1")) for name, value in reply.headers]
+    try:
+        await send({"type": "http.response.start", "status": reply.status, "headers": headers})
+        await send({"type": "http.response.body", "body": reply.body})
+    except OSError:
+        # The sender left. ASGI 2.4 lets a server say so by OSError; there is nobody to tell, and nothing is lost.
+        return

@@ -1,0 +1,22 @@
+"""Which paths are ours: told apart from all others by one look into a small set.
+
+Layer: pure rules. Source: PROTOCOLS.md 1.
+"""
+
+from __future__ import annotations
+
+
+def tails(path: str | None) -> frozenset[str]:
+    """Return every tail of our path that a server may show when the site is mounted below a prefix.
+
+    The public path is ``prefix + path``; a server or framework shows only the rest to a mounted site. A request whose path
+    is not among these is not ours; one that is, has to be looked at once more together with its prefix.
+    """
+    if path is None:
+        return frozenset()
+    return frozenset(path[start:] for start, char in enumerate(path) if char == "/") | {""}
+
+
+def is_ours(ours: str | None, prefix: str, path: str) -> bool:
+    """Return whether ``prefix`` and ``path`` together are our public path; some servers' paths include the prefix."""
+    return ours is not None and (path if prefix and path.startswith(prefix) else prefix + path) == ours

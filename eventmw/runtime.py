@@ -1,0 +1,276 @@
+"""The runtime: one site's engine, journal and courier, and the way of a request through them.
+
+Layer: input and output. It knows nothing of ASGI or WSGI: the gateways drive an `Exchange`, which is synchronous, and wait
+for one future.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
+from typing import TYPE_CHECKING, Any, Final
+
+from eventmw import record as records
+from eventmw.body import Body
+from eventmw.clock import Clock, SystemClock
+from eventmw.config import Config
+from eventmw.door import ANONYMOUS, Door, Visit
+from eventmw.engine import Engine
+from eventmw.errors import JournalDown, JournalFull, Refused
+from eventmw.http import Headers, Reply, RequestHead
+from eventmw.journal import Journal, Position
+from eventmw.journal.memory import MemoryJournal
+from eventmw.protocols.zaraz import Accepted, Judge, Options, Zaraz
+from eventmw.rates import Rates
+from eventmw.recent import Recent
+from eventmw.transport import Transport
+
+if TYPE_CHECKING:
+    from eventmw.courier import Courier
+
+log = logging.getLogger("eventmw")
+
+RETRY_AFTER_S: Final = "5"
+
+
+def _never() -> bool:
+    return False
+
+
+class Runtime:
+    """Everything that one wrapped site shares between its requests. Building it starts no thread.
+
+    Args:
+        config: the validated configuration.
+
+    Attributes:
+        clock: time and chance; tests put a frozen one here before the first request.
+        transport: makes the courier's transport; tests put a recording one here before the first request.
+        journal: where records are kept.
+        engine: the tools and the dialects.
+    """
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        limits = config.limits
+        self.door = Door(
+            keys=config.named_keys,
+            allowed_origins=config.allowed_origins,
+            trusted_proxies=config.trusted_proxies,
+            max_body_bytes=limits.max_body_bytes,
+        )
+        judge = Judge(max_events=limits.max_events, max_depth=limits.max_depth, strict=config.strict)
+        self.zaraz = Zaraz(judge, Options(config.batch, config.receipt, config.envelope))
+        self.engine = Engine(config.bound_tools, [self.zaraz])
+        self.clock: Clock = SystemClock()
+        self.transport: Callable[[], Transport] = _outbound
+        self.journal: Journal = MemoryJournal(cap_bytes=limits.journal_bytes)
+        self.journal.register([tool.id for tool in self.engine.tools])
+        self.recent = Recent()
+        self.rates = Rates(limits.requests_per_s, limits.burst) if limits.requests_per_s else None
+        self._courier: Courier | None = None
+        self._courier_pid = 0
+        self._starting = threading.Lock()
+        os.register_at_fork(after_in_child=self._after_fork)
+
+    # A child that was forked has no courier thread, and it may have been forked while the lock was held.
+    def _after_fork(self) -> None:
+        self._starting = threading.Lock()
+        self._courier = None
+        self._courier_pid = 0
+
+    @property
+    def courier(self) -> Courier:
+        """The courier of this process, made when it is first asked for."""
+        with self._starting:
+            if self._courier is None:
+                from eventmw.courier import Courier  # noqa: PLC0415 - asyncio is not needed before the first event
+
+                self._courier = Courier(
+                    self.journal,
+                    self.engine,
+                    self.transport,
+                    self.clock,
+                    dry_run=self.config.dry_run,
+                    on_outcome=self.config.on_outcome,
+                )
+            return self._courier
+
+    def start(self) -> None:
+        """Start the courier's thread in this process, when it is to run here and does not run yet."""
+        if self._courier_pid == os.getpid():
+            return
+        if self.config.courier == "thread" and self.engine.tools:
+            self.courier.start()
+        self._courier_pid = os.getpid()
+
+    def append(self, accepted: Accepted) -> Future[Position]:
+        """Keep the record of an accepted request.
+
+        Raises:
+            JournalFull: no room.
+            JournalDown: it cannot be written now.
+        """
+        self.start()
+        record = accepted.record
+        return self.journal.append(
+            records.encode(record),
+            events=accepted.judgement.accepted,
+            recorded_ms=record.recorded_ms,
+            stamp=self.clock.stamp_ns(),
+        )
+
+    def accept(self, body: bytes, visit: Visit) -> Accepted:
+        """Judge a payload and run the answering tools within their time.
+
+        Raises:
+            Refused: nothing, or not enough, of it is accepted.
+        """
+        now_ms = self.clock.now_ms()
+        arrival = (self.clock.new_id(now_ms), now_ms)
+        return self.zaraz.accept(body, visit, arrival, self.engine, self._budget())
+
+    def _budget(self) -> Callable[[], bool]:
+        if not self.engine.answering:
+            return _never
+        deadline_s = self.clock.monotonic_s() + self.config.limits.answer_budget_s
+        return lambda: self.clock.monotonic_s() > deadline_s
+
+    def remember(self, accepted: Accepted) -> None:
+        """Note which of the events that are now durable were known to be so already."""
+        if accepted.own_ids:
+            record = accepted.record
+            accepted.duplicates = self.recent.remember(record.credential, accepted.own_ids, record.recorded_ms)
+
+    def check_rate(self, visit: Visit) -> None:
+        """Count a request against its sender's rate.
+
+        Raises:
+            Refused: 429.
+        """
+        if self.rates is None:
+            return
+        sender = visit.address if visit.credential == ANONYMOUS else "\0" + visit.credential
+        wait_s = self.rates.wait_s(sender, self.clock.monotonic_s())
+        if wait_s > 0:
+            seconds = str(int(wait_s) + 1)
+            detail = f"Expected fewer requests from one sender; the next may come in {seconds} s."
+            raise Refused("rate_limited", detail, headers=(("retry-after", seconds),))
+
+    def stats(self) -> Mapping[str, Any]:
+        """Return where everything stands, as JSON values: the journal, and the courier's lanes when it runs."""
+        from eventmw.standing import as_json  # noqa: PLC0415 - only people ask
+
+        return as_json(self.journal.stats(), self._courier.state() if self._courier else {})
+
+    def close(self, grace_s: float) -> bool:
+        """Take no more records, deliver for at most `grace_s` seconds, stop. Returns whether all was delivered."""
+        self.journal.close(grace_s)
+        return self._courier.stop(grace_s) if self._courier is not None else True
+
+
+def _outbound() -> Transport:
+    from eventmw.outbound import Outbound  # noqa: PLC0415 - aiohttp is not needed before the first event
+
+    return Outbound()
+
+
+class Exchange:
+    """One request that is ours, from its head to our answer, without any input or output of its own.
+
+    The gateway calls `open`, `feed` for each chunk, `submit`, waits for the future, and calls `settle`. Each of them may
+    return a `Reply`, which ends the exchange.
+    """
+
+    __slots__ = ("_accepted", "_body", "_cors", "_head", "_runtime", "_visit")
+
+    _accepted: Accepted
+    _body: Body
+    _visit: Visit
+
+    def __init__(self, runtime: Runtime, head: RequestHead) -> None:
+        self._runtime = runtime
+        self._head = head
+        self._cors: Headers = runtime.door.cors(head)
+
+    @property
+    def length(self) -> int | None:
+        """The announced length of the body, or None."""
+        return self._visit.length
+
+    @property
+    def received(self) -> int:
+        """Bytes of the body that came so far."""
+        return self._body.received
+
+    def open(self) -> Reply | None:
+        """Decide from the head; None means that the body may come."""
+        door = self._runtime.door
+        try:
+            if door.is_preflight(self._head):
+                return Reply(204, (*self._cors, *door.preflight(self._head)))
+            self._visit = door.admit(self._head)
+            self._runtime.check_rate(self._visit)
+        except Refused as refused:
+            return self._refusal(refused)
+        self._body = Body(self._runtime.config.limits.max_body_bytes, self._visit.encoding)
+        return None
+
+    def feed(self, chunk: bytes) -> Reply | None:
+        """Take the next bytes of the body; a reply means that no more are wanted."""
+        try:
+            self._body.feed(chunk)
+        except Refused as refused:
+            return self._refusal(refused)
+        return None
+
+    def submit(self) -> Reply | Future[Position]:
+        """Judge the whole body and hand it to the journal; the future is done when it is kept."""
+        try:
+            self._accepted = self._runtime.accept(self._body.finish(), self._visit)
+            return self._runtime.append(self._accepted)
+        except Exception as error:  # noqa: BLE001 - nothing of ours ever raises into the site
+            return self._failure(error)
+
+    def settle(self, future: Future[Position]) -> Reply:
+        """Answer, now that the future is done."""
+        try:
+            future.result(0)
+            self._runtime.remember(self._accepted)
+            return self._runtime.zaraz.reply(self._accepted, self._runtime.journal.durability, self._cors)
+        except Exception as error:  # noqa: BLE001 - as above
+            return self._failure(error)
+
+    def late(self) -> Reply:
+        """Answer that keeping the record took too long. It may have been kept all the same."""
+        timeout_s = self._runtime.config.limits.append_timeout_s
+        return self._unkept("journal_timeout", f"The events could not be kept within {timeout_s:g} s.", RETRY_AFTER_S)
+
+    def refuse(self, code: str, detail: str) -> Reply:
+        """Answer with a problem that only the gateway can see."""
+        return self._refusal(Refused(code, detail))
+
+    def _failure(self, error: Exception) -> Reply:
+        match error:
+            case Refused():
+                return self._refusal(error)
+            case JournalFull():
+                return self._unkept("journal_full", str(error), str(error.retry_after_s))
+            case JournalDown():
+                return self._unkept("journal_down", str(error), str(error.retry_after_s))
+            case _:
+                ident = self._runtime.clock.new_id(self._runtime.clock.now_ms())
+                log.error("request %s failed inside eventmw", ident, exc_info=error)
+                return self.refuse(
+                    "internal_error", f"The request could not be handled; the log tells of it as {ident}."
+                )
+
+    def _unkept(self, code: str, detail: str, retry_after_s: str) -> Reply:
+        again = "Nothing is promised of these events; send them again with the same ids."
+        return self._refusal(Refused(code, f"{detail} {again}", headers=(("retry-after", retry_after_s),)))
+
+    def _refusal(self, refused: Refused) -> Reply:
+        return self._runtime.zaraz.refuse(refused, self._cors)

@@ -1,0 +1,186 @@
+"""Settings from outside the code: a TOML file and environment variables, made into the parameters of the middleware.
+
+Layer: input and output (it reads a file and the environment). What is written in code wins over a variable; a variable
+wins over the file.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import os
+import tomllib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Final, cast
+
+from eventmw.config import Config, Limits, Settings
+from eventmw.errors import ConfigError
+from eventmw.secret import env
+
+PREFIX: Final = "EVENTMW_"
+
+_TEXTS: Final = ("path", "data_dir", "journal", "courier", "batch", "envelope")
+_FLAGS: Final = ("strict", "dry_run")
+_LISTS: Final = ("keys", "allowed_origins")
+_FLAG_WORDS: Final[Mapping[str, bool]] = {
+    **dict.fromkeys(("1", "true", "yes", "on"), True),
+    **dict.fromkeys(("0", "false", "no", "off"), False),
+}
+
+
+def complete(options: Settings) -> Config:
+    """Return the configuration of these parameters, with environment variables for those that are not given.
+
+    ``EVENTMW_PATH``, ``EVENTMW_DATA_DIR`` and so on for texts; ``1``/``0`` for flags; commas between the members of
+    ``EVENTMW_KEYS`` and ``EVENTMW_ALLOWED_ORIGINS``; ``EVENTMW_LIMITS_MAX_EVENTS`` and so on for limits.
+
+    Raises:
+        ConfigError: with every problem.
+    """
+    known = {spec.name for spec in dataclasses.fields(Config)}
+    unknown = [
+        f"there is no setting {name!r}; the settings are {', '.join(sorted(known))}"
+        for name in options
+        if name not in known
+    ]
+    if unknown:
+        raise ConfigError(unknown)
+    problems: list[str] = []
+    merged = {**_from_environment(os.environ, problems), **options}
+    if problems:
+        raise ConfigError(problems)
+    return Config(**merged)
+
+
+def from_toml(path: str | Path) -> Settings:
+    """Return the parameters that a TOML file sets, with environment variables before them.
+
+    Tools are tables: ``[[tools]]`` with ``type`` (the name of a tool of `eventmw.tools`, or ``package.module:Name``) and its
+    settings. Wherever a text may stand, ``{env = "NAME"}`` names an environment variable.
+
+    Raises:
+        ConfigError: the file cannot be read, or names what does not exist; with every problem.
+    """
+    try:
+        table = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError([f"{path} cannot be read: {error.strerror}"]) from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError([f"{path} is not valid TOML: {error}"]) from None
+    problems: list[str] = []
+    options: dict[str, Any] = {key: _resolved(value) for key, value in table.items()}
+    for group in ("tools", "consumers"):
+        if group in options:
+            options[group] = list(_built(options[group], group, problems))
+    if "limits" in options:
+        options["limits"] = _limits(options["limits"], problems)
+    if "receipt" in options and options["receipt"] in {"none", "off"}:
+        options["receipt"] = False
+    options |= _from_environment(os.environ, problems)
+    if problems:
+        raise ConfigError(f"{path}: {problem}" for problem in problems)
+    return cast(Settings, options)
+
+
+def _resolved(value: Any) -> Any:
+    """Put names of environment variables in the place of ``{env = "NAME"}``, at every level."""
+    match value:
+        case {"env": str(name)} if len(cast(dict[str, Any], value)) == 1:
+            return env(name)
+        case dict():
+            return {key: _resolved(inner) for key, inner in cast(dict[str, Any], value).items()}
+        case list():
+            return [_resolved(inner) for inner in value]
+        case _:
+            return value
+
+
+def _built(tables: Any, group: str, problems: list[str]) -> Iterator[object]:
+    if not isinstance(tables, list):
+        problems.append(f"{group} must be written as [[{group}]] tables")
+        return
+    for number, table in enumerate(tables, 1):
+        if not isinstance(table, dict) or not isinstance(cast(dict[str, Any], table).get("type"), str):
+            problems.append(f'[[{group}]] number {number} needs a type, such as type = "ga4"')
+            continue
+        settings = dict(cast(dict[str, Any], table))
+        name = settings.pop("type")
+        try:
+            found = _find(name)
+            yield found(**settings) if isinstance(found, type) else found
+        except ConfigError as error:
+            problems.extend(error.problems)
+        except (TypeError, ValueError) as error:
+            problems.append(f"[[{group}]] number {number}, {name}: {error}")
+
+
+def _find(name: str) -> Any:
+    """Return what a tool's ``type`` names.
+
+    Raises:
+        ConfigError: nothing has that name.
+    """
+    module_name, colon, attribute = name.partition(":")
+    try:
+        if colon:
+            return getattr(importlib.import_module(module_name), attribute)
+        tools = importlib.import_module("eventmw.tools")
+    except (ImportError, AttributeError) as error:
+        raise ConfigError([f"the tool type {name!r} cannot be imported: {error}"]) from None
+    shipped = {str(public).lower(): getattr(tools, public) for public in tools.__all__}
+    if name.lower().replace("_", "") not in shipped:
+        offered = ", ".join(sorted(shipped))
+        raise ConfigError([f"there is no tool type {name!r}; write one of {offered}, or package.module:Name"])
+    return shipped[name.lower().replace("_", "")]
+
+
+def _limits(table: Any, problems: list[str]) -> Limits:
+    known = {spec.name for spec in dataclasses.fields(Limits)}
+    if not isinstance(table, dict):
+        problems.append("limits must be a table")
+        return Limits()
+    given = cast(dict[str, Any], table)
+    problems += [f"limits has no {name!r}; there are {', '.join(sorted(known))}" for name in given if name not in known]
+    return Limits(**{name: value for name, value in given.items() if name in known})
+
+
+def _from_environment(environ: Mapping[str, str], problems: list[str]) -> dict[str, Any]:
+    options: dict[str, Any] = {}
+    for name in (*_TEXTS, *_FLAGS, *_LISTS, "receipt", "trusted_proxies"):
+        value = environ.get(PREFIX + name.upper())
+        if value is not None:
+            options[name] = _parsed(name, value, problems)
+    limits = {
+        spec.name: _number(PREFIX + "LIMITS_" + spec.name.upper(), value, problems)
+        for spec in dataclasses.fields(Limits)
+        if (value := environ.get(PREFIX + "LIMITS_" + spec.name.upper())) is not None
+    }
+    if limits:
+        options["limits"] = Limits(**limits)
+    return options
+
+
+def _parsed(name: str, value: str, problems: list[str]) -> Any:
+    variable = PREFIX + name.upper()
+    if name in _LISTS:
+        return [member.strip() for member in value.split(",") if member.strip()]
+    if name == "receipt":
+        return _FLAG_WORDS.get(value.lower(), value) if value.lower() in {"0", "false", "no", "off"} else value
+    if name == "trusted_proxies":
+        return _number(variable, value, problems)
+    if name in _FLAGS:
+        if value.lower() not in _FLAG_WORDS:
+            problems.append(f"{variable} must be 1 or 0")
+        return _FLAG_WORDS.get(value.lower(), False)
+    return value
+
+
+def _number(variable: str, value: str, problems: list[str]) -> Any:
+    for kind in (int, float):
+        try:
+            return kind(value)
+        except ValueError:
+            continue
+    problems.append(f"{variable} must be a number")
+    return 1

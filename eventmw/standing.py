@@ -1,0 +1,37 @@
+"""Where everything stands, as JSON: what ``stats`` shows.
+
+Layer: pure rules over the journal's and the courier's own words.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+from eventmw.journal import JournalStats, ToolStats
+
+
+def as_json(journal: JournalStats, lanes: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the journal's numbers and, for each tool, its backlog, Outcomes and the courier's lane.
+
+    ``{"durability", "records", …, "tools": {id: {"backlog_events", …, "outcomes": {kind: n}, "lane": {…}}}}``
+    """
+    whole = {spec.name: getattr(journal, spec.name) for spec in dataclasses.fields(journal) if spec.name != "tools"}
+    return {**whole, "tools": {tool.tool: _tool(tool, lanes.get(tool.tool)) for tool in journal.tools}}
+
+
+def _tool(tool: ToolStats, lane: Any) -> dict[str, Any]:
+    numbers = {
+        spec.name: getattr(tool, spec.name) for spec in dataclasses.fields(tool) if spec.name not in {"tool", "counts"}
+    }
+    outcomes: dict[str, int] = {}
+    for (kind, _reason), count in tool.counts.items():
+        outcomes[kind] = outcomes.get(kind, 0) + count
+    reasons = [
+        {"outcome": kind, "reason": reason, "count": count}
+        for (kind, reason), count in sorted(tool.counts.items())
+        if reason
+    ]
+    shown = dataclasses.asdict(lane) if dataclasses.is_dataclass(lane) and not isinstance(lane, type) else None
+    return {**numbers, "outcomes": outcomes, "reasons": reasons, "lane": shown}

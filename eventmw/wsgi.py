@@ -1,0 +1,119 @@
+"""The WSGI gateway.
+
+Layer: gateways. It reads the body, waits for one future, and writes the answer; everything else exists once, in the
+runtime. A request that is not ours is passed by identity: the same environ and start_response, and the site's own iterable.
+
+Source: PEP 3333.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Final, Unpack
+
+from werkzeug.exceptions import ClientDisconnected
+from werkzeug.wsgi import get_input_stream
+
+from eventmw.config import Settings
+from eventmw.http import Reply, RequestHead
+from eventmw.paths import is_ours, tails
+from eventmw.runtime import Exchange
+from eventmw.settings import complete, from_toml
+from eventmw.site import Site
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+
+_CHUNK_BYTES: Final = 64 * 1024
+
+# The header fields that we look at: environ key → name.
+_WANTED: Final[Mapping[str, str]] = {
+    "CONTENT_LENGTH": "content-length",
+    "HTTP_AUTHORIZATION": "authorization",
+    "HTTP_CONTENT_ENCODING": "content-encoding",
+    "HTTP_HOST": "host",
+    "HTTP_IDEMPOTENCY_KEY": "idempotency-key",
+    "HTTP_ORIGIN": "origin",
+    "HTTP_SEC_FETCH_SITE": "sec-fetch-site",
+    "HTTP_TRANSFER_ENCODING": "transfer-encoding",
+    "HTTP_X_EVENTMW_KEY": "x-eventmw-key",
+    "HTTP_X_FORWARDED_FOR": "x-forwarded-for",
+    "HTTP_X_FORWARDED_HOST": "x-forwarded-host",
+    "HTTP_X_FORWARDED_PROTO": "x-forwarded-proto",
+}
+
+
+class EventsMiddleware(Site):
+    """Wraps a WSGI site; see `eventmw.EventsMiddleware` for the parameters."""
+
+    def __init__(self, app: WSGIApplication, **options: Unpack[Settings]) -> None:
+        self.app = app
+        self._set_up(complete(options))
+        self._path = self.runtime.config.path
+        self._tails = tails(self._path)
+
+    @classmethod
+    def from_config(cls, app: WSGIApplication, path: str) -> EventsMiddleware:
+        """Wrap a site with the settings of a TOML file; see `eventmw.EventsMiddleware.from_config`."""
+        return cls(app, **from_toml(path))
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        """Answer a request on our path; pass everything else by identity."""
+        if environ.get("PATH_INFO", "") in self._tails and self._is_ours(environ):
+            return _write(self._answer(environ), start_response)
+        return self.app(environ, start_response)
+
+    def _is_ours(self, environ: WSGIEnvironment) -> bool:
+        # A WSGI prefix is never part of PATH_INFO. Our path is ASCII, so the detour by latin-1 changes nothing.
+        return is_ours(self._path, "", environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", ""))
+
+    def _answer(self, environ: WSGIEnvironment) -> Reply:
+        exchange = Exchange(self.runtime, _head(environ))
+        reply = exchange.open() or self._read(exchange, environ)
+        if reply is not None:
+            return reply
+        kept = exchange.submit()
+        if isinstance(kept, Reply):
+            return kept
+        try:
+            kept.exception(self.runtime.config.limits.append_timeout_s)
+        except TimeoutError:
+            return exchange.late()
+        return exchange.settle(kept)
+
+    def _read(self, exchange: Exchange, environ: WSGIEnvironment) -> Reply | None:
+        """Read the whole body. Its time is looked at between reads: a read itself cannot be interrupted here."""
+        if "HTTP_TRANSFER_ENCODING" in environ and not environ.get("wsgi.input_terminated"):
+            return exchange.refuse(
+                "length_required", "Expected Content-Length: this server does not end chunked bodies."
+            )
+        timeout_s = self.runtime.config.limits.body_timeout_s
+        deadline_s = time.monotonic() + timeout_s
+        stream = get_input_stream(environ)
+        try:
+            while chunk := stream.read(_CHUNK_BYTES):
+                if reply := exchange.feed(chunk):
+                    return reply
+                if time.monotonic() > deadline_s:
+                    return exchange.refuse("body_timeout", f"Expected the whole body within {timeout_s:g} s.")
+        except (ClientDisconnected, OSError):
+            return exchange.refuse("client_gone", "Expected the rest of the body, but the sender left.")
+        return None
+
+
+def _head(environ: WSGIEnvironment) -> RequestHead:
+    headers = {name: value for key, name in _WANTED.items() if (value := environ.get(key))}
+    return RequestHead(
+        environ["REQUEST_METHOD"],
+        environ.get("PATH_INFO", ""),
+        headers,
+        environ.get("REMOTE_ADDR", ""),
+        environ["wsgi.url_scheme"],
+    )
+
+
+def _write(reply: Reply, start_response: StartResponse) -> Iterable[bytes]:
+    start_response(f"{reply.status} {HTTPStatus(reply.status).phrase}", list(reply.headers))
+    return [reply.body]
