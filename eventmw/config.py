@@ -9,7 +9,7 @@ import dataclasses
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, Literal, TypedDict
+from typing import Any, Final, Literal, TypedDict, cast
 from urllib.parse import urlsplit
 
 from eventmw.errors import ConfigError
@@ -207,15 +207,11 @@ def _origin_problems(origins: object) -> Iterator[str]:
     if isinstance(origins, str) or not isinstance(origins, Sequence):
         yield "allowed_origins must be a list, such as ['https://shop.example']"
         return
-    for origin in origins:
+    for origin in map(str, cast(Sequence[object], origins)):
         if origin == "null":
             continue
-        parts = urlsplit(str(origin))
-        if (
-            parts.scheme not in {"http", "https"}
-            or not parts.netloc
-            or str(origin) != f"{parts.scheme}://{parts.netloc}"
-        ):
+        parts = urlsplit(origin)
+        if parts.scheme not in {"http", "https"} or not parts.netloc or origin != f"{parts.scheme}://{parts.netloc}":
             yield f"allowed_origins: {origin!r} is not an origin; write scheme://host[:port] without a slash at the end"
 
 

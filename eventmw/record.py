@@ -7,7 +7,7 @@ Layer: pure rules. The format is versioned by its first element; the journal aro
 
 from __future__ import annotations
 
-from typing import Final, cast
+from typing import Final
 
 import msgspec
 
@@ -16,7 +16,7 @@ from eventmw.event import Record
 _VERSION: Final = 1
 _encode = msgspec.json.encode
 _Line = tuple[int, str, int, str, str, str | None, tuple[int, ...] | None]
-_decode = msgspec.json.Decoder(cast(type[_Line], _Line)).decode
+_decode = msgspec.json.Decoder(_Line).decode
 
 
 class UnreadableRecord(ValueError):  # noqa: N818 - a condition of the data

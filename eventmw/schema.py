@@ -62,7 +62,8 @@ class Authority:
         self._prefix = pointer(at)
         for key in at:
             schema = schema[key]
-        self._validator = Draft202012Validator(schema, registry=Registry(), format_checker=_formats)
+        # Its stubs know only JSON values of some types; what we ask about is any decoded value.
+        self._validator: Any = Draft202012Validator(schema, registry=Registry(), format_checker=_formats)
 
     def accepts(self, instance: object) -> bool:
         """Return whether the instance is valid."""
@@ -70,7 +71,7 @@ class Authority:
 
     def faults(self, instance: object, *, at: str = "", index: int | None = None) -> Iterator[Fault]:
         """Return all that is wrong, in the schema's order. ``at`` is the instance's own JSON Pointer in its document."""
-        for error in self._validator.iter_errors(instance):
+        for error in cast(Iterator[ValidationError], self._validator.iter_errors(instance)):
             yield Fault(
                 index=index,
                 path=at + pointer(error.absolute_path),

@@ -47,7 +47,7 @@ def complete(options: Settings) -> Config:
     if unknown:
         raise ConfigError(unknown)
     problems: list[str] = []
-    merged = {**_from_environment(os.environ, problems), **options}
+    merged: dict[str, Any] = {**_from_environment(os.environ, problems), **options}
     if problems:
         raise ConfigError(problems)
     return Config(**merged)
@@ -91,7 +91,7 @@ def _resolved(value: Any) -> Any:
         case dict():
             return {key: _resolved(inner) for key, inner in cast(dict[str, Any], value).items()}
         case list():
-            return [_resolved(inner) for inner in value]
+            return [_resolved(inner) for inner in cast(list[object], value)]
         case _:
             return value
 
@@ -100,7 +100,7 @@ def _built(tables: Any, group: str, problems: list[str]) -> Iterator[object]:
     if not isinstance(tables, list):
         problems.append(f"{group} must be written as [[{group}]] tables")
         return
-    for number, table in enumerate(tables, 1):
+    for number, table in enumerate(cast(list[object], tables), 1):
         if not isinstance(table, dict) or not isinstance(cast(dict[str, Any], table).get("type"), str):
             problems.append(f'[[{group}]] number {number} needs a type, such as type = "ga4"')
             continue

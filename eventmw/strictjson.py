@@ -7,7 +7,7 @@ digits kept exactly, no trailing text; of equal keys the last wins. Source: PROT
 from __future__ import annotations
 
 import json
-from typing import Any, Final, NoReturn
+from typing import Any, Final, NoReturn, cast
 
 import msgspec
 
@@ -123,6 +123,11 @@ def _integer(digits: str) -> int:
     if len(digits.lstrip("-")) > MAX_DIGITS:
         raise Refused("number_too_large", f"Expected integers of at most {MAX_DIGITS:,} digits, got {len(digits):,}.")
     return 0
+
+
+def object_in(value: object) -> dict[str, Any] | None:
+    """Return a decoded value when it is an object, else None."""
+    return cast(dict[str, Any], value) if type(value) is dict else None
 
 
 def deeper_than(value: Any, levels: int) -> bool:

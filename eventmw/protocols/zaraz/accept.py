@@ -17,6 +17,7 @@ import msgspec
 from msgspec import Meta, Struct, field
 
 from eventmw.formats import LATEST_MS, is_ip, is_timestamp
+from eventmw.strictjson import object_in
 
 MAX_ID: Final = 128
 """Characters of a sender's event id."""
@@ -121,19 +122,20 @@ def _remember(known: set[str], value: str) -> bool:
 
 def is_valid(event: Any) -> bool:
     """Return what the request schema says of a decoded Event Object, exactly."""
-    if type(event) is not dict or "client" not in event:
+    whole = object_in(event)
+    if whole is None or "client" not in whole:
         return False
-    client = event["client"]
-    if type(client) is dict:
-        if type(client.get("__zarazTrack", "")) is not str:
+    client = object_in(whole["client"])
+    if client is None:
+        if whole["client"] != []:
             return False
-    elif client != []:
+    elif type(client.get("__zarazTrack", "")) is not str:
         return False
-    return "eventmw" not in event or _is_own(event["eventmw"])
+    return "eventmw" not in whole or _is_own(object_in(whole["eventmw"]))
 
 
-def _is_own(own: Any) -> bool:
-    if type(own) is not dict:
+def _is_own(own: dict[str, Any] | None) -> bool:
+    if own is None:
         return False
     ident = own.get("id", "absent")
     return type(ident) is str and 0 < len(ident) <= MAX_ID and _is_time(own.get("timestamp", 0))
@@ -148,12 +150,13 @@ def _is_time(value: Any) -> bool:
 
 def needs_no_advice(event: Mapping[str, Any]) -> bool:
     """Return whether the advice schema has nothing to say of a decoded, valid Event Object, exactly."""
-    client, system = event["client"], event.get("system")
-    if type(client) is dict and client.get("__zarazTrack") == "":
+    client, system = object_in(event["client"]), object_in(event.get("system"))
+    if client is not None and client.get("__zarazTrack") == "":
         return False
-    return _absent(system) or (
-        type(system) is dict
-        and _each(system.get("cookies"), {}, other=_is_leaf)
+    if system is None:
+        return _absent(event.get("system"))
+    return (
+        _each(system.get("cookies"), {}, other=_is_leaf)
         and _each(system.get("device"), _DEVICE_CHECKS)
         and _each(system.get("page"), _PAGE_CHECKS)
     )
@@ -175,7 +178,10 @@ def _any(_value: Any) -> bool:
 
 
 def _each(part: Any, checks: Mapping[str, Check], *, other: Check = _any) -> bool:
-    return _absent(part) or (type(part) is dict and all(checks.get(key, other)(value) for key, value in part.items()))
+    inside = object_in(part)
+    if inside is None:
+        return _absent(part)
+    return all(checks.get(key, other)(value) for key, value in inside.items())
 
 
 def _text_is(check: Check) -> Check:

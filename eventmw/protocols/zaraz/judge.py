@@ -8,7 +8,7 @@ Source: PROTOCOLS.md 2.1 and 2.3.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 from typing import Any, Final, Literal, NoReturn
@@ -150,8 +150,8 @@ class Judge:
         event = strictjson.decode(raw, whole=body)
         if strictjson.deeper_than(event, self._event_depth):
             self._refuse_depth()
-        own = event.get("eventmw") if type(event) is dict else None
-        ident = own.get("id") if type(own) is dict else None
+        own = strictjson.object_in((strictjson.object_in(event) or {}).get("eventmw")) or {}
+        ident = own.get("id")
         if type(ident) is str and 0 < len(ident) <= MAX_ID:
             judgement.ids[index] = ident
         at = f"/events/{index}"
@@ -176,8 +176,8 @@ def _note(judgement: Judgement, index: int, status: Status, faults: Iterable[Fau
         judgement.invalid.append(index)
 
 
-def _from_the_future(own: Any, index: int, now_ms: int) -> Iterator[Fault]:
-    when = own.get("timestamp") if type(own) is dict else None
+def _from_the_future(own: Mapping[str, Any], index: int, now_ms: int) -> Iterator[Fault]:
+    when = own.get("timestamp")
     if when is None:
         return
     if (from_iso(when) if type(when) is str else when) > now_ms + FUTURE_MS:

@@ -1,0 +1,134 @@
+"""The judge of duplicates: which event is the first of its id, and which only repeats it.
+
+An id counts for one credential: (credential or ``anonymous``, event id). The first *position* that was judged stays the
+first, so every tool hears the same judgement, however far it lags, and a replay of the first is not a duplicate of itself.
+The index remembers `WINDOW_MS` and at most `CAPACITY` ids, in about 30 bytes each; what it has forgotten is delivered
+once more, under the same id, rather than lost.
+
+Layer: pure rules. Times are those of the records, so the same log gives the same judgements at any hour.
+Source: PROTOCOLS.md 2.5 for the key and the 24 hours; the number of ids is ours.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections import deque
+from hashlib import blake2b
+from typing import Final
+from zlib import crc32
+
+from eventmw.journal import Position
+
+WINDOW_MS: Final = 24 * 3600 * 1000
+CAPACITY: Final = 1_000_000
+_GENERATIONS: Final = 16
+
+_TIME_BITS: Final = 42
+"""Milliseconds since 1970 fit until the year 2109; the other 22 bits of the word lengthen the fingerprint to 86."""
+_TIME_MASK: Final = (1 << _TIME_BITS) - 1
+
+
+class Duplicates:
+    """The index of ids. Not thread-safe: the courier's thread is its only user.
+
+    The ids stand in generations that are filled one after another and forgotten whole, the oldest first. So no table ever
+    grows or is cleaned, which would hold up the site for as long as it took: the dearest step is to allocate a new
+    generation, 2 MB of zeros.
+
+    Args:
+        window_ms: ids recorded within this many milliseconds of each other are the same event.
+        capacity: at most this many ids are remembered, and at least ``capacity - capacity / generations`` of the latest.
+        generations: how many tables they stand in.
+    """
+
+    __slots__ = ("_generations", "_latest_ms", "_per_generation", "_window_ms")
+
+    def __init__(
+        self,
+        *,
+        window_ms: int = WINDOW_MS,
+        capacity: int = CAPACITY,
+        generations: int = _GENERATIONS,
+    ) -> None:
+        self._window_ms = window_ms
+        self._per_generation = max(1, capacity // generations)
+        self._generations: deque[_Generation] = deque(maxlen=generations)
+        self._latest_ms = 0
+
+    def __len__(self) -> int:
+        return sum(generation.used for generation in self._generations)
+
+    def repeats(self, credential: str, event_id: str, position: Position, ordinal: int, recorded_ms: int) -> bool:
+        """Judge one event, and remember it when it is the first of its id.
+
+        Asking again about the same place in the log gives the same answer for as long as the id is remembered.
+        """
+        mark, rest = _fingerprint(credential, event_id)
+        place = crc32(f"{position.stream}/{position.seq}/{ordinal}".encode())
+        repeated = False
+        for generation in reversed(self._generations):
+            for first_place, first_ms in generation.find(mark, rest):
+                if first_place == place and first_ms == recorded_ms & _TIME_MASK:
+                    return False
+                repeated |= abs(recorded_ms - first_ms) <= self._window_ms
+        if not repeated:
+            self._remember(mark, rest, place, recorded_ms)
+        return repeated
+
+    def _remember(self, mark: int, rest: int, place: int, recorded_ms: int) -> None:
+        self._latest_ms = max(self._latest_ms, recorded_ms)
+        if not self._generations or self._generations[-1].used >= self._per_generation:
+            self._generations.append(_Generation(self._per_generation))
+            while self._generations[0].is_before(self._latest_ms - self._window_ms):
+                self._generations.popleft()
+        self._generations[-1].add(mark, rest, place, recorded_ms)
+
+
+class _Generation:
+    """One table: open addressing with linear probing, two thirds full at most, nothing is ever taken out."""
+
+    __slots__ = ("_marks", "_newest_ms", "_places", "_size", "_times", "used")
+
+    def __init__(self, capacity: int) -> None:
+        self._size = capacity * 3 // 2 + 1
+        self._marks = array("Q", bytes(8 * self._size))
+        self._times = array("Q", bytes(8 * self._size))
+        self._places = array("I", bytes(4 * self._size))
+        self._newest_ms = 0
+        self.used = 0
+
+    def find(self, mark: int, rest: int) -> list[tuple[int, int]]:
+        """Return (place, recorded_ms) of each entry with this fingerprint."""
+        found: list[tuple[int, int]] = []
+        marks, slot = self._marks, mark % self._size
+        while marks[slot]:
+            if marks[slot] == mark and self._times[slot] >> _TIME_BITS == rest:
+                found.append((self._places[slot], self._times[slot] & _TIME_MASK))
+            slot = (slot + 1) % self._size
+        return found
+
+    def add(self, mark: int, rest: int, place: int, recorded_ms: int) -> None:
+        """Put an entry in the first free slot. The caller sees to it that there is one."""
+        slot = mark % self._size
+        while self._marks[slot]:
+            slot = (slot + 1) % self._size
+        self._marks[slot] = mark
+        self._times[slot] = rest << _TIME_BITS | recorded_ms & _TIME_MASK
+        self._places[slot] = place
+        self._newest_ms = max(self._newest_ms, recorded_ms)
+        self.used += 1
+
+    def is_before(self, recorded_ms: int) -> bool:
+        """Return whether everything in it is older than that; an empty generation is new."""
+        return self.used > 0 and self._newest_ms < recorded_ms
+
+
+def _fingerprint(credential: str, event_id: str) -> tuple[int, int]:
+    """Return 64 bits that are never 0 (0 marks a free slot) and 22 more.
+
+    With a million ids remembered, a new one is taken for a known one once in 10^19 events.
+    """
+    digest = blake2b(
+        f"{len(credential)}:{credential}{event_id}".encode("utf-8", "surrogatepass"), digest_size=16
+    ).digest()
+    return int.from_bytes(digest[:8], "big") or 1, int.from_bytes(digest[8:], "big") >> _TIME_BITS

@@ -1,0 +1,164 @@
+"""How events end at one tool: which sends are undecided, what their verdicts amount to, and the ending that follows.
+
+An event may want several sends. It ends when the last of them is decided, by the worst of their verdicts: dead before retry
+before done. So each event has exactly one ending at a time: for good (`Ended`), or until it is due again (`Postponed`).
+
+Layer: pure rules; time and chance come in as a `Moment`.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Final, NamedTuple
+
+from eventmw.effects import DONE, Send, Verdict
+from eventmw.journal import Key
+from eventmw.outcome import OutcomeKind
+from eventmw.retry import backoff_s
+from eventmw.tool import Delivery
+
+_RANK: Final = {"done": 0, "retry": 1, "dead": 2, "refused": 2}
+
+
+class Moment(NamedTuple):
+    """Now, and a throw of the dice (0 to below 1) for jitter."""
+
+    monotonic_s: float
+    wall_ms: int
+    chance: float
+
+
+@dataclass(slots=True, eq=False)
+class Item:
+    """One event on its way to one tool.
+
+    Attributes:
+        record: the record that holds the event, at `ordinal`; None: it holds just this event, or cannot be read.
+        size: about how many bytes of the record are this event's.
+        attempts: how many requests carried it, those before it was parked included.
+        parked: it is among the journal's parked items.
+        sends, undecided, verdict, buried_as: kept by `Undecided`.
+    """
+
+    key: Key
+    event_id: str
+    recorded_ms: int
+    record: bytes
+    ordinal: int | None
+    size: int
+    attempts: int = 0
+    parked: bool = False
+    sends: Sequence[Send] = ()
+    undecided: int = 0
+    verdict: Verdict = DONE
+    buried_as: OutcomeKind = "rejected"
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """This event ended at this tool, for good."""
+
+    item: Item
+    kind: OutcomeKind
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Postponed:
+    """This event waits, by itself, until `due_ms` (wall time, milliseconds since 1970)."""
+
+    item: Item
+    due_ms: int
+    reason: str
+
+
+Ending = Ended | Postponed
+
+
+class Undecided:
+    """The events of one tool that have no ending yet. Not thread-safe.
+
+    Sends are told apart by identity: two may be equal. A send in here is held by its item, so its ``id`` is its own.
+
+    Attributes:
+        endings: what was decided and is not committed yet, in that order; whoever commits them empties the list.
+    """
+
+    def __init__(self, rules: Delivery, success: OutcomeKind) -> None:
+        self.endings: deque[Ending] = deque()
+        self._rules = rules
+        self._success: OutcomeKind = success
+        self._owners: dict[int, Item] = {}
+
+    def __len__(self) -> int:
+        return len(self._owners)
+
+    def __contains__(self, send: Send) -> bool:
+        return id(send) in self._owners
+
+    def owner(self, send: Send) -> Item:
+        """Return the event that wants this send."""
+        return self._owners[id(send)]
+
+    def oldest_first(self) -> list[Item]:
+        """Return all events in here, in the order in which they were recorded."""
+        return sorted(set(self._owners.values()), key=lambda item: (item.recorded_ms, item.key))
+
+    def add(self, item: Item, sends: Iterable[Send]) -> Sequence[Send]:
+        """Take in an event, and return its sends as they are known from now on."""
+        own: list[Send] = []
+        for send in sends:
+            # A tool may well yield one object twice, or a constant for every event.
+            single = replace(send) if send in self else send
+            self._owners[id(single)] = item
+            own.append(single)
+        item.sends, item.undecided, item.verdict, item.buried_as = own, len(own), DONE, "rejected"
+        return own
+
+    def decide(self, send: Send, verdict: Verdict, now: Moment, buried_as: OutcomeKind = "rejected") -> None:
+        """Take a verdict for one send; with the last one of its event comes the ending."""
+        item = self._owners.pop(id(send))
+        if _RANK[verdict.kind] > _RANK[item.verdict.kind]:
+            item.verdict, item.buried_as = verdict, buried_as
+        item.undecided -= 1
+        if item.undecided == 0:
+            self.endings.append(self._ending(item, now))
+
+    def end(self, item: Item, kind: OutcomeKind, reason: str) -> None:
+        """End an event now, whatever is known of its sends."""
+        self.forget(item)
+        self.endings.append(Ended(item, kind, reason))
+
+    def forget(self, item: Item) -> None:
+        """Let go of an event without an ending."""
+        for send in item.sends:
+            self._owners.pop(id(send), None)
+
+    def expire(self, now: Moment, reason: str) -> None:
+        """End the events that are past the give-up age."""
+        for item in self.oldest_first():
+            if self.is_too_old(item, now):
+                self.end(item, "expired", reason)
+
+    def is_too_old(self, item: Item, now: Moment) -> bool:
+        """Return whether an event is past the give-up age."""
+        return now.wall_ms - item.recorded_ms > 1000 * self._rules.give_up_s
+
+    def _ending(self, item: Item, now: Moment) -> Ending:
+        verdict = item.verdict
+        if verdict.kind == "done":
+            return Ended(item, self._success)
+        if verdict.kind != "retry":
+            return Ended(item, item.buried_as, verdict.reason)
+        if self.is_too_old(item, now):
+            return Ended(item, "expired", verdict.reason)
+        rules = self._rules
+        wait_s = backoff_s(
+            max(1, item.attempts),
+            first_s=rules.first_backoff_s,
+            max_s=rules.max_backoff_s,
+            random=now.chance,
+        )
+        return Postponed(item, now.wall_ms + round(1000 * max(wait_s, verdict.after_s or 0.0)), verdict.reason)

@@ -1,0 +1,90 @@
+"""What Google's tags know of a visitor: client id, session, consent signals; read from an event, or made up for it.
+
+Layer: pure rules. Ids that are made up are functions of the event, so every run makes the same.
+
+Source: the cookies ``_ga`` and ``_ga_<id>`` are in no document of Google's; they are as described by David Vallejo,
+thyngster.com, «Google Analytics 4 Cookie Format Change: From GS1 to GS2 Explained» (2025). The consent signals are Zaraz's
+reserved properties ``google_consent_default`` and ``google_consent_update``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from typing import Any, Final, NamedTuple
+
+from eventmw.event import Event
+from eventmw.jsontext import is_object
+
+SESSION_S: Final = 1800
+"""A session that has to be made up is the half hour in which the event was recorded. Source: assumption; Google's own end
+after 30 minutes without activity."""
+
+_client_id = re.compile(r"[A-Za-z0-9._-]{1,100}").fullmatch
+_session_id = re.compile(r"[0-9]{1,20}").fullmatch
+_ga = re.compile(r"GA[0-9]+\.[0-9-]+\.([A-Za-z0-9._-]{1,100})").fullmatch
+# GS1.1.<session>.<count>.… has places; GS2.1.s<session>$o<count>$… has letters, in any order.
+_ga_session = re.compile(
+    r"GS1\.[0-9-]+\.([0-9]{1,20})(?:\..*)?|GS2\.[0-9-]+\.(?:[^$]*\$)*?s([0-9]{1,20})(?:\$.*)?"
+).fullmatch
+
+
+class Id(NamedTuple):
+    """An id, and the value of the cookie to set for it; "" when the id came with the event."""
+
+    value: str
+    cookie: str = ""
+
+
+def client(event: Event) -> Id:
+    """Return who it was: the property ``client_id``, the cookie ``_ga``, or an id made of the user id, else of the event.
+
+    One made of the event is new for each event, so a sender that knows neither cookies nor users counts visits as visitors.
+    """
+    given = event.properties.get("client_id")
+    if isinstance(given, str) and _client_id(given):
+        return Id(given)
+    if found := _ga(event.cookies.get("_ga", "")):
+        return Id(found[1])
+    if event.user_id:
+        digest = hashlib.sha256(f"ga\0{event.user_id}".encode()).digest()
+        made = f"{int.from_bytes(digest[:4], 'big')}.{int.from_bytes(digest[4:8], 'big')}"
+    else:
+        made = f"{event.derive('ga') >> 32}.{event.recorded_ms // 1000}"
+    return Id(made, f"GA1.1.{made}")
+
+
+def session(event: Event, measurement_id: str) -> Id:
+    """Return the session: the property ``session_id``, the cookie, or the half hour in which the event was recorded.
+
+    What a new cookie holds beside the session: its number, engaged, the time of the last event. Source: assumption.
+    """
+    given = event.properties.get("session_id")
+    if isinstance(given, str | int) and _session_id(str(given)):
+        return Id(str(given))
+    if found := _ga_session(event.cookies.get(session_cookie(measurement_id), "")):
+        return Id(found[1] or found[2])
+    now_s = event.recorded_ms // 1000
+    start_s = now_s - now_s % SESSION_S
+    return Id(str(start_s), f"GS2.1.s{start_s}$o1$g1$t{now_s}$j60$l0$h0")
+
+
+def session_cookie(measurement_id: str) -> str:
+    """Return the name of the cookie that holds a stream's session: ``G-ABC`` → ``_ga_ABC``."""
+    return f"_ga_{measurement_id.removeprefix('G-')}"
+
+
+def consent_signals(event: Event) -> dict[str, Any]:
+    """Return the consent signals, ``{"ad_user_data": "granted", …}``; an update goes over a default."""
+    given = (event.properties.get(f"google_consent_{kind}") for kind in ("default", "update"))
+    return {name: value for signals in given if is_object(signals) for name, value in signals.items()}
+
+
+def ads_consent(event: Event) -> dict[str, str]:
+    """Return the consent that Google's server APIs take, such as ``{"ad_user_data": "GRANTED"}``; {} when nothing is said.
+
+    Source: developers.google.com/analytics/devguides/collection/protocol/ga4/reference, «consent».
+    """
+    signals = consent_signals(event)
+    wanted = {name: signals.get(name) for name in ("ad_user_data", "ad_personalization")}
+    return {name: value.upper() for name, value in wanted.items() if value in ("granted", "denied")}

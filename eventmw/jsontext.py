@@ -1,0 +1,64 @@
+"""JSON values on their way out: told apart, and written for a body, for a line of a log, for the inside of a script.
+
+Layer: pure rules. What reads JSON is `eventmw.strictjson`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any, Final, TypeGuard, cast
+
+import msgspec
+
+
+def _plain(value: object) -> Any:
+    """Turn a read-only mapping, which events hold, into what the encoder knows."""
+    if isinstance(value, Mapping):
+        return dict(cast(Mapping[str, Any], value))
+    raise TypeError(f"a JSON value was expected, not {type(value).__name__}")
+
+
+_encode = msgspec.json.Encoder(enc_hook=_plain).encode
+
+# Characters that move the cursor, end a line or turn the reading direction: C0, DEL, C1, the line separators and the
+# bidirectional controls. In JSON text they stand inside strings only, where an escape means the same.
+# Source: OWASP Logging Cheat Sheet (CWE-117); CVE-2021-42574 for the bidirectional controls.
+_UNPRINTABLE: Final = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ufeff]")
+
+# What could end the script element, a comment or a string literal around the text. Source: HTML Standard, «Restrictions
+# for contents of script elements»; the quotes, the backtick and the dollar sign so that a literal around it stays closed.
+_UNSAFE_IN_SCRIPT: Final = re.compile("[<>&'`$\u2028\u2029]")
+
+
+def is_object(value: Any) -> TypeGuard[Mapping[str, Any]]:
+    """Return whether a JSON value is an object."""
+    return isinstance(value, Mapping)
+
+
+def is_list(value: Any) -> TypeGuard[list[Any]]:
+    """Return whether a JSON value is a list."""
+    return isinstance(value, list)
+
+
+def encode(value: object) -> bytes:
+    """Return a JSON value as compact UTF-8.
+
+    Raises:
+        TypeError: something in it is not a JSON value.
+    """
+    return _encode(value)
+
+
+def for_line(value: object) -> str:
+    """Return JSON text that is one printable line whatever the value holds; it decodes to the value."""
+    return _UNPRINTABLE.sub(_escape, encode(value).decode())
+
+
+def for_script(value: object) -> str:
+    """Return a JavaScript expression for the value that cannot end the script around it; it is JSON as well."""
+    return _UNSAFE_IN_SCRIPT.sub(_escape, encode(value).decode())
+
+
+def _escape(found: re.Match[str]) -> str:
+    return f"\\u{ord(found.group()):04x}"

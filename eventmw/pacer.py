@@ -1,0 +1,50 @@
+"""Slices: how the courier works in a site's own process without being felt.
+
+A thread that computes holds the interpreter's lock for up to 5 ms at a time, and every request of the site waits that long:
+measured, a busy background thread moved a neighbour page's p99 from 0.5 to 20 ms, one that works in slices of 0.5 ms with
+real sleeps between them to 0.7 ms. ``await asyncio.sleep(0)`` is no rest: the loop goes straight on.
+
+Layer: input and output (it looks at the thread's own clock, and sleeps).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Final
+
+SLICE_NS: Final = 500_000
+REST_S: Final = 0.001
+_RUDE_SLICE_NS: Final = 5_000_000
+
+
+class Pacer:
+    """Counts what its thread has worked, and rests when that is a slice. One for each thread.
+
+    The measure is the thread's CPU time: what it spends waiting for the interpreter's lock, while the site works, must not
+    count as work, or a busy site would starve deliveries.
+
+    Args:
+        polite: rest between slices; False where there is no site in the process. Lanes take turns either way.
+    """
+
+    __slots__ = ("_polite", "_since_ns", "_slice_ns", "rests")
+
+    def __init__(self, *, polite: bool) -> None:
+        self.rests = 0
+        self._polite = polite
+        self._slice_ns = SLICE_NS if polite else _RUDE_SLICE_NS
+        self._since_ns = time.thread_time_ns()
+
+    async def breathe(self) -> None:
+        """Rest, and let the other lanes have their turn, when a slice is over. Cheap enough to call after each event."""
+        if time.thread_time_ns() - self._since_ns >= self._slice_ns:
+            self.rest()
+            await asyncio.sleep(0)
+
+    def rest(self) -> None:
+        """End the slice. Blocking is meant: the whole thread is to leave the interpreter's lock alone."""
+        if self._polite:
+            time.sleep(REST_S)
+        self.rests += 1
+        self._since_ns = time.thread_time_ns()

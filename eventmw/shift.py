@@ -1,0 +1,333 @@
+"""A shift: all lanes on one event loop, for as long as the journal's lease is held.
+
+Layer: input and output. Everything in here runs on the courier's loop, but for `Shift.on_append`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from collections.abc import Callable, Coroutine, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, Final
+
+from eventmw.batches import Batch
+from eventmw.clock import Clock
+from eventmw.duplicates import WINDOW_MS, Duplicates
+from eventmw.journal import Entry, Journal, Lease, Position
+from eventmw.lane import Dispatcher, Lane, LaneState
+from eventmw.outcome import Outcome
+from eventmw.pacer import Pacer
+from eventmw.retry import backoff_s
+from eventmw.transport import Transport, TransportError
+
+log = logging.getLogger("eventmw.courier")
+
+LINGER_S: Final = 0.008
+"""How long the first append after a quiet while waits for company: a busy site pays for one wake-up in this time."""
+
+POLL_S: Final = 0.25
+"""How often an idle courier looks for what other processes wrote; the journal wakes it for its own process only."""
+
+SYNC_S: Final = 0.1
+"""How long a commit may wait to be made durable. Source: JOURNAL.md «State»."""
+
+SURVEY_S: Final = 5.0
+LEASE_CHECK_S: Final = 1.0
+MAX_PAUSE_S: Final = 10.0
+_SCAN: Final = 16
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Work:
+    """What a shift works with; the same for every shift of a courier."""
+
+    journal: Journal
+    dispatcher: Dispatcher
+    transport: Transport
+    clock: Clock
+    duplicates: Duplicates
+    pacer: Pacer
+    dry_run: bool = False
+    on_outcome: Callable[[Outcome], object] | None = None
+    survey_s: float = SURVEY_S
+
+
+class Shift:
+    """All lanes, while the lease is held.
+
+    Attributes:
+        over: set when the shift is to end: the courier stops, or the lease is lost.
+    """
+
+    def __init__(self, work: Work, lease: Lease) -> None:
+        self.over = asyncio.Event()
+        self._work = work
+        self._lease = lease
+        self._loop = asyncio.get_running_loop()
+        self._pid = os.getpid()
+        self._sync_waits = False
+        self._drivers = [Driver(work, self._lane(work, lease, tool), self._committed) for tool in work.dispatcher.tools]
+
+    @staticmethod
+    def _lane(work: Work, lease: Lease, tool: Any) -> Lane:
+        return Lane(
+            tool,
+            work.dispatcher,
+            lease,
+            work.duplicates,
+            work.clock,
+            dry_run=work.dry_run,
+            on_outcome=work.on_outcome,
+        )
+
+    def state(self) -> dict[str, LaneState]:
+        """Return how each tool's lane is doing. May be called from any thread."""
+        return {driver.lane.tool.id: driver.lane.state() for driver in self._drivers}
+
+    def turns(self) -> int:
+        """Return how many times lanes have looked for work. May be called from any thread."""
+        return sum(driver.begun for driver in self._drivers)
+
+    def kick(self) -> None:
+        """Have every lane look for work now."""
+        for driver in self._drivers:
+            driver.kick.set()
+
+    async def run(self) -> None:
+        """Work until `over`. Then nothing departs any more; `land` waits for what is under way.
+
+        Raises:
+            Exception: the journal failed in a way that no single lane can wait out.
+        """
+        self._work.journal.on_append(self.on_append)
+        tasks: list[asyncio.Task[None]] = []
+        try:
+            await self._recall()
+            jobs: list[Coroutine[Any, Any, None]] = [driver.run() for driver in self._drivers]
+            jobs += [self._watch_lease(), self._survey()]
+            if self._work.journal.durability != "memory":
+                jobs.append(self._poll())
+            tasks = [self._loop.create_task(job) for job in jobs]
+            for task in tasks:
+                task.add_done_callback(lambda _: self.over.set())  # none of them ends by itself
+            await self.over.wait()
+            for task in tasks:
+                if task.done():
+                    task.result()
+        finally:
+            self._work.journal.on_append(None)
+            await _cancel(tasks)
+
+    async def land(self, grace_s: float) -> bool:
+        """Wait at most `grace_s` seconds for what is in flight, and commit. Returns whether all of it came back."""
+        flights = [flight for driver in self._drivers for flight in driver.flights]
+        pending = set[asyncio.Task[None]]()
+        if flights:
+            _, pending = await asyncio.wait(flights, timeout=grace_s)
+            await _cancel(list(pending))
+        for driver in self._drivers:
+            with _logged(f"tool {driver.lane.tool.id}: the last commit failed, so its events will go out again"):
+                await driver.settle()
+        with _logged("the last sync failed"):
+            self._lease.sync()
+        return not pending
+
+    async def has_drained(self) -> bool:
+        """Return whether every lane, looking anew, finds nothing to do and has nothing under way."""
+        marks = [driver.begun for driver in self._drivers]
+        self.kick()
+        while any(driver.finished <= mark for driver, mark in zip(self._drivers, marks, strict=True)):  # noqa: ASYNC110
+            await asyncio.sleep(0.005)
+        return all(driver.lane.is_idle() for driver in self._drivers)
+
+    def on_append(self) -> None:
+        """Wake the lanes after `LINGER_S`. Called on the appending thread, once for each time it was given away."""
+        if os.getpid() != self._pid:
+            return  # a forked child must not write to the pipe of its parent's loop
+        with suppress(RuntimeError):  # the loop is closed: another shift will look by itself
+            self._loop.call_soon_threadsafe(self._loop.call_later, LINGER_S, self._look)
+
+    def _look(self) -> None:
+        if not self.over.is_set():
+            # First the waker, then the look: what is appended in between is found by one or the other.
+            self._work.journal.on_append(self.on_append)
+            self.kick()
+
+    async def _recall(self) -> None:
+        """Tell the judge of duplicates what was accepted in its window: it may have been another process that judged it.
+
+        Lanes wait for it. Otherwise a repetition could go out whose first was delivered before the start.
+        """
+        since_ms = self._work.clock.now_ms() - WINDOW_MS
+        after: Position | None = None
+        while entries := self._work.journal.scan(after, _SCAN):
+            after = entries[-1].position
+            for entry in entries:
+                if entry.recorded_ms >= since_ms and not self.over.is_set():
+                    await self._recall_record(entry)
+
+    async def _recall_record(self, entry: Entry) -> None:
+        work = self._work
+        try:
+            credential = work.dispatcher.credential(entry.record)
+            for ordinal, event in enumerate(work.dispatcher.events(entry.record)):
+                work.duplicates.repeats(credential, event.id, entry.position, ordinal, entry.recorded_ms)
+                await work.pacer.breathe()
+        except Exception as error:  # noqa: BLE001 - the lanes bury what cannot be read
+            log.debug("a record could not be recalled: %s", type(error).__name__)
+
+    def _committed(self) -> None:
+        if not self._sync_waits:
+            self._sync_waits = True
+            self._loop.call_later(SYNC_S, self._sync)
+
+    def _sync(self) -> None:
+        self._sync_waits = False
+        if self.over.is_set():
+            return  # `land` syncs once more
+        try:
+            self._lease.sync()
+        except Exception:
+            log.exception("places could not be made durable; trying again")
+            self._committed()
+
+    async def _watch_lease(self) -> None:
+        while not self._lease.lost():  # noqa: ASYNC110 - a journal does not tell, it is asked
+            await asyncio.sleep(LEASE_CHECK_S)
+        log.warning("the journal's lease went to another process; this one waits for its turn")
+        self.over.set()
+
+    async def _poll(self) -> None:
+        while True:
+            await asyncio.sleep(POLL_S)
+            self.kick()
+
+    async def _survey(self) -> None:
+        while True:
+            await asyncio.sleep(self._work.survey_s)
+            with _logged("the journal's figures could not be read"):
+                self._look_at_backlogs()
+
+    def _look_at_backlogs(self) -> None:
+        wanting = [driver for driver in self._drivers if driver.lane.wants_survey()]
+        if not wanting:
+            return
+        stats = {tool.tool: tool for tool in self._work.journal.stats().tools}
+        for driver in wanting:
+            if (tool := stats.get(driver.lane.tool.id)) is not None:
+                driver.lane.survey(tool)
+                driver.kick.set()
+
+
+class Driver:
+    """Drives one lane on the loop: turns, flights, and patience with a journal that fails.
+
+    Attributes:
+        kick: set to have the lane look for work.
+        flights: the requests under way.
+        begun, finished: turns, counted from 1.
+    """
+
+    def __init__(self, work: Work, lane: Lane, committed: Callable[[], None]) -> None:
+        self.lane = lane
+        self.kick = asyncio.Event()
+        self.flights: set[asyncio.Task[None]] = set()
+        self.begun = 0
+        self.finished = 0
+        self._work = work
+        self._committed = committed
+        self._failures = 0
+
+    async def run(self) -> None:
+        """Take turns for ever."""
+        while True:
+            self.kick.clear()
+            try:
+                if not await self._turn():
+                    await self._rest(self.lane.wait_s())
+            except Exception as error:  # noqa: BLE001 - one lane's trouble must not end the thread
+                await self._pause(error)
+            else:
+                self._failures = 0
+
+    async def _turn(self) -> bool:
+        """Read, depart, commit. Returns whether there is more to do at once."""
+        self.begun += 1
+        lane, breathe = self.lane, self._work.pacer.breathe
+        for _ in lane.intake():
+            await breathe()
+        while (batch := lane.queue.next(lane.moment())) is not None:
+            self._depart(batch)
+            await breathe()
+        await self.settle()
+        self.finished = self.begun
+        return bool(lane.queue.endings) or lane.is_hungry()
+
+    async def settle(self) -> None:
+        """Commit what was decided."""
+        for _ in self.lane.settle():
+            await self._work.pacer.breathe()
+        if self.lane.commit():
+            self._committed()
+
+    def _depart(self, batch: Batch) -> None:
+        if self._work.dry_run:
+            self.lane.queue.passed(batch, self.lane.moment())
+            return
+        flight = asyncio.get_running_loop().create_task(self._fly(batch))
+        self.flights.add(flight)
+        flight.add_done_callback(self.flights.discard)
+
+    async def _fly(self, batch: Batch) -> None:
+        lane = self.lane
+        try:
+            reply = await self._work.transport.send(batch.order, timeout_s=lane.tool.delivery.timeout_s)
+        except TransportError as error:
+            lane.queue.failed(batch, str(error), lane.moment())
+        except Exception as error:  # noqa: BLE001 - a transport of somebody else's may raise anything
+            lane.queue.failed(batch, f"the transport raised {type(error).__name__}", lane.moment())
+        else:
+            lane.queue.answered(batch, reply, lane.moment())
+        self.kick.set()
+
+    async def _rest(self, wait_s: float | None) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(wait_s):
+                await self.kick.wait()
+
+    async def _pause(self, error: Exception) -> None:
+        self._failures += 1
+        if self._failures == 1:
+            log.error("tool %s waits, as the journal failed: %s", self.lane.tool.id, _named(error))
+        await asyncio.sleep(
+            backoff_s(self._failures, first_s=0.1, max_s=MAX_PAUSE_S, random=self._work.clock.random()),
+        )
+
+
+class _logged:  # noqa: N801 - reads as a statement: with _logged("…")
+    """Go on after an exception, and say so."""
+
+    def __init__(self, message: str) -> None:
+        self._message = message
+
+    def __enter__(self) -> None:
+        """Do nothing."""
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> bool:
+        if not isinstance(error, Exception):
+            return False
+        log.error("%s: %s", self._message, _named(error))
+        return True
+
+
+def _named(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}"
+
+
+async def _cancel(tasks: Sequence[asyncio.Task[None]]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
