@@ -22,7 +22,7 @@ from eventmw.protocols.zaraz.accept import MAX_ID, is_valid, needs_no_advice, us
 from eventmw.schema import Authority, published
 
 MAX_EXPLAINED: Final = 100
-"""Events that jsonschema is asked about in one request: a hostile body must not buy more of its time than that."""
+"""Faults after which jsonschema is asked no more in one request: a hostile body must not buy more of its time."""
 
 FUTURE_MS: Final = 5 * 60 * 1000
 """A sender's clock may be this far ahead without a warning. Source: assumption."""
@@ -45,7 +45,7 @@ Status = Literal["invalid", "warned"]
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """One thing to say of one event; `fault` is None past `MAX_EXPLAINED` events."""
+    """One thing to say of one event; `fault` is None past `MAX_EXPLAINED` faults."""
 
     index: int
     status: Status
@@ -60,7 +60,7 @@ class Judgement:
         raws: the bytes of each Event Object, in order.
         invalid: the indexes of the refused ones, ascending.
         notes: what there is to say of refused and warned events, in order, at least one note for each of them.
-        explained: how many events jsonschema was asked about.
+        explained: how many of the notes have a fault.
         ids: index → the sender's own event id.
     """
 
@@ -165,10 +165,10 @@ class Judge:
 
 
 def _note(judgement: Judgement, index: int, status: Status, faults: Iterable[Fault]) -> None:
-    """Write down the faults of one event. They are lazy: past `MAX_EXPLAINED` events nobody works them out."""
+    """Write down the faults of one event. They are lazy: past `MAX_EXPLAINED` of them nobody works them out."""
     if judgement.explained < MAX_EXPLAINED:
         notes = [Note(index, status, fault) for fault in faults]
-        judgement.explained += 1
+        judgement.explained += len(notes)
     else:
         notes = [Note(index, status, None)]
     judgement.notes += notes
