@@ -51,7 +51,7 @@ class HttpRequest:
 
     def __repr__(self) -> str:
         parts = urlsplit(self.url)
-        return f"<HttpRequest {self.method} {parts.scheme}://{parts.hostname or ''}{parts.path} {len(self.body)} bytes>"
+        return f"<HttpRequest {self.method} {parts.scheme}://{parts.hostname or ''} {len(self.body)} bytes>"
 
 
 @dataclass(frozen=True, slots=True)

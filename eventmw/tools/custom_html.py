@@ -1,0 +1,191 @@
+"""CustomHTML: HTML that the visitor's page gets, its scripts included.
+
+The HTML is the owner's; what ``{{ client.x }}`` puts in is a stranger's. So each place is judged once, at the start:
+
+* text and quoted attributes get the value with HTML's characters escaped;
+* attributes that hold an address (``href``, ``src``, …) get it percent-encoded, so it can be a part of an address and can
+  never choose the scheme or the host;
+* inside ``<script>`` a placeholder becomes an expression that reads the value from a variable. The data stay out of the
+  program's text, whatever stands around the placeholder: ``f({{ client.x }})`` and ``f("{{ client.x }}")`` both work,
+  the first with the JSON value, the second with its text;
+* all other places are refused: unquoted attributes, event handlers, ``style``, comments, names of tags.
+
+Layer: pure rules. Nothing is sent from here: the code stands in the Result Object's ``execute``, and the page runs it.
+
+Source: OWASP Cross Site Scripting Prevention Cheat Sheet for the places; DOM Parsing, createContextualFragment, which
+makes scripts that run when they are inserted, other than innerHTML; HTML Standard for nonces. The behaviour follows the
+Managed Component custom-html.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from html import escape
+from html.parser import HTMLParser
+from typing import Any, ClassVar, Final
+from urllib.parse import quote
+
+from eventmw.effects import Execute
+from eventmw.errors import ConfigError
+from eventmw.event import Event
+from eventmw.jsontext import for_script
+from eventmw.templates import Path, as_text, data_of, parse
+from eventmw.tool import Delivery, When
+
+# The nonce is that of the script element in which the caller runs this code; scripts with an address keep their order.
+_INSERT: Final = """\
+(function(html, key, data) {
+  var nonce = (document.currentScript || {}).nonce, body = document.body || document.documentElement;
+  (window.__eventmw = window.__eventmw || {})[key] = data;
+  var range = document.createRange();
+  range.selectNode(body);
+  var fragment = range.createContextualFragment(html);
+  fragment.querySelectorAll("script").forEach(function(script) {
+    if (nonce) script.nonce = nonce;
+    if (script.src && !script.hasAttribute("async")) script.async = false;
+  });
+  body.appendChild(fragment);
+})"""
+
+# Source: HTML Standard, «Attributes»: those whose value is a URL.
+_ADDRESSES: Final = frozenset({"action", "cite", "data", "formaction", "href", "ping", "poster", "src"})
+_NO_DATA: Final = frozenset({"imagesrcset", "srcdoc", "srcset", "style"})
+# Elements whose attributes choose where the page goes, or write other elements' attributes.
+_NO_DATA_TAGS: Final = frozenset({"animate", "animatemotion", "animatetransform", "base", "meta", "set"})
+# Source: HTML Standard, «type» of script: the essence matches of JavaScript in use; all other types are data blocks.
+_PROGRAMS: Final = frozenset({"", "text/javascript", "application/javascript", "module"})
+
+_marks = re.compile("eventmwslot([0-9]+)x").findall
+_quoted_values = re.compile(r"""=\s*(?:"[^"]*"|'[^']*')""")
+
+_DELIVERY: Final = Delivery()
+
+
+class _Places(HTMLParser):
+    """Finds where each mark stands: ``found[index]`` is "html", "url" or "script"; one that is refused is absent."""
+
+    def __init__(self) -> None:
+        super().__init__(convert_charrefs=True)
+        self.found: dict[int, str] = {}
+        self._inside = "html"
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        if tag == "script":
+            kind = (dict(attrs).get("type") or "").strip().lower()
+            self._inside = "script" if kind in _PROGRAMS else ""
+        elif tag == "style":
+            self._inside = ""
+        bare = _quoted_values.sub("", self.get_starttag_text() or "")
+        if tag not in _NO_DATA_TAGS and not _marks(bare):
+            self._attributes(attrs)
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag in {"script", "style"}:
+            self._inside = "html"
+
+    def handle_data(self, data: str) -> None:
+        self._note(data, self._inside)
+
+    def _attributes(self, attrs: list[tuple[str, str | None]]) -> None:
+        for name, value in attrs:
+            if not name.startswith("on") and name not in _NO_DATA:
+                self._note(value, "url" if name.rpartition(":")[2] in _ADDRESSES else "html")
+
+    def _note(self, text: str | None, place: str) -> None:
+        if place:
+            self.found |= {int(mark): place for mark in _marks(text or "")}
+
+
+@dataclass(frozen=True, slots=True)
+class _Slot:
+    """One placeholder: its path, and where it stands; ``quoted`` when quotes of a script are part of it."""
+
+    path: Path
+    place: str
+    quoted: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class CustomHTML:
+    """Insert HTML at the end of the visitor's page and run its scripts.
+
+    Attributes:
+        html: the HTML, a template; see this module for what a placeholder becomes where.
+        id: the tool's durable id.
+        when: which events it gets; None for all.
+        delivery: order, time-outs and caps.
+
+    Raises:
+        ConfigError: the HTML is empty, or a placeholder is no path or stands where data cannot be made safe.
+    """
+
+    answers: ClassVar[bool] = True
+
+    html: str
+    id: str = "custom_html"
+    when: When = None
+    delivery: Delivery = _DELIVERY
+    _parts: Sequence[str | _Slot] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        if not self.html.strip():
+            raise ConfigError(["CustomHTML: html is empty; write the HTML that pages shall get"])
+        object.__setattr__(self, "_parts", _compile(self.html))
+
+    def handle(self, event: Event) -> Iterator[Execute]:
+        """Ask the page to insert the HTML."""
+        data = data_of(event)
+        key = f"e{event.derive(self.id):016x}"
+        values: list[Any] = []
+        html = "".join(part if isinstance(part, str) else _fill(part, data, key, values) for part in self._parts)
+        yield Execute(f"{_INSERT}({', '.join(for_script(value) for value in (html, key, values))});")
+
+
+def _fill(slot: _Slot, data: Mapping[str, Any], key: str, values: list[Any]) -> str:
+    """Return what stands for a placeholder; a value that a script reads is appended to `values`."""
+    value = slot.path.find(data)
+    match slot.place:
+        case "script":
+            values.append(as_text(value) if slot.quoted else value)
+            return f"__eventmw.{key}[{len(values) - 1}]"
+        case "url":
+            return quote(as_text(value), safe="")
+        case _:
+            return escape(as_text(value))
+
+
+def _compile(html: str) -> tuple[str | _Slot, ...]:
+    """Return the HTML in parts, every placeholder with its place.
+
+    Raises:
+        ConfigError: see `CustomHTML`.
+    """
+    parsed = parse(html)
+    places = _Places()
+    places.feed("".join(part if isinstance(part, str) else f"eventmwslot{at}x" for at, part in enumerate(parsed)))
+    places.close()
+    lost = [part for at, part in enumerate(parsed) if isinstance(part, Path) and at not in places.found]
+    if lost:
+        raise ConfigError(_no_place(path) for path in lost)
+    parts = [part if isinstance(part, str) else _Slot(part, places.found[at]) for at, part in enumerate(parsed)]
+    return tuple(_with_quotes(parts))
+
+
+def _no_place(path: Path) -> str:
+    return (
+        f"CustomHTML: {{{{ {'.'.join(map(str, path.steps))} }}}} stands where data cannot be made safe; it can stand in "
+        "text, in a quoted attribute (but not on…, style or srcdoc), or in a script that is JavaScript"
+    )
+
+
+def _with_quotes(parts: list[str | _Slot]) -> list[str | _Slot]:
+    """Make the quotes directly around a placeholder in a script a part of it: what replaces it is an expression."""
+    for at in range(1, len(parts) - 1):
+        match parts[at - 1 : at + 2]:
+            case [str(before), _Slot(path, "script"), str(after)] if before[-1] in "\"'`" and after[0] == before[-1]:
+                parts[at - 1 : at + 2] = [before[:-1], _Slot(path, "script", quoted=True), after[1:]]
+            case _:
+                pass
+    return parts

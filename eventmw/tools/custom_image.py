@@ -1,0 +1,61 @@
+"""CustomImage: a pixel that the visitor's browser loads.
+
+Layer: pure rules. Nothing is sent from here: the request stands in the Result Object's ``fetch``, and the page makes it.
+Source: the Managed Component custom-image and the Fetch standard's RequestInit; https only is ours.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import ClassVar, Final
+
+from eventmw.effects import Fetch
+from eventmw.errors import ConfigError
+from eventmw.event import Event
+from eventmw.templates import Template
+from eventmw.tool import Delivery, When
+
+# The host is the owner's and fixed: data may stand behind it only.
+_fixed_host = re.compile(r"https://[A-Za-z0-9.-]+(?::[0-9]{1,5})?[/?]|/(?![/\\])").match
+
+_INIT: Final = {"mode": "no-cors", "credentials": "include", "keepalive": True}
+
+_NO_FIXED_HOST: Final = (
+    "CustomImage: src must be https://host/… with the host written out, or a path of this site that begins with one slash; "
+    "data may stand behind the host only"
+)
+_DELIVERY: Final = Delivery()
+
+
+@dataclass(frozen=True, slots=True)
+class CustomImage:
+    """Have the browser load an image address, for a vendor that has nothing but a pixel.
+
+    Attributes:
+        src: the address, a template: ``https://t.example/p.gif?name={{ event.name }}``. Values are percent-encoded.
+        id: the tool's durable id.
+        when: which events it gets; None for all.
+        delivery: order, time-outs and caps.
+
+    Raises:
+        ConfigError: the address is no https address with a fixed host (or a path of this site), or the template is bad.
+    """
+
+    answers: ClassVar[bool] = True
+
+    src: str
+    id: str = "custom_image"
+    when: When = None
+    delivery: Delivery = _DELIVERY
+    _template: Template = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        if not _fixed_host(self.src):
+            raise ConfigError([_NO_FIXED_HOST])
+        object.__setattr__(self, "_template", Template(self.src, "url"))
+
+    def handle(self, event: Event) -> Iterator[Fetch]:
+        """Ask the browser for the image."""
+        yield Fetch(self._template.render(event), dict(_INIT))

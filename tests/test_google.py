@@ -1,0 +1,107 @@
+"""What Google's tags know of a visitor."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from eventmw import google
+from eventmw.event import Event
+
+NOW_MS = 1_747_132_700_000
+
+
+def event(ident: str = "e", *, cookies: Any = None, user_id: str | None = None, properties: Any = None) -> Event:
+    return Event(
+        id=ident,
+        name="n",
+        timestamp_ms=NOW_MS,
+        recorded_ms=NOW_MS,
+        cookies=cookies or {},
+        user_id=user_id,
+        properties=properties or {},
+    )
+
+
+@pytest.mark.parametrize(
+    ("cookie", "client_id"),
+    [
+        ("GA1.1.1162820436.1749482504", "1162820436.1749482504"),
+        ("GA1.2-2.1.2", "1.2"),
+        ("GA1.1.amp-AbC_9", "amp-AbC_9"),
+    ],
+)
+def test_the_client_of_the_cookie(cookie: str, client_id: str) -> None:
+    assert google.client(event(cookies={"_ga": cookie})) == google.Id(client_id)
+
+
+@pytest.mark.parametrize(
+    ("cookie", "session_id"),
+    [  # The first three stand in the articles that the module names.
+        ("GS1.1.1746825440.14.0.17468254406.0.0.295082955", "1746825440"),
+        ("GS2.1.s1747132561$o1$g0$t1747132655$j0$l0$h0", "1747132561"),
+        ("GS2.1.s1747323152$o28$g0$t1747323152$j60$l0$h69286059", "1747323152"),
+        ("GS2.1.o1$t17$s1747132561", "1747132561"),
+        ("GS1.1.1746825440", "1746825440"),
+    ],
+)
+def test_the_session_of_the_cookie(cookie: str, session_id: str) -> None:
+    found = google.session(event(cookies={"_ga_ABC1": cookie}), "G-ABC1")
+    assert found == google.Id(session_id)
+
+
+@given(st.text())
+def test_any_cookie_gives_ids(text: str) -> None:
+    someone = event(cookies={"_ga": text, "_ga_ABC1": text})
+    assert google.client(someone).value
+    assert google.session(someone, "G-ABC1").value.isdigit()
+
+
+@given(st.text(min_size=1), st.none() | st.text(min_size=1))
+def test_made_up_ids_are_the_same_in_every_run_and_come_back_from_their_cookies(
+    ident: str, user_id: str | None
+) -> None:
+    first = event(ident, user_id=user_id)
+    client, session = google.client(first), google.session(first, "G-ABC1")
+    assert (client, session) == (google.client(first), google.session(first, "G-ABC1"))
+    later = event("later", cookies={"_ga": client.cookie, "_ga_ABC1": session.cookie})
+    assert google.client(later) == google.Id(client.value)
+    assert google.session(later, "G-ABC1") == google.Id(session.value)
+
+
+def test_a_user_is_one_client_and_strangers_are_several() -> None:
+    assert google.client(event("a", user_id="u")) == google.client(event("b", user_id="u"))
+    assert google.client(event("a", user_id="u")) != google.client(event("a", user_id="v"))
+    assert google.client(event("a")) != google.client(event("b"))
+
+
+def test_events_of_half_an_hour_are_one_session() -> None:
+    assert google.session(event("a"), "G-ABC1") == google.session(event("b"), "G-ABC1")
+    assert NOW_MS // 1000 - int(google.session(event(), "G-ABC1").value) < google.SESSION_S
+
+
+def test_the_sender_has_the_first_word() -> None:
+    given_ids = event(
+        cookies={"_ga": "GA1.1.1.2", "_ga_ABC1": "GS1.1.5.1"}, properties={"client_id": "7.8", "session_id": 9}
+    )
+    assert google.client(given_ids) == google.Id("7.8")
+    assert google.session(given_ids, "G-ABC1") == google.Id("9")
+
+
+def test_consent_signals() -> None:
+    told = event(
+        properties={
+            "google_consent_default": {
+                "ad_user_data": "denied",
+                "analytics_storage": "denied",
+                "ad_personalization": ["granted"],
+            },
+            "google_consent_update": {"ad_user_data": "granted"},
+        }
+    )
+    assert google.consent_signals(told)["analytics_storage"] == "denied"
+    assert google.ads_consent(told) == {"ad_user_data": "GRANTED"}
+    assert google.ads_consent(event(properties={"google_consent_update": "granted"})) == {}

@@ -1,0 +1,174 @@
+"""Webhook: signed batches; the signature is that of Standard Webhooks."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from eventmw.effects import DONE, Packed, Send
+from eventmw.errors import ConfigError
+from eventmw.event import Event
+from eventmw.http import HttpReply, HttpRequest
+from eventmw.secret import Secret, env
+from eventmw.tool import bind
+from eventmw.tools import Webhook
+from eventmw.tools.webhook import sign, verify
+
+URL = "https://example.com/hook"
+SECRET = "whsec_" + base64.b64encode(b"k" * 24).decode()
+
+
+def event(ident: str, recorded_ms: int = 1_000_000, **properties: Any) -> Event:
+    return Event(
+        id=ident, name="n", timestamp_ms=1, recorded_ms=recorded_ms, properties=properties, cookies={"sid": "s"}
+    )
+
+
+def packs(tool: Webhook, events: list[Event]) -> list[Packed]:
+    bound = bind(tool)
+    sends = [effect for one in events for effect in bound.handle(one) if isinstance(effect, Send)]
+    made = list(bound.pack(sends))
+    assert [id(item) for pack in made for item in pack.items] == [id(send) for send in sends]
+    return made
+
+
+def request(pack: Packed) -> HttpRequest:
+    assert isinstance(pack.request, HttpRequest)
+    return pack.request
+
+
+def only(tool: Webhook, *events: Event) -> tuple[HttpRequest, dict[str, str]]:
+    (pack,) = packs(tool, list(events))
+    return request(pack), dict(request(pack).headers)
+
+
+def test_the_request() -> None:
+    sent, headers = only(Webhook(URL), event("a", 5_000, v=1), event("b", 7_999))
+    assert (sent.method, sent.url) == ("POST", URL)
+    assert [one["id"] for one in json.loads(sent.body)["events"]] == ["a", "b"]
+    assert headers == {
+        "content-type": "application/json",
+        "idempotency-key": headers["webhook-id"],
+        "webhook-id": headers["webhook-id"],
+        "webhook-timestamp": "7",
+    }
+    assert "." not in headers["webhook-id"]
+
+
+def test_the_published_example_of_standard_webhooks() -> None:
+    """The test vector of the specification's reference libraries (standardwebhooks, Python, test_webhooks.py)."""
+    secret, ident, timestamp = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "msg_p5jXN8AQM9LWM0D4loKWxJek", "1614265330"
+    assert sign(secret, ident, timestamp, b'{"test": 2432232314}') == "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="
+
+
+@given(st.binary(), st.text(min_size=1).filter(lambda text: not text.startswith("whsec_")), st.integers(0, 2**40))
+def test_the_signature_is_over_id_timestamp_and_body(body: bytes, secret: str, timestamp: int) -> None:
+    ident = "evb_1"
+    expected = hmac.new(secret.encode(), f"{ident}.{timestamp}.".encode() + body, hashlib.sha256).digest()
+    assert sign(secret, ident, str(timestamp), body) == f"v1,{base64.b64encode(expected).decode()}"
+
+
+@given(st.lists(st.text(max_size=20), min_size=1, max_size=8), st.integers(min_value=0))
+def test_a_receiver_verifies_and_notices_every_change(values: list[str], place: int) -> None:
+    sent, headers = only(Webhook(URL, secret=SECRET), *(event(f"e{at}", v=value) for at, value in enumerate(values)))
+    assert verify(SECRET, headers, sent.body)
+    at = place % len(sent.body)
+    changed = sent.body[:at] + bytes([sent.body[at] ^ 1]) + sent.body[at + 1 :]
+    assert not verify(SECRET, headers, changed)
+    assert not verify(SECRET + "BBBB", headers, sent.body)
+    for name in ("webhook-id", "webhook-timestamp"):
+        assert not verify(SECRET, headers | {name: headers[name] + "1"}, sent.body)
+    assert not verify(SECRET, {}, sent.body)
+
+
+def test_while_a_secret_is_changed_both_verify() -> None:
+    sent, headers = only(Webhook(URL, secret="new", old_secret="old"), event("a"))
+    assert headers["webhook-signature"].count("v1,") == 2
+    assert verify("new", headers, sent.body)
+    assert verify("old", headers, sent.body)
+    assert not verify("other", headers, sent.body)
+
+
+@given(st.lists(st.text(max_size=200), max_size=40), st.integers(1, 10), st.integers(1, 4_000))
+def test_requests_stay_within_the_limits(values: list[str], batch: int, max_bytes: int) -> None:
+    tool = Webhook(URL, batch=batch, max_bytes=max_bytes)
+    made = packs(tool, [event(f"e{at}", v=value) for at, value in enumerate(values)])
+    for pack in made:
+        assert 1 <= len(pack.items) <= batch
+        assert len(request(pack).body) <= max_bytes or len(pack.items) == 1
+        assert len(json.loads(request(pack).body)["events"]) == len(pack.items)
+    assert [one["id"] for pack in made for one in json.loads(request(pack).body)["events"]] == [
+        f"e{at}" for at in range(len(values))
+    ]
+
+
+def test_the_same_batch_has_the_same_key_and_another_has_another() -> None:
+    def key(*ids: str) -> str:
+        return only(Webhook(URL), *(event(ident) for ident in ids))[1]["idempotency-key"]
+
+    assert key("a", "b") == key("a", "b")
+    assert len({key("a", "b"), key("b", "a"), key("ab"), key("a"), key('a","b')}) == 5
+
+
+def test_own_headers_and_cookies() -> None:
+    sent, headers = only(Webhook(URL, headers={"Authorization": "Bearer t"}, cookies=True), event("a"))
+    assert headers["authorization"] == "Bearer t"
+    assert json.loads(sent.body)["events"][0]["cookies"] == {"sid": "s"}
+    assert b"cookies" not in only(Webhook(URL), event("a"))[0].body
+
+
+@pytest.mark.parametrize(
+    ("status", "kind"),
+    [(200, "done"), (204, "done"), (302, "retry"), (400, "refused"), (401, "retry"), (404, "retry"), (410, "retry"),
+     (413, "refused"), (429, "retry"), (500, "retry")],
+)  # fmt: skip
+def test_verdicts(status: int, kind: Any) -> None:
+    bound = bind(Webhook(URL))
+    sends = [Send(None), Send(None)]
+    verdicts = bound.verdict(HttpReply(status, {"retry-after": "7"}), sends)
+    assert [verdict.kind for verdict in verdicts] == [kind, kind]
+    if kind == "retry":
+        assert verdicts[0].after_s == 7.0
+    if kind == "done":
+        assert verdicts[0] is DONE
+
+
+def test_no_secret_is_shown() -> None:
+    tool = Webhook(
+        "https://example.com/T0PSECRET", secret="T0PSECRET", old_secret=Secret("T0PSECRET"), headers={"x": "T0PSECRET"}
+    )
+    (pack,) = packs(tool, [event("a")])
+    assert "T0PSECRET" not in repr(tool) + str(tool) + repr(tool.secret) + repr(dict(tool.headers)) + repr(pack.request)
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [({"url": "http://example.com"}, "url must be https"), ({"url": "x"}, "full address"), ({"batch": 0}, "batch must be"),
+     ({"max_bytes": 0}, "max_bytes"), ({"secret": ""}, "secret is empty"), ({"old_secret": "whsec_!"}, "base64 has to follow"),
+     ({"headers": {"a b": "x"}}, "no name of a header field"), ({"headers": {"Host": "x"}}, "set by the webhook itself"),
+     ({"headers": {"webhook-id": "x"}}, "set by the webhook itself"), ({"headers": {"x": "a\r\nb"}}, "on one line")],
+)  # fmt: skip
+def test_what_cannot_work_is_told_at_the_start(settings: dict[str, Any], words: str) -> None:
+    with pytest.raises(ConfigError, match=words) as caught:
+        Webhook(**({"url": URL} | settings))
+    assert "a\r\nb" not in str(caught.value)
+
+
+def test_all_problems_at_once() -> None:
+    with pytest.raises(ConfigError) as caught:
+        Webhook("http://example.com", secret="", batch=0)
+    assert len(caught.value.problems) == 3
+
+
+def test_a_secret_of_the_environment_is_read_when_it_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:
+    tool = Webhook(URL, secret=env("EVENTMW_TEST_HOOK"))
+    monkeypatch.setenv("EVENTMW_TEST_HOOK", "from the environment")
+    sent, headers = only(tool, event("a"))
+    assert verify("from the environment", headers, sent.body)
