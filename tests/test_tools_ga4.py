@@ -386,6 +386,22 @@ def test_bytes_split_a_request_before_130_kb() -> None:
     assert sum(len(pack.items) for pack in made) == 20
 
 
+def test_the_26th_event_of_a_visitor_is_in_a_second_request() -> None:
+    assert [len(pack.items) for pack in packs([event(id=f"e{at}") for at in range(26)])] == [25, 1]
+
+
+@pytest.mark.parametrize(("spare", "requests"), [(0, 1), (-1, 2)])
+def test_the_last_byte_below_130_kb_is_used_and_no_more(spare: int, requests: int) -> None:
+    (first,) = (effect for effect in effects(event()) if isinstance(effect, Send))
+    frame = len(first.payload.scope) + len(b',"events":[]') + 1
+    rest = MAX_BODY_BYTES - 1 - frame - len(first.payload.event) - spare
+    second = Send(first.payload._replace(event=b'"%b"' % (b"x" * (rest - 2))), size=rest)
+    made = list(bind(TOOL).pack([first, second]))
+    assert len(made) == requests
+    if requests == 1:
+        assert len(request(made[0]).body) == MAX_BODY_BYTES - 1
+
+
 # Answers
 
 

@@ -109,6 +109,13 @@ def test_requests_stay_within_the_limits(values: list[str], batch: int, max_byte
     ]
 
 
+def test_the_last_byte_is_used_and_no_more() -> None:
+    events = [event("a"), event("b")]
+    whole = len(only(Webhook(URL), *events)[0].body)
+    assert [len(pack.items) for pack in packs(Webhook(URL, max_bytes=whole), events)] == [2]
+    assert [len(pack.items) for pack in packs(Webhook(URL, max_bytes=whole - 1), events)] == [1, 1]
+
+
 def test_the_same_batch_has_the_same_key_and_another_has_another() -> None:
     def key(*ids: str) -> str:
         return only(Webhook(URL), *(event(ident) for ident in ids))[1]["idempotency-key"]
