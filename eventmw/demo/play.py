@@ -1,0 +1,186 @@
+"""The play itself: vendor and sites go on stage, the whole story is sent to every site, and what happened is gathered.
+
+Layer: input and output. Everything is on 127.0.0.1 and ends by itself.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import socket
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from http.client import HTTPConnection, HTTPException
+from pathlib import Path
+from typing import Any, Final, cast
+
+from eventmw.demo.servers import GUNICORN, UVICORN, Server, running
+from eventmw.demo.story import Step
+from eventmw.demo.tools import VENDOR
+from eventmw.demo.verdict import Answer, Page, Visit
+from eventmw.vendor import RESET, Answering, Arrival, Vendor
+
+EVENTS_PATH: Final = "/zaraz/api"
+REQUEST_S: Final = 10.0
+SETTLE_S: Final = 15.0
+"""Seconds for the couriers to deliver everything; on a quiet machine they need one."""
+
+_POLL_S: Final = 0.05
+
+Tell = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class SiteKind:
+    """One site of the demo: the name of its module, its own name, and what serves it, in words and as a command."""
+
+    name: str
+    title: str
+    server: str
+    command: Sequence[str]
+
+
+SITES: Final = (
+    SiteKind("flask", "Flask", "gunicorn (WSGI)", GUNICORN),
+    SiteKind("django", "Django", "uvicorn (ASGI)", UVICORN),
+    SiteKind("fastapi", "FastAPI", "uvicorn (ASGI)", UVICORN),
+)
+
+_PAGES: Final = (
+    ("GET /", b"GET / HTTP/1.1\r\n", b""),
+    ("GET /no-such-page", b"GET /no-such-page HTTP/1.1\r\n", b""),
+    ("POST /orders", b"POST /orders HTTP/1.1\r\nContent-Type: application/x-www-form-urlencoded\r\n", b"item=tea"),
+)
+# The one line that differs between two answers of the same server.
+_date_line = re.compile(rb"\r\ndate:[^\r]*", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """The vendor, and for each site its server with eventmw and its server without."""
+
+    vendor: Vendor
+    wrapped: Mapping[str, Server]
+    bare: Mapping[str, Server]
+
+
+@contextmanager
+def on_stage() -> Generator[Stage]:
+    """Run the vendor and all servers until the block ends, however it ends.
+
+    Raises:
+        eventmw.demo.servers.NotStarted: a server does not answer.
+    """
+    commands = {
+        f"{site.name}-{form}": (*site.command, f"eventmw.demo.{site.name}_site:{target}")
+        for site in SITES
+        for form, target in (("wrapped", "application"), ("bare", "site"))
+    }
+    with (
+        tempfile.TemporaryDirectory(prefix="eventmw-demo-") as folder,
+        Vendor(moods()) as vendor,
+        running(commands, Path(folder), {VENDOR: vendor.url}) as servers,
+    ):
+        wrapped, bare = ({site.name: servers[f"{site.name}-{form}"] for site in SITES} for form in ("wrapped", "bare"))
+        yield Stage(vendor, wrapped, bare)
+
+
+def moods() -> Callable[[Arrival], Answering]:
+    """Return how the vendor answers: 200, but its failing side first says 500 twice, its forgetful side first breaks off."""
+    asked: Counter[str] = Counter()
+
+    def answer(arrival: Arrival) -> Answering:
+        asked[arrival.path] += 1
+        match arrival.path.rpartition("/")[2], asked[arrival.path]:
+            case "failing", 1 | 2:
+                return 500
+            case "forgetful", 1:
+                return RESET
+            case _:
+                return 200
+
+    return answer
+
+
+def play(stage: Stage, story: Sequence[Step], tell: Tell) -> Sequence[Visit]:
+    """Send the whole story to each site, wait until everything is delivered, and return what was seen of each site."""
+    answers: dict[str, list[Answer]] = {}
+    for site in SITES:
+        tell(f"sending {len(story)} requests to {site.title}")
+        answers[site.name] = [ask(stage.wrapped[site.name], step.method, EVENTS_PATH, step.body) for step in story]
+    visits: list[Visit] = []
+    for site in SITES:
+        tell(f"waiting until {site.title} has delivered, and comparing its pages")
+        stats = _settled(stage.wrapped[site.name])
+        pages = [
+            Page(name, fetched(stage.wrapped[site.name], head, body), fetched(stage.bare[site.name], head, body))
+            for name, head, body in _PAGES
+        ]
+        arrivals = arrivals_of(stage.vendor.arrivals, site.name)
+        visits.append(Visit(site=site.title, answers=answers[site.name], arrivals=arrivals, pages=pages, stats=stats))
+    return visits
+
+
+def ask(server: Server, method: str, path: str, body: bytes) -> Answer:
+    """Send one request and return the answer."""
+    connection = HTTPConnection("127.0.0.1", server.port, timeout=REQUEST_S)
+    try:
+        connection.request(method, path, body or None, {"content-type": "application/json"})
+        reply = connection.getresponse()
+        return Answer(reply.status, reply.read())
+    except (OSError, HTTPException) as error:
+        return Answer(0, str(error or type(error).__name__).encode())
+    finally:
+        connection.close()
+
+
+def _settled(server: Server) -> Mapping[str, Any]:
+    """Return the site's stats once nothing waits any more, or as they are when the time is up."""
+    deadline_s = time.monotonic() + SETTLE_S
+    while True:
+        stats = _stats(server)
+        waiting = sum(tool["backlog_events"] + tool["parked"] for tool in stats.get("tools", {}).values())
+        if (stats and not waiting) or time.monotonic() > deadline_s:
+            return stats
+        time.sleep(_POLL_S)
+
+
+def _stats(server: Server) -> Mapping[str, Any]:
+    answer = ask(server, "GET", "/stats", b"")
+    try:
+        return json.loads(answer.body) if answer.status == 200 else {}  # noqa: PLR2004 - OK
+    except ValueError:
+        return {}
+
+
+def fetched(server: Server, head: bytes, body: bytes) -> bytes:
+    """Return a page as the bytes that come over the connection, but for the line with the time; b"" when none come."""
+    request = b"%bHost: shop.example\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%b" % (head, len(body), body)
+    received = bytearray()
+    try:
+        with socket.create_connection(("127.0.0.1", server.port), timeout=REQUEST_S) as connection:
+            connection.sendall(request)
+            while chunk := connection.recv(65536):
+                received += chunk
+    except OSError:
+        return b""
+    return _date_line.sub(b"", bytes(received))
+
+
+def arrivals_of(arrivals: Sequence[Arrival], site: str) -> Mapping[str, Mapping[str, int]]:
+    """Count what came to the vendor from one site: side of the vendor → event id → how many requests brought it."""
+    sides: dict[str, Counter[str]] = {}
+    for arrival in list(arrivals):
+        _, sender, side = arrival.path.split("/")
+        if sender == site:
+            sides.setdefault(side, Counter()).update(event["id"] for event in events_in(arrival))
+    return sides
+
+
+def events_in(arrival: Arrival) -> Sequence[Mapping[str, Any]]:
+    """Return the events that one request brought to the vendor."""
+    return cast(Sequence[Mapping[str, Any]], json.loads(arrival.body)["events"])
