@@ -7,10 +7,11 @@ journal. The cases wait for what a journal may do a moment later (a commit to di
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
 
 import pytest
@@ -117,6 +118,14 @@ class JournalConformance:
         journal.register(["a"])
         return journal
 
+    @pytest.fixture
+    def hasty_threads(self) -> Iterator[None]:
+        """Have threads take turns as often as Python can, so that a missing lock shows."""
+        interval = sys.getswitchinterval()
+        sys.setswitchinterval(1e-6)
+        yield
+        sys.setswitchinterval(interval)
+
     # Appending and reading
 
     def test_what_is_appended_is_read_in_order_and_whole(self, journal: Journal) -> None:
@@ -172,6 +181,7 @@ class JournalConformance:
         assert tool_stats(journal, "b").backlog_records == 1
         assert positions(take(lease, "b", 1)) == [at]
 
+    @pytest.mark.usefixtures("hasty_threads")
     def test_appends_from_8_threads_are_all_kept(self, journal: Journal) -> None:
         together = threading.Barrier(8)
         failures: list[BaseException] = []
@@ -201,6 +211,7 @@ class JournalConformance:
             assert seqs == list(range(1, len(seqs) + 1))
         assert journal.stats().appended_events == 8 * sum(1 + n % 3 for n in range(250))
 
+    @pytest.mark.usefixtures("hasty_threads")
     def test_a_reader_beside_writers_misses_nothing(self, journal: Journal) -> None:
         writers = [
             threading.Thread(target=lambda: [put(journal, n) for n in range(200)], daemon=True) for _ in range(3)

@@ -143,6 +143,18 @@ def test_parked_copies_count_against_the_cap() -> None:
     assert journal.stats().bytes == 100
 
 
+def test_parking_past_the_cap_costs_no_record_that_a_tool_still_needs() -> None:
+    journal = MemoryJournal(cap_bytes=500, retain_bytes=500)
+    journal.register(["a", "b"])
+    at = [put(journal, n, size=100) for n in range(4)]
+    lease = leading(journal)
+    lease.commit("b", delivered(Key(at[0], 0)))
+    lease.commit("a", Commit(park=[parked(Key(at[0], 0), record=b"x" * 450)]))
+    assert kept(journal) == [2, 3, 4]
+    assert journal.stats().bytes == 750
+    assert positions(lease.read("b", 10)) == at[1:]
+
+
 def test_what_was_evicted_cannot_be_replayed() -> None:
     journal = MemoryJournal(retain_bytes=200)
     journal.register(["a"])

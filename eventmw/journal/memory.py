@@ -2,7 +2,7 @@
 
 A log of entries by sequence number and, for each tool, its place: an append, a read and a commit cost the same at any
 depth of the backlog. What every tool has consumed is kept a while for replay and `scan`, and goes first when room is
-needed. The caps count the bytes of records; Python's own share, about 400 bytes a record, comes on top.
+needed. The caps count the bytes of records; Python's own share, about 300 bytes a record, comes on top.
 
 A forked child starts with an empty log of its own and the same tools: its parent still holds, and delivers, what was there.
 
