@@ -5,7 +5,7 @@ Layer: vocabulary (standard library only). Nothing here reads or writes a socket
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
@@ -41,6 +41,9 @@ class Reply:
 class HttpRequest:
     """A request that a tool wants sent to its vendor.
 
+    ``at_send`` makes further header fields from the seconds since 1970 at the moment of sending, at each attempt anew: a
+    tool has no clock, and a signature that is as old as the event would be refused after an outage.
+
     The representation shows method, host and size only: addresses, fields and bodies carry secrets and people's data.
     """
 
@@ -48,6 +51,7 @@ class HttpRequest:
     url: str
     headers: Headers = ()
     body: bytes = b""
+    at_send: Callable[[int], Headers] | None = None
 
     def __repr__(self) -> str:
         parts = urlsplit(self.url)

@@ -11,11 +11,11 @@ from __future__ import annotations
 import asyncio
 import inspect
 import os
-import socket
 import sys
-from collections.abc import Callable, Hashable
+import time
+from collections.abc import Callable, Coroutine, Hashable, Sequence
 from functools import partial
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 from urllib.parse import urlsplit
 
 import aiohttp
@@ -62,3 +62,151 @@ class Outbound:
         for pool in self._pools.values():
             pool.close()
         await self._http.close()
+
+    async def _write(self, order: Write) -> None:
+        # A file on a network that hangs, or a named pipe without a reader, must not hold up another tool's file.
+        await self._in_thread(order.path, partial(_append, order.path, order.data), 1)
+
+    async def _call(self, order: Call) -> None:
+        function = order.function
+        if _is_async(function):
+            result = function(order.event)
+        else:
+            result = await self._in_thread(_name(function), partial(function, order.event), MAX_CALLS)
+        if inspect.isawaitable(result):
+            await result
+
+    async def _in_thread(self, key: Hashable, function: Callable[[], _T], size: int) -> _T:
+        pool = self._pools.get(key)
+        if pool is None:
+            pool = self._pools[key] = DaemonPool("eventmw-call", size)
+        return await asyncio.wrap_future(pool.submit(function))
+
+    async def _within(self, timeout_s: float, what: str, work: Coroutine[Any, Any, None]) -> None:
+        """Await `work` for at most `timeout_s`, and turn whatever it raises into a `TransportError` without its values."""
+        timer = asyncio.timeout(timeout_s)
+        try:
+            async with timer:
+                await work
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
+            if _is_cancelled():
+                raise
+            how = f"took longer than {timeout_s:g} s" if timer.expired() else f"raised {type(error).__name__}"
+            raise TransportError(f"{what} {how}") from None
+
+
+class HttpTransport:
+    """HTTP/1.1 by aiohttp: connections are kept and shared by all tools, which set how many requests are in flight."""
+
+    def __init__(self) -> None:
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=0),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            trust_env=False,
+            auto_decompress=False,
+            headers=_DEFAULT_FIELDS,
+        )
+
+    async def send(self, request: HttpRequest, *, timeout_s: float) -> HttpReply:
+        """Send a request and return the answer, whatever its status.
+
+        Raises:
+            TransportError: there was no complete answer within `timeout_s` seconds.
+        """
+        stamped = request.at_send(int(time.time())) if request.at_send else ()
+        timeout = aiohttp.ClientTimeout(total=timeout_s, sock_connect=min(CONNECT_S, timeout_s))
+        try:
+            async with self._session.request(
+                request.method,
+                URL(request.url, encoded=True),  # signed addresses must go out as the tool wrote them
+                headers=CIMultiDict((*request.headers, *stamped)),
+                data=request.body or None,
+                allow_redirects=False,
+                timeout=timeout,
+            ) as response:
+                body = await _read(response)
+                return HttpReply(response.status, _fields(response), body)
+        except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
+            raise TransportError(f"{_kind(error)}: {_host(request.url)}") from None
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._session.close()
+
+
+async def _read(response: aiohttp.ClientResponse) -> bytes:
+    body = bytearray()
+    while len(body) < MAX_REPLY_BYTES:
+        chunk = await response.content.read(MAX_REPLY_BYTES - len(body))
+        if not chunk:
+            return bytes(body)
+        body += chunk
+    if not response.content.at_eof():
+        response.close()  # the rest is not wanted, so the connection cannot be used again
+    return bytes(body)
+
+
+def _fields(response: aiohttp.ClientResponse) -> dict[str, str]:
+    """Return the header fields with lower-case names; repeated ones are joined (RFC 9110 5.3)."""
+    fields: dict[str, str] = {}
+    for name, value in response.headers.items():
+        key = name.lower()
+        fields[key] = f"{fields[key]}, {value}" if key in fields else value
+    return fields
+
+
+def _host(url: str) -> str:
+    try:
+        return urlsplit(url).hostname or "no host"
+    except ValueError:
+        return "no host"
+
+
+# The first that fits is told, so the more special ones stand first.
+_KINDS: Final[Sequence[tuple[type[Exception] | tuple[type[Exception], ...], str]]] = (
+    (aiohttp.ConnectionTimeoutError, "no connection in time"),
+    (TimeoutError, "no answer in time"),
+    ((aiohttp.ClientConnectorCertificateError, aiohttp.ClientSSLError), "the TLS handshake was refused"),
+    (aiohttp.ClientConnectorDNSError, "the host's name was not found"),
+    (aiohttp.ClientConnectorError, "no connection"),
+    ((aiohttp.InvalidURL, ValueError), "the request cannot be sent as it is"),
+    ((aiohttp.ClientPayloadError, aiohttp.ClientResponseError), "the answer was damaged"),
+    (Exception, "the connection was lost"),
+)
+
+
+def _kind(error: Exception) -> str:
+    return next(text for kinds, text in _KINDS if isinstance(error, kinds))
+
+
+def _is_async(function: Callable[..., object]) -> bool:
+    inner = function.func if isinstance(function, partial) else function
+    return inspect.iscoroutinefunction(inner) or inspect.iscoroutinefunction(type(inner).__call__)
+
+
+def _name(function: Callable[..., object]) -> tuple[str, str]:
+    """Name a function for its pool: the same for one that is made anew for each event."""
+    named = function if hasattr(function, "__qualname__") else type(function)
+    return named.__module__, named.__qualname__
+
+
+def _is_cancelled() -> bool:
+    """Return whether it is our own task that is being cancelled, and not the owner's function that says so."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
+
+
+def _append(path: str, data: bytes) -> None:
+    if path == "-":
+        sys.stdout.buffer.write(data)
+        sys.stdout.buffer.flush()
+        return
+    descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        # One write: lines of several processes do not mix. A short one means that the disk is full.
+        if os.write(descriptor, data) < len(data):
+            raise OSError("the file took only a part of the data")
+    finally:
+        os.close(descriptor)

@@ -22,6 +22,7 @@ from eventmw.tools import Webhook
 from eventmw.tools.webhook import sign, verify
 
 URL = "https://example.com/hook"
+NOW_S = 1_795_322_744
 SECRET = "whsec_" + base64.b64encode(b"k" * 24).decode()
 
 
@@ -46,7 +47,9 @@ def request(pack: Packed) -> HttpRequest:
 
 def only(tool: Webhook, *events: Event) -> tuple[HttpRequest, dict[str, str]]:
     (pack,) = packs(tool, list(events))
-    return request(pack), dict(request(pack).headers)
+    sent = request(pack)
+    assert sent.at_send is not None
+    return sent, dict(sent.headers) | dict(sent.at_send(NOW_S))
 
 
 def test_the_request() -> None:
@@ -57,7 +60,7 @@ def test_the_request() -> None:
         "content-type": "application/json",
         "idempotency-key": headers["webhook-id"],
         "webhook-id": headers["webhook-id"],
-        "webhook-timestamp": "7",
+        "webhook-timestamp": str(NOW_S),
     }
     assert "." not in headers["webhook-id"]
 

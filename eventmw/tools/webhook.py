@@ -7,9 +7,8 @@ One request is ``POST`` with ``{"events": [event, …]}``, each event as `eventm
     webhook-timestamp: seconds since 1970
     webhook-signature: v1,<base64 of HMAC-SHA256 over "<webhook-id>.<webhook-timestamp>.<body>">
 
-The signature is that of Standard Webhooks, so its libraries verify it. One thing differs: tools have no clock, so
-``webhook-timestamp`` is when the newest event of the batch was recorded, not when it was sent. After an outage it is as
-old as the backlog; receivers should accept it up to the give-up age (72 h) and stop replays by ``webhook-id``.
+The signature is that of Standard Webhooks, so its libraries verify it. Timestamp and signature are made at each attempt
+(`HttpRequest.at_send`), since receivers refuse old ones, and an event may wait for days.
 
 Layer: pure rules. Source: Standard Webhooks 1.0.0 (https://github.com/standard-webhooks/standard-webhooks, spec/
 standard-webhooks.md) for headers, signature, secrets and rotation; draft-ietf-httpapi-idempotency-key-header.
@@ -24,6 +23,7 @@ import hmac
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from types import MappingProxyType
 from typing import Final, NamedTuple
 
@@ -32,7 +32,7 @@ from eventmw.endpoints import problem_with
 from eventmw.errors import ConfigError
 from eventmw.event import Event
 from eventmw.eventjson import as_json
-from eventmw.http import HttpReply, HttpRequest
+from eventmw.http import Headers, HttpReply, HttpRequest
 from eventmw.jsontext import encode
 from eventmw.packing import batches
 from eventmw.retry import retry_after_s
@@ -56,7 +56,6 @@ class _Line(NamedTuple):
     """One event ready to go: its id, when it was recorded in seconds since 1970, and its JSON."""
 
     id: str
-    recorded_s: int
     json: bytes
 
 
@@ -105,7 +104,7 @@ class Webhook:
     def handle(self, event: Event) -> Iterator[Send]:
         """Want the event sent."""
         data = encode(as_json(event, cookies=self.cookies))
-        yield Send(_Line(event.id, event.recorded_ms // 1000, data), size=len(data))
+        yield Send(_Line(event.id, data), size=len(data))
 
     def pack(self, items: Sequence[Send]) -> Iterable[Packed]:
         """Fill requests in order, within `batch` events and `max_bytes` bytes."""
@@ -128,16 +127,17 @@ class Webhook:
             **{name: reveal(value) for name, value in self.headers.items()},
             "content-type": "application/json",
             "idempotency-key": ident,
-            **self._signed(ident, str(max(line.recorded_s for line in lines)), body),
+            "webhook-id": ident,
         }
-        return Packed(HttpRequest("POST", self.url, tuple(fields.items()), body), tuple(items))
+        signed = partial(self._signed, ident, body)
+        return Packed(HttpRequest("POST", self.url, tuple(fields.items()), body, signed), tuple(items))
 
-    def _signed(self, ident: str, timestamp: str, body: bytes) -> dict[str, str]:
-        fields = {"webhook-id": ident, "webhook-timestamp": timestamp}
+    def _signed(self, ident: str, body: bytes, now_s: int) -> Headers:
+        """Return the fields that say when this attempt is made, and that it is ours."""
+        timestamp = str(now_s)
         secrets = [reveal(secret) for secret in (self.secret, self.old_secret) if secret is not None]
-        if secrets:
-            fields["webhook-signature"] = " ".join(sign(secret, ident, timestamp, body) for secret in secrets)
-        return fields
+        signatures = " ".join(sign(secret, ident, timestamp, body) for secret in secrets)
+        return (("webhook-timestamp", timestamp), *((("webhook-signature", signatures),) if secrets else ()))
 
 
 def sign(secret: str, ident: str, timestamp: str, body: bytes) -> str:
