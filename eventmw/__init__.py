@@ -25,6 +25,7 @@ from eventmw.http import HttpReply, HttpRequest
 from eventmw.outcome import Outcome
 from eventmw.secret import Secret, env
 from eventmw.tool import Delivery, consumer, tool
+from eventmw.tracker import Tracker
 
 if TYPE_CHECKING:
     from eventmw import asgi, wsgi
@@ -57,6 +58,7 @@ __all__ = [
     "Secret",
     "Send",
     "SetCookie",
+    "Tracker",
     "Verdict",
     "consumer",
     "env",

@@ -29,6 +29,7 @@ from eventmw.recent import Recent
 from eventmw.transport import Transport
 
 if TYPE_CHECKING:
+    from eventmw.control import ControlServer
     from eventmw.courier import Courier
 
 log = logging.getLogger("eventmw")
@@ -73,6 +74,7 @@ class Runtime:
         self.rates = Rates(limits.requests_per_s, limits.burst) if limits.requests_per_s else None
         self._courier: Courier | None = None
         self._courier_pid = 0
+        self._control: ControlServer | None = None
         self._starting = threading.Lock()
         os.register_at_fork(after_in_child=self._after_fork)
 
@@ -100,12 +102,21 @@ class Runtime:
             return self._courier
 
     def start(self) -> None:
-        """Start the courier's thread in this process, when it is to run here and does not run yet."""
+        """Start the courier's thread in this process, when it is to run here, and the control channel; once a process."""
         if self._courier_pid == os.getpid():
             return
         if self.config.courier == "thread" and self.engine.tools:
             self.courier.start()
+        self._open_control()
         self._courier_pid = os.getpid()
+
+    def _open_control(self) -> None:
+        from eventmw.control import ControlServer  # noqa: PLC0415 - not needed before the first event
+        from eventmw.operations import Operations  # noqa: PLC0415 - as above
+
+        with self._starting:
+            self._control = self._control or ControlServer(self.config.data_dir, Operations(self))
+        self._control.start()
 
     def append(self, accepted: Accepted) -> Future[Position]:
         """Keep the record of an accepted request.
@@ -169,7 +180,10 @@ class Runtime:
     def close(self, grace_s: float) -> bool:
         """Take no more records, deliver for at most `grace_s` seconds, stop. Returns whether all was delivered."""
         self.journal.close(grace_s)
-        return self._courier.stop(grace_s) if self._courier is not None else True
+        drained = self._courier.stop(grace_s) if self._courier is not None else True
+        if self._control is not None:
+            self._control.close()
+        return drained
 
 
 def _outbound() -> Transport:

@@ -1,0 +1,218 @@
+"""The view of running processes: it asks each live socket of a data directory, and merges what they answer.
+
+Layer: input and output. See `eventmw.view.View` for what each method promises, `eventmw.control` for the protocol.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, Final, cast
+
+from eventmw.control import ERRORS
+from eventmw.errors import EventmwError, JournalDown, JournalFull
+from eventmw.event import Receipt
+from eventmw.jsontext import encode
+from eventmw.merging import merged
+from eventmw.sockets import connected, folder_of, found, pid_of
+from eventmw.view import Changed, Json, NobodyLive, NotAllowed
+
+TIMEOUT_S: Final = 5.0
+POLL_S: Final = 0.25
+
+
+class Unanswered(EventmwError):  # noqa: N818 - says what the request is
+    """A process did not answer, or not to the end.
+
+    Attributes:
+        gone: nobody listens: the request was surely not carried out.
+    """
+
+    def __init__(self, message: str, *, gone: bool = False) -> None:
+        super().__init__(message)
+        self.gone = gone
+
+
+def ask(path: Path, request: Json, timeout_s: float = TIMEOUT_S) -> Iterator[Any]:
+    """Ask one process, and return the items of its answer as they come.
+
+    Args:
+        path: its socket.
+        request: ``{"op": …, …}``.
+        timeout_s: seconds that each step may take: connecting, and every line.
+
+    Raises:
+        Unanswered: nobody listens (`gone`), it takes too long, or the answer is cut off.
+        InvalidEvent, JournalFull, JournalDown, LookupError, ValueError: what the process answers instead.
+    """
+    process = f"process {pid_of(path)}"
+    try:
+        with connected(path, timeout_s) as connection, connection.makefile("rb") as lines:
+            connection.sendall(encode(request) + b"\n")
+            for line in lines:
+                told: dict[str, Any] = json.loads(line)
+                if "item" not in told:
+                    return _finish(process, told)
+                yield told["item"]
+    except TimeoutError:
+        raise Unanswered(f"{process} does not answer: it is stopped, or hangs") from None
+    except (FileNotFoundError, ConnectionRefusedError):
+        raise Unanswered(f"{process} has ended", gone=True) from None
+    except OSError as error:
+        raise Unanswered(f"{process} cannot be reached: {error.strerror or error}") from None
+    raise Unanswered(f"{process} ended in the middle of its answer")
+
+
+def _finish(process: str, told: Json) -> None:
+    if "error" not in told:
+        return
+    message = str(told.get("message", ""))
+    if (known := ERRORS.get(str(told["error"]))) is not None:
+        raise known(message)
+    raise Unanswered(f"{process} could not answer: {message}")
+
+
+class LiveView:
+    """The view of the processes that are alive now; each call looks for them afresh. Not thread-safe.
+
+    Args:
+        data_dir: the data directory of their sites.
+        timeout_s: seconds that one of them may take for each step of an answer.
+    """
+
+    def __init__(self, data_dir: Path, *, timeout_s: float = TIMEOUT_S) -> None:
+        self._data_dir = data_dir
+        self._timeout_s = timeout_s
+        self._notes: list[str] = []
+
+    @property
+    def notes(self) -> Sequence[str]:
+        """What the last call could not see, one sentence each."""
+        return tuple(self._notes)
+
+    def stats(self) -> Json:
+        """Return where everything stands, summed over the processes."""
+        return merged([items[0] for _, items in self._ask_all(lambda _: {"op": "stats"})])
+
+    def tail(self, *, last: int, tool: str | None = None, follow: bool = False) -> Iterator[Json | None]:
+        """Return the last events of all processes in order of time, and with `follow` those that come."""
+        cursors: dict[Path, Any] = {}
+        events = self._look(cursors, lambda _: {"op": "tail", "tool": tool, "last": last})
+        yield from events[max(0, len(events) - last) :]
+        while follow:
+            yield None
+            time.sleep(POLL_S)
+            try:
+                # A process that was not there before is new: all that it holds is wanted.
+                yield from self._look(cursors, lambda path: {"op": "tail", "tool": tool, "after": cursors.get(path)})
+            except NobodyLive:
+                cursors.clear()  # the site restarts
+
+    def _look(self, cursors: dict[Path, Any], question: Callable[[Path], Json]) -> list[Json]:
+        """Take one look at each process, and note where it ended."""
+        events: list[Json] = []
+        for path, items in self._ask_all(question):
+            cursors[path] = items[-1]["cursor"]
+            events += [item["event"] for item in items[:-1]]
+        return sorted(events, key=_recorded)
+
+    def dead_list(self, *, tool: str | None = None) -> Iterator[Json]:
+        """Return the dead letters of all processes."""
+        for _, items in self._ask_all(lambda _: {"op": "dead_list", "tool": tool}):
+            yield from items
+
+    def dead_retry(self, *, tool: str | None = None, ids: Sequence[str] | None = None) -> Changed:
+        """Have dead letters tried again."""
+        return self._change({"op": "dead_retry", "tool": tool, "ids": ids})
+
+    def dead_drop(self, *, tool: str | None = None, ids: Sequence[str] | None = None) -> Changed:
+        """Throw dead letters away."""
+        return self._change({"op": "dead_drop", "tool": tool, "ids": ids})
+
+    def _change(self, request: Json) -> Changed:
+        answers = [items[0] for _, items in self._ask_all(lambda _: request)]
+        ids = frozenset(ident for answer in answers for ident in answer["ids"])
+        return Changed(sum(answer["count"] for answer in answers), ids)
+
+    def replay(self, tool: str, *, since_ms: int | None = None, dry_run: bool = False) -> int:
+        """Hand a tool again what it was given."""
+        request = {"op": "replay", "tool": tool, "since_ms": since_ms, "dry_run": dry_run}
+        return sum(items[0]["events"] for _, items in self._ask_all(lambda _: request))
+
+    def track(self, payload: bytes) -> Receipt:
+        """Send one event through any process; one that is gone or cannot keep it is passed over for the next."""
+        request = {"op": "track", "body": payload.decode()}
+        trouble: EventmwError | None = None
+        for path in _shuffled(self._sockets()):
+            try:
+                return _receipt(next(ask(path, request, self._timeout_s)))
+            except Unanswered as error:
+                if not error.gone:
+                    raise JournalDown(f"{error}; the event may have been kept all the same") from None
+            except (JournalFull, JournalDown) as error:
+                trouble = error
+        raise trouble or self._nobody()
+
+    def _ask_all(self, question: Callable[[Path], Json]) -> list[tuple[Path, list[Any]]]:
+        """Return what each process answers. A tool that only some of them know is a matter of those.
+
+        Raises:
+            LookupError: none of them knows the tool.
+            JournalDown: none of them answers.
+        """
+        answers: list[tuple[Path, list[Any]]] = []
+        unknown: LookupError | None = None
+        for path in self._sockets():
+            try:
+                answers.append((path, list(ask(path, question(path), self._timeout_s))))
+            except LookupError as error:
+                unknown = error
+            except Unanswered as error:
+                self._notes += [] if error.gone else [str(error)]
+        if not answers:
+            raise unknown or (JournalDown(". ".join(self._notes)) if self._notes else self._nobody())
+        return answers
+
+    def _sockets(self) -> list[Path]:
+        self._notes.clear()
+        try:
+            paths = found(folder_of(self._data_dir))
+        except PermissionError:
+            owner = _owner(self._data_dir)
+            raise NotAllowed(
+                f"{self._data_dir} belongs to {owner}. Run the command as the user that the site runs as: sudo -u {owner} …"
+            ) from None
+        if not paths:
+            raise self._nobody()
+        return paths
+
+    def _nobody(self) -> NobodyLive:
+        return NobodyLive(
+            f"No running site was found in {self._data_dir}. A site shows itself there from its first event on. "
+            "If its data_dir is another folder, name it with --data-dir or EVENTMW_DATA_DIR."
+        )
+
+
+def _receipt(told: dict[str, Any]) -> Receipt:
+    warnings: Sequence[str] = told.pop("warnings")
+    return Receipt(**told, warnings=tuple(warnings))
+
+
+def _recorded(event: Json) -> str:
+    return cast(str, event["recorded"])
+
+
+def _shuffled(paths: Iterable[Path]) -> list[Path]:
+    mixed = list(paths)
+    random.shuffle(mixed)  # spread over the processes; not a secret
+    return mixed
+
+
+def _owner(folder: Path) -> str:
+    try:
+        return folder.owner()
+    except (KeyError, OSError):
+        return "another user"

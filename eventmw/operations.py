@@ -1,0 +1,247 @@
+"""What a site's process answers over its control channel: one function for each thing that a command may ask.
+
+Layer: input and output, on the journal and the engine. It runs on a thread of the site's process, so what walks over much
+rests in between.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, Final, Protocol, TypeVar
+
+from eventmw.clock import Clock
+from eventmw.config import Config
+from eventmw.engine import Engine
+from eventmw.event import Event
+from eventmw.eventjson import as_json
+from eventmw.formats import to_iso
+from eventmw.journal import DeadLetter, Entry, Key, Position
+from eventmw.tracking import Keeper, Tracking
+
+PAGE: Final = 200
+"""Records that one look at the log takes."""
+
+LOOK_BACK: Final = 5000
+"""The latest events among which ``tail`` looks for those of one tool."""
+
+_REST_S: Final = 0.0005
+
+Request = Mapping[str, Any]
+_T = TypeVar("_T")
+
+
+class Courier(Protocol):
+    """What deliveries need to hear of."""
+
+    def wake(self) -> None:
+        """Look for work: a place was moved, or dead letters were revived."""
+        ...
+
+
+class Host(Keeper, Protocol):
+    """The site's runtime, as far as it is asked."""
+
+    config: Config
+    engine: Engine
+    clock: Clock
+
+    @property
+    def courier(self) -> Courier:
+        """The courier of this process."""
+        ...
+
+    def stats(self) -> Mapping[str, Any]:
+        """Return where everything stands."""
+        ...
+
+
+class Operations:
+    """Answers for one site.
+
+    Args:
+        host: the site's runtime.
+    """
+
+    def __init__(self, host: Host) -> None:
+        self._host = host
+        self._since_ms = host.clock.now_ms()
+        self._known: Mapping[str, Callable[[Request], Iterable[Any]]] = {
+            "stats": self._stats,
+            "tail": self._tail,
+            "dead_list": self._dead_list,
+            "dead_retry": self._dead_retry,
+            "dead_drop": self._dead_drop,
+            "replay": self._replay,
+            "track": self._track,
+        }
+
+    def __call__(self, request: Request) -> Iterable[Any]:
+        """Return the items of the answer.
+
+        Raises:
+            ValueError: the request is not understood.
+            LookupError: it names a tool that is not there.
+        """
+        known = self._known.get(str(request.get("op")))
+        if known is None:
+            raise ValueError("the running site does not know this command: it may run another version of eventmw")
+        return known(request)
+
+    def _stats(self, _request: Request) -> Iterable[Any]:
+        from eventmw import __version__  # noqa: PLC0415 - the package imports the gateways' settings
+
+        yield {
+            "pid": os.getpid(),
+            "version": __version__,
+            "since_ms": self._since_ms,
+            "path": self._host.config.path,
+            "delivers": self._host.config.courier == "thread",
+            "stats": self._host.stats(),
+        }
+
+    def _tail(self, request: Request) -> Iterable[Any]:
+        """Return the ``last`` events, or those after a cursor; then ``{"cursor": …}``, after which the next look goes on."""
+        tool = request.get("tool")
+        self._check_tool(tool)
+        if "last" in request:
+            wanted = int(request["last"])
+            entries, cursor = self._latest(wanted, tool)
+            yield from _last([{"event": event} for event in self._shown(entries, tool)], wanted)
+        else:
+            cursor = _position(request.get("after"))
+            entries = self._host.journal.scan(cursor, PAGE)
+            yield from ({"event": event} for event in self._shown(entries, tool))
+            cursor = entries[-1].position if entries else cursor
+        yield {"cursor": cursor}
+
+    def _latest(self, wanted: int, tool: str | None) -> tuple[Iterable[Entry], Position | None]:
+        """Return the records that hold at least the last `wanted` events, and where the log ends."""
+        enough = wanted if tool is None else max(wanted, LOOK_BACK)
+        latest: deque[Entry] = deque()
+        held, cursor = 0, None
+        while page := self._host.journal.scan(cursor, PAGE):
+            cursor = page[-1].position
+            for entry in page:
+                latest.append(entry)
+                held += entry.events
+                while latest and held - latest[0].events >= enough:
+                    held -= latest.popleft().events
+            time.sleep(_REST_S)
+        return latest, cursor
+
+    def _shown(self, entries: Iterable[Entry], tool: str | None) -> Iterator[Mapping[str, Any]]:
+        for entry in _rested(entries):
+            try:
+                events = list(self._host.engine.events(entry.record))
+            except Exception as error:  # noqa: BLE001 - a damaged record is shown as one
+                yield {"unreadable": type(error).__name__, "recorded": to_iso(entry.recorded_ms)}
+            else:
+                yield from (as_json(event) for event in events if tool is None or self._is_for(tool, event))
+
+    def _is_for(self, tool: str, event: Event) -> bool:
+        return self._host.engine.decisions(event).get(tool) != "filtered"
+
+    def _check_tool(self, tool: str | None) -> None:
+        known = sorted(bound.id for bound in self._host.engine.tools)
+        if tool is not None and tool not in known:
+            raise LookupError(f"there is no tool {tool!r}; the site's tools are: {', '.join(known) or 'none'}")
+
+    def _dead_list(self, request: Request) -> Iterable[Any]:
+        for letter in self._letters(request):
+            yield {
+                "tool": letter.tool,
+                "id": self._letter_id(letter),
+                "outcome": letter.outcome,
+                "reason": letter.reason,
+                "attempts": letter.attempts,
+                "buried": to_iso(letter.buried_ms),
+                "event": next(map(as_json, self._events(letter)), None),
+            }
+
+    def _dead_retry(self, request: Request) -> Iterable[Any]:
+        now_ms = self._host.clock.now_ms()
+        yield self._for_each_tool(request, lambda tool, keys: self._host.journal.revive(tool, keys, now_ms))
+        self._host.courier.wake()
+
+    def _dead_drop(self, request: Request) -> Iterable[Any]:
+        yield self._for_each_tool(request, self._host.journal.drop_dead)
+
+    def _for_each_tool(self, request: Request, change: Callable[[str, Iterable[Key]], int]) -> Mapping[str, Any]:
+        keys: dict[str, list[Key]] = {}
+        ids: set[str] = set()
+        for letter in self._letters(request):
+            keys.setdefault(letter.tool, []).append(letter.key)
+            ids.add(self._letter_id(letter))
+        return {"count": sum(change(tool, wanted) for tool, wanted in keys.items()), "ids": sorted(ids)}
+
+    def _letters(self, request: Request) -> Iterator[DeadLetter]:
+        """Return the dead letters that are asked for: of one tool or of all, with these ids or with any."""
+        ids = request.get("ids")
+        wanted = None if ids is None else frozenset(ids)
+        for letter in _rested(self._host.journal.dead_letters(request.get("tool"))):
+            if wanted is None or self._letter_id(letter) in wanted:
+                yield letter
+
+    def _letter_id(self, letter: DeadLetter) -> str:
+        """Return the event's id, or its place in the log when its record cannot be read."""
+        (stream, seq), ordinal = letter.key
+        return next((event.id for event in self._events(letter)), f"{stream}-{seq}-{ordinal}")
+
+    def _events(self, letter: DeadLetter) -> Iterator[Event]:
+        try:
+            yield from self._host.engine.events(letter.record)
+        except Exception:  # noqa: BLE001 - as above
+            return
+
+    def _replay(self, request: Request) -> Iterable[Any]:
+        tool, since_ms = str(request["tool"]), request.get("since_ms")
+        self._check_tool(tool)
+        if request.get("dry_run"):
+            yield {"events": self._would_replay(tool, since_ms or 0)}
+            return
+        journal = self._host.journal
+        again = journal.seek(tool, to="start") if since_ms is None else journal.seek(tool, since_ms=int(since_ms))
+        self._host.courier.wake()
+        yield {"events": again}
+
+    def _would_replay(self, tool: str, since_ms: int) -> int:
+        """Return about how many events `seek` would hand out again: those kept since then, without the unsettled ones."""
+        kept, cursor = 0, None
+        while page := self._host.journal.scan(cursor, PAGE):
+            cursor = page[-1].position
+            kept += sum(entry.events for entry in page if kept or entry.recorded_ms >= since_ms)
+            time.sleep(_REST_S)
+        waiting = sum(
+            stats.backlog_events + stats.parked for stats in self._host.journal.stats().tools if stats.tool == tool
+        )
+        return max(0, kept - waiting)
+
+    def _track(self, request: Request) -> Iterable[Any]:
+        body = str(request["body"]).encode()
+        receipt = Tracking.of(self._host, body).result(self._host.config.limits.append_timeout_s)
+        yield {
+            "id": receipt.id,
+            "event_id": receipt.event_id,
+            "recorded_ms": receipt.recorded_ms,
+            "durability": receipt.durability,
+            "warnings": receipt.warnings,
+        }
+
+
+def _last(items: list[_T], wanted: int) -> list[_T]:
+    return items[-wanted:] if wanted else []
+
+
+def _position(after: Sequence[Any] | None) -> Position | None:
+    return None if after is None else Position(str(after[0]), int(after[1]))
+
+
+def _rested(items: Iterable[_T]) -> Iterator[_T]:
+    """Pass items on, with a rest after each few: the site's threads want their turns."""
+    for number, item in enumerate(items, 1):
+        yield item
+        if number % 20 == 0:
+            time.sleep(_REST_S)

@@ -1,0 +1,91 @@
+"""Looking into running sites from outside, and asking things of them: the port behind every command.
+
+A memory journal is inside its process, so `eventmw.live` asks each live process of a data directory. A journal on disk can
+be read without any: that is another implementation of `View`. `eventmw.inspection` chooses.
+
+Layer: vocabulary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from eventmw.errors import EventmwError, JournalDown
+from eventmw.event import Receipt
+
+Json = Mapping[str, Any]
+
+
+class NobodyLive(JournalDown):
+    """No process of a running site was found; the message says where, and why that may be."""
+
+
+class NotAllowed(EventmwError):  # noqa: N818 - says what it is
+    """The data directory belongs to another user."""
+
+
+@dataclass(frozen=True, slots=True)
+class Changed:
+    """What came of a change to dead letters: how many there were, under which ids."""
+
+    count: int
+    ids: frozenset[str]
+
+
+class View(Protocol):
+    """A look into all that runs over one data directory.
+
+    Every method raises `NobodyLive` when nothing is there to look into, `NotAllowed` when another user owns it, and
+    `LookupError` when no site knows the tool.
+    """
+
+    @property
+    def notes(self) -> Sequence[str]:
+        """What the last call could not see, one sentence each: a process that hangs."""
+        ...
+
+    def stats(self) -> Json:
+        """Return where everything stands.
+
+        ``{"journal": {…}, "tools": {id: {"state", "next_probe_ms", "last_error", "backlog_events", "oldest_ms", "parked",
+        "dead", "outcomes": {kind: n}, …}}, "processes": [{"pid", "since_ms", "path", "stats": {…}}]}``, the tools summed
+        over the processes.
+        """
+        ...
+
+    def tail(self, *, last: int, tool: str | None = None, follow: bool = False) -> Iterator[Json | None]:
+        """Return the `last` events in order of time, as `eventmw.eventjson.as_json` has them; with `follow` all that come.
+
+        None stands for "nothing now", some times a second, so that whoever follows can do something else.
+        """
+        ...
+
+    def dead_list(self, *, tool: str | None = None) -> Iterator[Json]:
+        """Return the dead letters: ``{"tool", "id", "outcome", "reason", "attempts", "buried", "event"}``."""
+        ...
+
+    def dead_retry(self, *, tool: str | None = None, ids: Sequence[str] | None = None) -> Changed:
+        """Have dead letters tried again: of one tool or all, those with these event ids or all."""
+        ...
+
+    def dead_drop(self, *, tool: str | None = None, ids: Sequence[str] | None = None) -> Changed:
+        """Throw dead letters away for good."""
+        ...
+
+    def replay(self, tool: str, *, since_ms: int | None = None, dry_run: bool = False) -> int:
+        """Hand a tool again what it was given since a time, or since the start of what is kept.
+
+        Returns how many events these are; a dry run moves nothing, and says about how many.
+        """
+        ...
+
+    def track(self, payload: bytes) -> Receipt:
+        """Send one event, see `eventmw.payload`.
+
+        Raises:
+            InvalidEvent: it is not valid.
+            JournalFull, JournalDown: it could not be kept.
+        """
+        ...
