@@ -9,37 +9,18 @@ Source: ASGI 3.0 and its HTTP message format 2.5.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
-from typing import Final, Unpack, cast
+from typing import Unpack
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from eventmw.config import Settings
-from eventmw.http import Reply, RequestHead
+from eventmw.http import Reply
+from eventmw.incoming import cut_short, head_of_scope
 from eventmw.paths import is_ours, tails
 from eventmw.runtime import Exchange
 from eventmw.settings import complete, from_toml
 from eventmw.site import Site
 from eventmw.waiting import wait
-
-# The header fields that we look at; all others are not even decoded.
-_WANTED: Final[Mapping[bytes, str]] = {
-    name.encode(): name
-    for name in (
-        "authorization",
-        "content-encoding",
-        "content-length",
-        "host",
-        "idempotency-key",
-        "origin",
-        "sec-fetch-site",
-        "transfer-encoding",
-        "x-eventmw-key",
-        "x-forwarded-for",
-        "x-forwarded-host",
-        "x-forwarded-proto",
-    )
-}
 
 
 class EventsMiddleware(Site):
@@ -60,14 +41,15 @@ class EventsMiddleware(Site):
         """Answer a request on our path; pass everything else by identity."""
         if scope.get("path") in self._tails and self._is_ours(scope):
             await _write(await self._answer(scope, receive), send)
-        else:
-            await self.app(scope, receive, send)
+            return None
+        # A site returns None, and uvicorn closes the connection of one that does not: that too is the site's own affair.
+        return await self.app(scope, receive, send)
 
     def _is_ours(self, scope: Scope) -> bool:
-        return scope["type"] == "http" and is_ours(self._path, scope.get("root_path", ""), scope["path"])
+        return scope.get("type") == "http" and is_ours(self._path, scope.get("root_path") or "", scope["path"])
 
     async def _answer(self, scope: Scope, receive: Receive) -> Reply:
-        exchange = Exchange(self.runtime, _head(scope))
+        exchange = Exchange(self.runtime, head_of_scope(scope))
         reply = exchange.open() or await self._read(exchange, receive)
         if reply is not None:
             return reply
@@ -86,6 +68,8 @@ class EventsMiddleware(Site):
                 return await _drain(exchange, receive)
         except TimeoutError:
             return exchange.refuse("body_timeout", f"Expected the whole body within {timeout_s:g} s.")
+        except OSError:
+            return exchange.refuse("client_gone", "Expected the rest of the body, but the sender left.")
 
 
 async def _drain(exchange: Exchange, receive: Receive) -> Reply | None:
@@ -94,21 +78,10 @@ async def _drain(exchange: Exchange, receive: Receive) -> Reply | None:
         if message["type"] == "http.disconnect":
             return exchange.refuse("client_gone", "Expected the rest of the body, but the sender left.")
         reply = exchange.feed(message.get("body", b""))
-        if reply is not None or not message.get("more_body", False):
+        if reply is not None:
             return reply
-
-
-def _head(scope: Scope) -> RequestHead:
-    headers: dict[str, str] = {}
-    for raw_name, raw_value in scope["headers"]:
-        name = _WANTED.get(raw_name)
-        if name is not None:
-            value = raw_value.decode("latin-1")
-            headers[name] = f"{headers[name]}, {value}" if name in headers else value
-    client = cast("tuple[str, int] | None", scope.get("client"))
-    return RequestHead(
-        scope["method"], scope["path"], headers, client[0] if client else "", scope.get("scheme", "http")
-    )
+        if not message.get("more_body", False):
+            return cut_short(exchange)
 
 
 async def _write(reply: Reply, send: Send) -> None:

@@ -18,5 +18,12 @@ def tails(path: str | None) -> frozenset[str]:
 
 
 def is_ours(ours: str | None, prefix: str, path: str) -> bool:
-    """Return whether ``prefix`` and ``path`` together are our public path; some servers' paths include the prefix."""
-    return ours is not None and (path if prefix and path.startswith(prefix) else prefix + path) == ours
+    """Return whether ``prefix`` and ``path`` together are our public path; some servers' paths include the prefix.
+
+    A prefix ends where a segment ends: ``/zaraz/api`` does not include the prefix ``/z``.
+    """
+    return ours is not None and (path if _includes(path, prefix) else prefix + path) == ours
+
+
+def _includes(path: str, prefix: str) -> bool:
+    return path == prefix or path.startswith(prefix.rstrip("/") + "/")

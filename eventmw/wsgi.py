@@ -9,7 +9,7 @@ Source: PEP 3333.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final, Unpack
 
@@ -17,7 +17,8 @@ from werkzeug.exceptions import ClientDisconnected
 from werkzeug.wsgi import get_input_stream
 
 from eventmw.config import Settings
-from eventmw.http import Reply, RequestHead
+from eventmw.http import Reply
+from eventmw.incoming import cut_short, head_of_environ
 from eventmw.paths import is_ours, tails
 from eventmw.runtime import Exchange
 from eventmw.settings import complete, from_toml
@@ -27,22 +28,6 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
 _CHUNK_BYTES: Final = 64 * 1024
-
-# The header fields that we look at: environ key → name.
-_WANTED: Final[Mapping[str, str]] = {
-    "CONTENT_LENGTH": "content-length",
-    "HTTP_AUTHORIZATION": "authorization",
-    "HTTP_CONTENT_ENCODING": "content-encoding",
-    "HTTP_HOST": "host",
-    "HTTP_IDEMPOTENCY_KEY": "idempotency-key",
-    "HTTP_ORIGIN": "origin",
-    "HTTP_SEC_FETCH_SITE": "sec-fetch-site",
-    "HTTP_TRANSFER_ENCODING": "transfer-encoding",
-    "HTTP_X_EVENTMW_KEY": "x-eventmw-key",
-    "HTTP_X_FORWARDED_FOR": "x-forwarded-for",
-    "HTTP_X_FORWARDED_HOST": "x-forwarded-host",
-    "HTTP_X_FORWARDED_PROTO": "x-forwarded-proto",
-}
 
 
 class EventsMiddleware(Site):
@@ -62,7 +47,7 @@ class EventsMiddleware(Site):
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Answer a request on our path; pass everything else by identity."""
         if environ.get("PATH_INFO", "") in self._tails and self._is_ours(environ):
-            return _write(self._answer(environ), start_response)
+            return _write(self._answer(environ), start_response, environ["REQUEST_METHOD"])
         return self.app(environ, start_response)
 
     def _is_ours(self, environ: WSGIEnvironment) -> bool:
@@ -70,7 +55,7 @@ class EventsMiddleware(Site):
         return is_ours(self._path, "", environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", ""))
 
     def _answer(self, environ: WSGIEnvironment) -> Reply:
-        exchange = Exchange(self.runtime, _head(environ))
+        exchange = Exchange(self.runtime, head_of_environ(environ, environ["wsgi.url_scheme"]))
         reply = exchange.open() or self._read(exchange, environ)
         if reply is not None:
             return reply
@@ -89,31 +74,22 @@ class EventsMiddleware(Site):
             return exchange.refuse(
                 "length_required", "Expected Content-Length: this server does not end chunked bodies."
             )
-        timeout_s = self.runtime.config.limits.body_timeout_s
+        limit, timeout_s = self.runtime.config.limits.max_body_bytes, self.runtime.config.limits.body_timeout_s
         deadline_s = time.monotonic() + timeout_s
         stream = get_input_stream(environ)
         try:
-            while chunk := stream.read(_CHUNK_BYTES):
+            # One byte more than may come is enough to know. Servers block until they have all that is asked for.
+            while chunk := stream.read(min(_CHUNK_BYTES, limit + 1 - exchange.received)):
                 if reply := exchange.feed(chunk):
                     return reply
                 if time.monotonic() > deadline_s:
                     return exchange.refuse("body_timeout", f"Expected the whole body within {timeout_s:g} s.")
         except (ClientDisconnected, OSError):
             return exchange.refuse("client_gone", "Expected the rest of the body, but the sender left.")
-        return None
+        return cut_short(exchange)
 
 
-def _head(environ: WSGIEnvironment) -> RequestHead:
-    headers = {name: value for key, name in _WANTED.items() if (value := environ.get(key))}
-    return RequestHead(
-        environ["REQUEST_METHOD"],
-        environ.get("PATH_INFO", ""),
-        headers,
-        environ.get("REMOTE_ADDR", ""),
-        environ["wsgi.url_scheme"],
-    )
-
-
-def _write(reply: Reply, start_response: StartResponse) -> Iterable[bytes]:
+def _write(reply: Reply, start_response: StartResponse, method: str) -> Iterable[bytes]:
     start_response(f"{reply.status} {HTTPStatus(reply.status).phrase}", list(reply.headers))
-    return [reply.body]
+    # An answer to HEAD has no body, and waitress leaves that to the application.
+    return [] if method == "HEAD" else [reply.body]

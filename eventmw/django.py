@@ -1,0 +1,154 @@
+"""Django's own middleware: the lesser form, for those who cannot wrap ``application``.
+
+::
+
+    MIDDLEWARE = ["eventmw.django.EventsMiddleware", ...]  # first
+    EVENTMW = {"path": "/zaraz/api", "tools": [GA4("G-ABC123", api_secret=env("GA4_SECRET"))]}
+
+By the time Django calls a middleware under ASGI it has read the body (no early 413, no 408), under WSGI it cannot read one
+that is chunked (411), and its signals and handlers run around us. ``EventsMiddleware(get_wsgi_application(), …)`` has
+none of these limits.
+
+Layer: gateways. Source: docs.djangoproject.com, «Middleware», «Asynchronous support».
+"""
+
+# Django ships no types: what is used of it is described by `_Request`.
+# pyright: reportMissingTypeStubs=false
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Awaitable, Callable
+from concurrent.futures import Future
+from typing import Any, Final, Protocol, cast
+
+from asgiref.sync import iscoroutinefunction, markcoroutinefunction
+from django.conf import settings  # type: ignore[import-untyped]
+from django.core.exceptions import RequestDataTooBig  # type: ignore[import-untyped]
+from django.http import HttpResponse  # type: ignore[import-untyped]
+from django.http.request import RawPostDataException, UnreadablePostError  # type: ignore[import-untyped]
+
+from eventmw.body import too_large
+from eventmw.errors import ConfigError
+from eventmw.http import Reply
+from eventmw.incoming import cut_short, head_of_environ
+from eventmw.journal import Position
+from eventmw.paths import is_ours
+from eventmw.runtime import Exchange
+from eventmw.settings import complete
+from eventmw.site import Site
+from eventmw.waiting import wait
+
+SETTING: Final = "EVENTMW"
+
+
+class _Request(Protocol):
+    """What is looked at of a ``django.http.HttpRequest``."""
+
+    META: dict[str, Any]
+    path: str
+    method: str
+    scheme: str
+    body: bytes
+
+
+class DjangoSite(Site):
+    """The site behind the settings; see `site`.
+
+    Raises:
+        ConfigError: with every problem of the settings.
+    """
+
+    def __init__(self) -> None:
+        options = getattr(settings, SETTING, None)
+        if not isinstance(options, dict):
+            raise ConfigError([f'Django\'s settings need {SETTING} = {{"path": "/zaraz/api", "tools": […]}}'])
+        self._set_up(complete(cast(Any, options)))
+
+
+_made: list[DjangoSite] = []
+_making = threading.Lock()
+
+
+def site() -> DjangoSite:
+    """Return the one site of this process, for ``site().track("purchase", {…})`` in views, commands and tasks.
+
+    Raises:
+        ConfigError: with every problem of the settings, when it is first asked for.
+    """
+    with _making:
+        if not _made:
+            _made.append(DjangoSite())
+        return _made[0]
+
+
+class EventsMiddleware:
+    """The entry for Django's ``MIDDLEWARE``, sync and async. Put it first: it needs no session and checks origins itself.
+
+    Args:
+        get_response: what Django calls next. A request that is not ours is passed to it untouched.
+    """
+
+    sync_capable = True
+    async_capable = True
+
+    def __init__(self, get_response: Callable[[_Request], Any]) -> None:
+        self.get_response = get_response
+        self._runtime = site().runtime
+        self._path = self._runtime.config.path
+        self._async = iscoroutinefunction(get_response)  # pyright: ignore[reportDeprecated] - 3.11 has no other
+        if self._async:
+            markcoroutinefunction(self)
+
+    def __call__(self, request: _Request) -> HttpResponse | Awaitable[HttpResponse]:
+        """Answer a request on our path; pass everything else."""
+        if not is_ours(self._path, request.META.get("SCRIPT_NAME", ""), request.path):
+            return self.get_response(request)
+        return self._aanswer(request) if self._async else self._answer(request)
+
+    def _answer(self, request: _Request) -> HttpResponse:
+        exchange, kept = self._submit(request)
+        if isinstance(kept, Reply):
+            return _response(kept, request)
+        try:
+            kept.exception(self._runtime.config.limits.append_timeout_s)
+        except TimeoutError:
+            return _response(exchange.late(), request)
+        return _response(exchange.settle(kept), request)
+
+    async def _aanswer(self, request: _Request) -> HttpResponse:
+        exchange, kept = self._submit(request)
+        if isinstance(kept, Reply):
+            return _response(kept, request)
+        in_time = await wait(kept, self._runtime.config.limits.append_timeout_s)
+        return _response(exchange.settle(kept) if in_time else exchange.late(), request)
+
+    def _submit(self, request: _Request) -> tuple[Exchange, Reply | Future[Position]]:
+        exchange = Exchange(self._runtime, head_of_environ(request.META, request.scheme))
+        return exchange, exchange.open() or self._read(exchange, request) or exchange.submit()
+
+    def _read(self, exchange: Exchange, request: _Request) -> Reply | None:
+        if "HTTP_TRANSFER_ENCODING" in request.META and not hasattr(request, "scope"):
+            return exchange.refuse(
+                "length_required", "Expected Content-Length: Django reads no chunked body under WSGI."
+            )
+        try:
+            body = request.body
+        except RequestDataTooBig:
+            limit = min(self._runtime.config.limits.max_body_bytes, settings.DATA_UPLOAD_MAX_MEMORY_SIZE)
+            return exchange.refuse("body_too_large", too_large(limit).detail)
+        except UnreadablePostError:
+            return exchange.refuse("client_gone", "Expected the rest of the body, but the sender left.")
+        except RawPostDataException:
+            return exchange.refuse(
+                "internal_error", "Another middleware has consumed the body; eventmw's must be the first in MIDDLEWARE."
+            )
+        return exchange.feed(body) or cut_short(exchange)
+
+
+def _response(reply: Reply, request: _Request) -> HttpResponse:
+    body = b"" if request.method == "HEAD" else reply.body
+    response = HttpResponse(body, status=reply.status, headers=dict(reply.headers))
+    if not reply.body:
+        del response["content-type"]  # Django gives every response one
+    return response
