@@ -56,8 +56,12 @@ class _System(Struct, forbid_unknown_fields=True, gc=False, frozen=True):
 
 
 class _Own(Struct, forbid_unknown_fields=True, gc=False, frozen=True):
-    id: Annotated[str, Meta(min_length=1, max_length=MAX_ID)] | None = None
-    timestamp: Annotated[int, Meta(ge=0, le=LATEST_MS)] | None = None
+    id: Annotated[str, Meta(min_length=1, max_length=MAX_ID)] = ""
+    timestamp: Annotated[int, Meta(ge=0, le=LATEST_MS)] = 0
+
+
+NO_OWN: Final = _Own()
+"""What stands for an absent ``eventmw``; null is not absent."""
 
 
 class Usual(Struct, forbid_unknown_fields=True, gc=False, frozen=True):
@@ -65,7 +69,7 @@ class Usual(Struct, forbid_unknown_fields=True, gc=False, frozen=True):
 
     client: dict[str, _Value]
     system: _System = _System()
-    eventmw: _Own | None = None
+    eventmw: _Own = NO_OWN
 
 
 _decode = msgspec.json.Decoder(Usual).decode

@@ -18,7 +18,7 @@ import msgspec
 from eventmw import strictjson
 from eventmw.errors import Fault, Refused
 from eventmw.formats import from_iso
-from eventmw.protocols.zaraz.accept import MAX_ID, is_valid, needs_no_advice, usual
+from eventmw.protocols.zaraz.accept import MAX_ID, NO_OWN, is_valid, needs_no_advice, usual
 from eventmw.schema import Authority, published
 
 MAX_EXPLAINED: Final = 100
@@ -109,10 +109,10 @@ class Judge:
             event = usual(raw)
             if event is None:
                 self._judge_slowly(index, raw, body, now_ms, judgement)
-            elif (own := event.eventmw) is not None:
-                if own.id is not None:
+            elif (own := event.eventmw) is not NO_OWN:
+                if own.id:
                     judgement.ids[index] = own.id
-                if own.timestamp is not None and own.timestamp > now_ms + FUTURE_MS:
+                if own.timestamp > now_ms + FUTURE_MS:
                     self._judge_slowly(index, raw, body, now_ms, judgement)
         return judgement
 

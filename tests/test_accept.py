@@ -1,0 +1,180 @@
+"""The fast verdicts are those of jsonschema over the whole document: same events, same places, same keywords."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+from jsonschema import Draft202012Validator, FormatChecker
+from referencing import Registry
+
+from eventmw.errors import Refused
+from eventmw.formats import is_ip, is_timestamp
+from eventmw.protocols.zaraz.accept import is_valid, needs_no_advice, usual
+from eventmw.protocols.zaraz.judge import Judge, Judgement
+from eventmw.schema import pointer, published
+from eventmw.strictjson import deeper_than
+
+from tests import strategies as own
+
+# An authority of the test's own, so that a mistake in `eventmw.schema` shows as well.
+CHECKER = FormatChecker(formats=())
+CHECKER.checks("eventmw-timestamp")(is_timestamp)
+CHECKER.checks("eventmw-ip")(is_ip)
+REQUEST = Draft202012Validator(published("zaraz-request"), registry=Registry(), format_checker=CHECKER)
+ADVICE = Draft202012Validator(published("zaraz-advice"), registry=Registry(), format_checker=CHECKER)
+
+LONG_AGO_MS = 0
+FAR_AHEAD_MS = 253_402_300_799_999
+Faults = set[tuple[str, str]]
+
+
+def errors_by_event(validator: Draft202012Validator, document: Any) -> dict[int, Faults]:
+    found: dict[int, Faults] = {}
+    for error in validator.iter_errors(document):
+        path = list(error.absolute_path)
+        assert path[:1] == ["events"]
+        assert isinstance(path[1], int), "the envelope is right in these tests"
+        found.setdefault(path[1], set()).add((pointer(path), str(error.validator)))
+    return found
+
+
+def notes_by_event(judgement: Judgement, status: str) -> dict[int, Faults]:
+    found: dict[int, Faults] = {}
+    for note in judgement.notes:
+        if note.status == status:
+            assert note.fault is not None
+            assert note.fault.index == note.index
+            found.setdefault(note.index, set()).add((note.fault.path, note.fault.code))
+    return found
+
+
+def judge(body: bytes, *, strict: bool = False, now_ms: int = FAR_AHEAD_MS) -> Judgement:
+    return Judge(max_events=1000, max_depth=32, strict=strict)(body, now_ms)
+
+
+@given(st.data(), own.payloads(own.BATCHES))
+def test_the_judge_agrees_with_jsonschema(data: st.DataObject, document: Any) -> None:
+    """PROTOCOLS.md 2.1: `jsonschema` is the authority for verdict and words of both schemas."""
+    body = data.draw(own.as_bytes(document))
+    refused, advised = errors_by_event(REQUEST, document), errors_by_event(ADVICE, document)
+    judgement = judge(body)
+    assert judgement.invalid == sorted(refused)
+    assert notes_by_event(judgement, "invalid") == refused
+    assert notes_by_event(judgement, "warned") == {
+        index: faults for index, faults in advised.items() if index not in refused
+    }
+    assert judgement.accepted == len(document["events"]) - len(refused)
+
+
+@given(st.data(), own.payloads(own.BATCHES))
+def test_strict_makes_advice_decide(data: st.DataObject, document: Any) -> None:
+    """PROTOCOLS.md 2.1: `strict=True` makes advice decide."""
+    body = data.draw(own.as_bytes(document))
+    refused, advised = errors_by_event(REQUEST, document), errors_by_event(ADVICE, document)
+    judgement = judge(body, strict=True)
+    assert judgement.invalid == sorted(refused | advised)
+    assert not notes_by_event(judgement, "warned")
+
+
+@given(own.EVENTS)
+@example({"client": {}, "eventmw": {"id": None}})
+@example({"client": {}, "eventmw": {"timestamp": None}})
+@example({"client": {}, "eventmw": None})
+@example({"client": {}, "system": {"device": {"resolution": "1x1\n"}}})
+def test_each_verdict_is_exact_or_a_sure_yes(event: Any) -> None:
+    document = {"events": [event]}
+    valid, nothing_to_say = REQUEST.is_valid(document), ADVICE.is_valid(document)
+    assert is_valid(event) == valid
+    if valid:
+        assert needs_no_advice(event) == nothing_to_say
+    if usual(json.dumps(event).encode()) is not None:
+        assert valid
+        assert nothing_to_say
+
+
+@given(own.GOOD_EVENTS.map(lambda event: json.loads(json.dumps(event))))
+def test_good_events_are_good(event: Any) -> None:
+    assert is_valid(event)
+    assert needs_no_advice(event)
+
+
+SEED = {
+    "client": {"__zarazTrack": "transaction successful", "value": "200"},
+    "system": {
+        "page": {"url": "https://example.com", "title": "My website"},
+        "device": {"language": "en-US", "ip": "192.168.0.1"},
+    },
+}
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        SEED,
+        {"client": {}},
+        {"client": {"__zarazTrack": "x", "products": [{"id": 1, "price": 1.5, "tags": None}]}},
+        SEED | {"eventmw": {"id": "x" * 128, "timestamp": 0}},
+        {"client": {}, "system": {"cookies": {"_ga": "GA1.1"}, "device": {"resolution": "1920x1080", "viewport": "1x1"}}},
+    ],
+)
+def test_what_most_senders_send_takes_the_fast_way(event: Any) -> None:
+    assert usual(json.dumps(event).encode()) is not None
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b'{"client":{"a":"\xff"}}',
+        b'{"client":{"a":"\\ud800"}}',
+        b'{"client":{"a":NaN}}',
+        b'{"client":{"a":1e400}}',
+        b'{"client":{}} x',
+        b'{"client":{},"other":"\xff"}',
+        b'{"client":{"a":' + b"[" * 40 + b"]" * 40 + b"}}",
+        b"",
+    ],
+)
+def test_what_is_not_strict_is_never_accepted_fast(raw: bytes) -> None:
+    assert usual(raw) is None
+
+
+@given(st.integers(1, 4), st.integers(0, 40))
+def test_an_event_that_is_accepted_fast_is_never_too_deep(width: int, levels: int) -> None:
+    value: Any = 1
+    for _ in range(levels):
+        value = [value] * 1 if width % 2 else {"a": value}
+    event = {"client": {"a": value}}
+    if usual(json.dumps(event).encode()) is not None:
+        assert not deeper_than(event, 8 - 2)
+
+
+def test_remembering_sizes_and_addresses_is_bounded() -> None:
+    from eventmw.protocols.zaraz import accept
+
+    for number in range(5000):
+        text = f'{{"client":{{}},"system":{{"device":{{"ip":"10.0.{number // 250}.{number % 250}","resolution":"{number}x1"}}}}}}'
+        assert usual(text.encode()) is not None
+    assert len(accept._sizes) <= 4096
+    assert len(accept._addresses) <= 4096
+
+
+@given(st.data(), own.VALUES | own.payloads(st.just([])) | own.payloads(own.BATCHES))
+def test_an_envelope_that_is_none_is_refused_with_the_authoritys_faults(data: st.DataObject, document: Any) -> None:
+    """PROTOCOLS.md 2.3: the envelope is wrong → 400."""
+    body = data.draw(own.as_bytes(document))
+    wrong = [
+        (pointer(error.absolute_path), str(error.validator))
+        for error in REQUEST.iter_errors(document)
+        if list(error.absolute_path) in ([], ["events"])
+    ]
+    if wrong:
+        with pytest.raises(Refused) as caught:
+            judge(body)
+        assert caught.value.code == "invalid_envelope"
+        assert [(fault.path, fault.code) for fault in caught.value.faults] == wrong
+    else:
+        judge(body)
