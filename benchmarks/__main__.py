@@ -1,0 +1,42 @@
+"""The command line: ``python -m benchmarks passthrough``, ``python -m benchmarks all --json results.json``."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import json
+import sys
+from pathlib import Path
+from typing import Final
+
+from benchmarks.machine import describe
+from benchmarks.report import Effort, Report
+
+NAMES: Final = ("passthrough", "judging", "footprint", "serving", "neighbour")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run benchmarks and print them; 1 when a figure is missed or could not be measured, else 0."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("name", choices=(*NAMES, "all"))
+    parser.add_argument("--rounds", type=int, help="interleaved rounds, at least 3; each benchmark has its own default")
+    parser.add_argument(
+        "--quick", action="store_true", help="a short run that shows that it works; its figures mean little"
+    )
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the results there as well")
+    chosen = parser.parse_args(arguments)
+    machine = describe()
+    print("\n".join(f"{key}: {value}" for key, value in machine.items()), flush=True)
+    reports: list[Report] = []
+    for name in NAMES if chosen.name == "all" else (chosen.name,):
+        report: Report = importlib.import_module(f"benchmarks.{name}").run(Effort(chosen.rounds, quick=chosen.quick))
+        print(f"\n{report.as_text()}", flush=True)
+        reports.append(report)
+    if chosen.json is not None:
+        written = {"machine": machine, "quick": chosen.quick, "reports": [report.as_json() for report in reports]}
+        chosen.json.write_text(json.dumps(written, indent=1) + "\n", encoding="utf-8")
+    return 0 if all(figure.reached for report in reports for figure in report.figures) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

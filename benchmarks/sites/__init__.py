@@ -1,0 +1,1 @@
+"""The sites that the server benchmarks start, each in a process of its own."""
