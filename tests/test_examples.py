@@ -34,6 +34,7 @@ SITES = {
     "falcon": (*GUNICORN, "--chdir", str(EXAMPLES), "falcon_site:app"),
     "django-wsgi": (*GUNICORN, "--chdir", str(EXAMPLES), "django_site:wsgi_application"),
     "django": (*UVICORN, "--app-dir", str(EXAMPLES), "django_site:application"),
+    "django-settings": (*UVICORN, "--app-dir", str(EXAMPLES), "django_settings_site:application"),
     "fastapi": (*UVICORN, "--app-dir", str(EXAMPLES), "fastapi_site:app"),
     "starlette": (*UVICORN, "--app-dir", str(EXAMPLES), "starlette_site:app"),
     "litestar": (*UVICORN, "--app-dir", str(EXAMPLES), "litestar_site:app"),
@@ -83,7 +84,7 @@ def test_a_site_refuses_a_bad_event_with_the_reason(site: str, servers: dict[str
 
 @pytest.mark.parametrize("site", SITES)
 def test_a_sites_own_pages_stay_its_own(site: str, servers: dict[str, Server]) -> None:
-    name = {"fastapi": "FastAPI"}.get(site, site.removesuffix("-wsgi").title())
+    name = {"fastapi": "FastAPI"}.get(site, site.partition("-")[0].title())
 
     page = ask(servers[site], "GET", "/", b"")
     assert (page.status, page.body) == (200, f"<h1>Hello from {name}</h1>".encode())
@@ -95,6 +96,11 @@ def test_fastapi_sends_an_event_from_its_own_code(servers: dict[str, Server], fo
 
     assert json.loads(answer.body) == {"ordered": 7}
     assert written(folder / "fastapi" / "log", 'event "order placed" "order-7" {"number":7}')
+
+
+def test_django_sends_an_event_from_a_view(servers: dict[str, Server], folder: Path) -> None:
+    assert ask(servers["django-settings"], "GET", "/orders/8", b"").body == b"ordered 8"
+    assert written(folder / "django-settings" / "log", 'event "order placed" "order-8" {"number":8}')
 
 
 def test_the_seed_payloads_by_curl(servers: dict[str, Server]) -> None:

@@ -48,13 +48,14 @@ def _perform(*, serve: bool) -> int:
             with table.progress(console) as tell:
                 tell("starting the vendor, and each site with and without eventmw")
                 stage = stack.enter_context(play.on_stage())
-                rows = verdict.rows(story(), play.play(stage, story(), tell))
+                visits = play.play(stage, story(), tell)
         except NotStarted as error:
             click.echo(str(error), err=True)
             return 1
+        rows = verdict.rows(story(), visits)
         troubles = [*verdict.troubles(rows, sites)]
         table.show(console, rows, sites)
-        table.conclude(console, rows, sites, troubles)
+        table.conclude(console, verdict.total(story(), visits), len(rows) * len(sites), troubles)
         if serve:
             with suppress(KeyboardInterrupt):
                 table.serve(console, stage)

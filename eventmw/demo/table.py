@@ -45,7 +45,7 @@ def progress(console: Console) -> Generator[Callable[[str], None]]:
 
 def introduce(console: Console, sites: Sequence[SiteKind]) -> None:
     """Write what is on stage."""
-    console.print("eventmw demo: real sites, each wrapped in one line, and a vendor, all on 127.0.0.1", style="bold")
+    console.print("eventmw demo: three real sites, each wrapped in one line, and a local vendor", style="bold")
     for site in sites:
         console.print(f"  {site.title:8} under {site.server}", markup=False)
 
@@ -64,15 +64,15 @@ def show(console: Console, rows: Sequence[Row], sites: Sequence[str]) -> None:
     console.print()
 
 
-def conclude(console: Console, rows: Sequence[Row], sites: Sequence[str], troubles: Sequence[str]) -> None:
+def conclude(console: Console, total: str, promises: int, troubles: Sequence[str]) -> None:
     """Write the totals, and each promise that was not kept."""
-    promises = len(rows) * len(sites)
+    console.print(total, markup=False)
     if not troubles:
-        console.print(f"All {promises} promises were kept, at {len(sites)} sites.", style="bold green")
+        console.print(f"All {promises} promises were kept.", style="bold green")
         return
     console.print(f"{len(troubles)} of {promises} promises were NOT kept:", style="bold red")
     for trouble in troubles:
-        console.print(Padding(Text(trouble), (0, 0, 0, 2)))
+        console.print(f"  {trouble}", markup=False)
 
 
 def _grid(sites: Sequence[str]) -> Table:
@@ -122,7 +122,7 @@ def serve(console: Console, stage: Stage) -> None:
     console.print()
     console.print("The sites stay up. Ctrl-C ends them.", style="bold")
     for name, server in stage.wrapped.items():
-        console.print(f"  {name:8} {server.url}/   events: {EVENTS_PATH}   where they stand: /stats", markup=False)
+        console.print(f"  {name:8} {server.url}/  (events: {EVENTS_PATH}, their state: /stats)", markup=False)
     console.print("Try it (paste a line into another terminal):")
     for line in _commands(next(iter(stage.wrapped.values())).url):
         console.print(line, markup=False, soft_wrap=True)

@@ -6,6 +6,7 @@ Layer: pure.
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, cast
@@ -107,8 +108,9 @@ def _from_entry(entry: Mapping[str, Any]) -> Told:
 
 
 def _from_problem(problem: Mapping[str, Any]) -> Told:
+    code, detail = problem["code"], problem["detail"]
     errors = problem.get("errors")
-    return Told("refused", "", problem["code"], errors[0]["message"] if errors else problem["detail"])
+    return Told("refused", "", code, errors[0]["message"] if errors else detail)
 
 
 def rows(story: Sequence[Step], visits: Sequence[Visit]) -> Sequence[Row]:
@@ -122,6 +124,21 @@ def troubles(table: Iterable[Row], sites: Sequence[str]) -> Iterator[str]:
         for site, cell in zip(sites, row.cells, strict=True):
             if cell.trouble:
                 yield f"{site}, {row.label}: {cell.trouble}"
+
+
+def total(story: Sequence[Step], visits: Sequence[Visit]) -> str:
+    """Return what became of all events at all sites, in one sentence."""
+    fates = Counter(
+        said.fate
+        for visit in visits
+        for step, answer in zip(story, visit.answers, strict=True)
+        for said in told(answer, len(step.promises))
+    )
+    arrived = sum(sum(side.values()) for visit in visits for side in visit.arrivals.values())
+    return (
+        f"{fates['delivered']} events accepted, which came {arrived} times to the vendor; "
+        f"{fates['duplicate']} duplicates not sent again; {fates['refused']} refused with the reason."
+    )
 
 
 def _event_rows(story: Sequence[Step], visits: Sequence[Visit]) -> Iterator[Row]:
