@@ -23,6 +23,7 @@ PREFIX: Final = "EVENTMW_"
 _TEXTS: Final = ("path", "data_dir", "journal", "courier", "batch", "envelope")
 _FLAGS: Final = ("strict", "dry_run")
 _LISTS: Final = ("keys", "allowed_origins")
+_TABLES: Final = ("tools", "consumers", "limits")
 _FLAG_WORDS: Final[Mapping[str, bool]] = {
     **dict.fromkeys(("1", "true", "yes", "on"), True),
     **dict.fromkeys(("0", "false", "no", "off"), False),
@@ -39,18 +40,20 @@ def complete(options: Settings) -> Config:
         ConfigError: with every problem.
     """
     known = {spec.name for spec in dataclasses.fields(Config)}
-    unknown = [
+    problems = [
         f"there is no setting {name!r}; the settings are {', '.join(sorted(known))}"
         for name in options
         if name not in known
     ]
-    if unknown:
-        raise ConfigError(unknown)
-    problems: list[str] = []
-    merged: dict[str, Any] = {**_from_environment(os.environ, problems), **options}
+    given = {name: value for name, value in options.items() if name in known}
+    merged: dict[str, Any] = {**_from_environment(os.environ, Limits(), problems), **given}
+    try:
+        config = Config(**merged)
+    except ConfigError as error:
+        raise ConfigError((*problems, *error.problems)) from None
     if problems:
         raise ConfigError(problems)
-    return Config(**merged)
+    return config
 
 
 def from_toml(path: str | Path) -> Settings:
@@ -75,12 +78,21 @@ def from_toml(path: str | Path) -> Settings:
             options[group] = list(_built(options[group], group, problems))
     if "limits" in options:
         options["limits"] = _limits(options["limits"], problems)
-    if "receipt" in options and options["receipt"] in {"none", "off"}:
+    if options.get("receipt") in ("none", "off"):
         options["receipt"] = False
-    options |= _from_environment(os.environ, problems)
+    options |= _from_environment(os.environ, options.get("limits", Limits()), problems)
     if problems:
-        raise ConfigError(f"{path}: {problem}" for problem in problems)
+        raise ConfigError(f"{path}: {problem}" for problem in (*problems, *_others(options)))
     return cast(Settings, options)
+
+
+def _others(options: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return what is wrong beside the tables, so that a file's problems are told all at once."""
+    try:
+        complete(cast(Settings, {name: value for name, value in options.items() if name not in _TABLES}))
+    except ConfigError as error:
+        return error.problems
+    return ()
 
 
 def _resolved(value: Any) -> Any:
@@ -108,7 +120,7 @@ def _built(tables: Any, group: str, problems: list[str]) -> Iterator[object]:
         name = settings.pop("type")
         try:
             found = _find(name)
-            yield found(**settings) if isinstance(found, type) else found
+            yield found(**settings) if settings or isinstance(found, type) else found
         except ConfigError as error:
             problems.extend(error.problems)
         except (TypeError, ValueError) as error:
@@ -145,19 +157,20 @@ def _limits(table: Any, problems: list[str]) -> Limits:
     return Limits(**{name: value for name, value in given.items() if name in known})
 
 
-def _from_environment(environ: Mapping[str, str], problems: list[str]) -> dict[str, Any]:
+def _from_environment(environ: Mapping[str, str], limits: Limits, problems: list[str]) -> dict[str, Any]:
+    """Return what variables set; of the limits, those that no variable names stay as they are in `limits`."""
     options: dict[str, Any] = {}
     for name in (*_TEXTS, *_FLAGS, *_LISTS, "receipt", "trusted_proxies"):
         value = environ.get(PREFIX + name.upper())
         if value is not None:
             options[name] = _parsed(name, value, problems)
-    limits = {
+    given = {
         spec.name: _number(PREFIX + "LIMITS_" + spec.name.upper(), value, problems)
         for spec in dataclasses.fields(Limits)
         if (value := environ.get(PREFIX + "LIMITS_" + spec.name.upper())) is not None
     }
-    if limits:
-        options["limits"] = Limits(**limits)
+    if given:
+        options["limits"] = dataclasses.replace(limits, **given)
     return options
 
 
