@@ -1,0 +1,174 @@
+"""``eventmw check``: what a configuration says, what is wrong with it, and how it judges a payload.
+
+Layer: people.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Any, Final
+
+import click
+from rich.text import Text
+
+from eventmw.cli import output, risks
+from eventmw.cli.found import configuration
+from eventmw.cli.output import count, plain, sizes
+from eventmw.config import Config
+from eventmw.errors import ConfigError, Fault, Refused
+
+_DEFAULT: Final = "eventmw.toml"
+
+
+@click.command(short_help="Check a configuration before the start.")
+@click.argument("source", metavar="[CONFIG.toml | MODULE:APP]", required=False)
+@click.option("--payload", type=click.File("rb"), help="A payload to judge as the site would; - is standard input.")
+@output.as_json(help="One line of JSON: problems, warnings, and what is active.")
+def check(source: str | None, payload: IO[bytes] | None, *, in_json: bool) -> None:
+    """Check a configuration before the site starts with it. Nothing is sent, and no thread is started.
+
+    Without an argument it is eventmw.toml in this folder. With MODULE:APP, such as shop.main:app, the module is imported,
+    and the EventsMiddleware in it is looked at.
+
+    Ends with 1 when there are problems, or when any event of the payload is refused; warnings alone are no problem.
+    """
+    try:
+        config = configuration(source or _default())
+        problems = tuple(risks.missing_secrets(config))
+    except ConfigError as error:
+        config, problems = None, error.problems
+    if config is None or problems:
+        _show_problems(problems, in_json=in_json)
+        sys.exit(1)
+    judged = _judged(config, payload.read()) if payload else None
+    if in_json:
+        output.say_json(
+            {"problems": [], "warnings": list(risks.warnings(config)), **_active(config), "payload": judged}
+        )
+    else:
+        _show(config)
+        if judged is not None:
+            _show_judged(judged)
+    sys.exit(1 if judged is not None and judged["refused"] else 0)
+
+
+def _default() -> str:
+    if not Path(_DEFAULT).exists():
+        raise click.UsageError(f"There is no {_DEFAULT} here. Name a file, or a site as module:app.")
+    return _DEFAULT
+
+
+def _show_problems(problems: tuple[str, ...], *, in_json: bool) -> None:
+    if in_json:
+        output.say_json({"problems": problems})
+        return
+    output.say(f"{count(len(problems), 'problem')}; a site would not start with this:", output.BAD, error=True)
+    for problem in problems:
+        output.say(f"  - {plain(problem)}", error=True)
+
+
+def _active(config: Config) -> dict[str, Any]:
+    return {
+        "path": config.path,
+        "tools": {tool.id: risks.settings_of(source) for tool, source in _tools(config)},
+        "journal": config.journal,
+        "data_dir": config.data_dir,
+        "courier": config.courier,
+        "keys": sorted(config.named_keys),
+        "allowed_origins": list(config.allowed_origins),
+        "trusted_proxies": config.trusted_proxies,
+        "answers": {
+            "batch": config.batch,
+            "receipt": config.receipt,
+            "envelope": config.envelope,
+            "strict": config.strict,
+        },
+        "limits": {name: getattr(config.limits, name) for name in type(config.limits).__dataclass_fields__},
+        "dry_run": config.dry_run,
+    }
+
+
+def _tools(config: Config) -> Iterator[tuple[Any, object]]:
+    return zip(config.bound_tools, (*config.tools, *config.consumers), strict=True)
+
+
+def _show(config: Config) -> None:
+    output.say("The configuration is valid.", output.GOOD)
+    output.say("")
+    for name, value in _lines(config):
+        output.console().print(Text.assemble((f"{name:<9}", "bold"), value))
+    for warning in risks.warnings(config):
+        output.console().print(Text.assemble(("Warning: ", output.WARNING), warning))
+
+
+def _lines(config: Config) -> Iterator[tuple[str, str]]:
+    limits = config.limits
+    yield "Path", config.path or "none"
+    for tool, source in _tools(config):
+        settings = ", ".join(f"{name} = {plain(value)}" for name, value in risks.settings_of(source).items())
+        yield "Tool", f"{tool.id} ({type(source).__name__})" + (f": {settings}" if settings else "")
+    yield "Keys", ", ".join(config.named_keys) or "none needed"
+    yield "Origins", ", ".join(("the site's own", *config.allowed_origins))
+    yield "Journal", f"{config.journal}, at most {sizes(limits.journal_bytes)}; data_dir {config.data_dir}"
+    yield "Delivery", "in a thread of the site" if config.courier == "thread" else "by `eventmw worker`"
+    rate = f", {limits.requests_per_s:g} requests a second from one sender" if limits.requests_per_s else ""
+    yield "Limits", f"{count(limits.max_events, 'event')}, {sizes(limits.max_body_bytes)} in one request{rate}"
+    strict = "; strict: warnings refuse" if config.strict else ""
+    yield "Answers", f"batch {config.batch}, receipt {config.receipt or 'none'}, envelope {config.envelope}{strict}"
+
+
+def _judged(config: Config, body: bytes) -> dict[str, Any]:
+    """Judge a payload as the site would: ``{"refused": n, "problem": …, "events": [{"index", "verdict", …}]}``."""
+    from eventmw import record as records  # noqa: PLC0415 - brings jsonschema, for this alone
+    from eventmw.door import ANONYMOUS, Visit  # noqa: PLC0415 - as above
+    from eventmw.runtime import Runtime  # noqa: PLC0415 - as above
+
+    runtime = Runtime(config)
+    try:
+        accepted = runtime.accept(body, Visit(ANONYMOUS, "", None, "", len(body), None))
+    except Refused as refused:
+        faults = [fault.as_json() for fault in refused.faults]
+        return {"refused": max(1, len(faults)), "problem": f"{refused.title}. {refused.detail}", "events": faults}
+    judgement = accepted.judgement
+    faults_of: dict[int, list[Fault]] = {}
+    for note in judgement.notes:
+        faults_of.setdefault(note.index, []).extend([note.fault] if note.fault else [])
+    kept = iter(runtime.engine.events(records.encode(accepted.record)))
+    events: list[dict[str, Any]] = []
+    for index in range(len(judgement.raws)):
+        event = None if index in judgement.invalid else next(kept)
+        events.append(
+            {
+                "index": index,
+                "verdict": "refused" if event is None else "accepted",
+                "name": None if event is None else event.name,
+                "tools": {} if event is None else runtime.engine.decisions(event),
+                "notes": [fault.as_json() for fault in faults_of.get(index, ())],
+            }
+        )
+    return {"refused": len(judgement.invalid), "problem": None, "events": events}
+
+
+def _show_judged(judged: dict[str, Any]) -> None:
+    output.say("")
+    if judged["problem"]:
+        output.say(f"The payload would be refused: {judged['problem']}", output.BAD)
+        for fault in judged["events"]:
+            output.say(f"  {fault['path'] or 'the top'}: {plain(fault['message'])}")
+        return
+    for event in judged["events"]:
+        _show_event(event)
+
+
+def _show_event(event: dict[str, Any]) -> None:
+    refused = event["verdict"] == "refused"
+    line = Text.assemble(f"event {event['index']}: ", (event["verdict"], output.BAD if refused else output.GOOD))
+    if not refused:
+        line.append(f", {plain(event['name']) or '(no name)'}")
+        line.append(f"; {', '.join(f'{tool} {decision}' for tool, decision in event['tools'].items()) or 'no tools'}")
+    output.console().print(line)
+    for note in event["notes"]:
+        words = f"  {plain(note['path'])}: {plain(note['message'])}"
+        output.say(words, output.BAD if refused else output.WARNING)

@@ -1,0 +1,109 @@
+"""``eventmw dead``: events that were given up, shown, tried again, or thrown away.
+
+Layer: people.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+import click
+
+from eventmw.cli import output
+from eventmw.cli.output import count, plain
+from eventmw.view import Changed, Json, View
+
+_TOOL: Final = click.option("--tool", metavar="ID", help="Only those of this tool.")
+_IDS: Final = click.option(
+    "--id", "ids", metavar="ID", multiple=True, help="The event with this id; may be given again."
+)
+_ALL: Final = click.option("--all", "every", is_flag=True, help="All of them.")
+
+
+@click.group(short_help="Events that were given up: list, retry, drop.")
+def dead() -> None:
+    """Look after dead letters: events that a tool did not get, and that are not tried again by themselves.
+
+    An event is given up when its vendor refuses it for good, when the tool's own code fails on it, or when it could not be
+    delivered for three days. It is kept with its reason until you retry or drop it.
+    """
+
+
+@dead.command("list")
+@output.data_dir()
+@_TOOL
+@output.as_json(help="JSON Lines: each letter with its whole event. Good for an export.")
+def dead_list(data_dir: str | None, tool: str | None, *, in_json: bool) -> None:
+    """List dead letters, oldest first."""
+    with output.looking(data_dir) as view:
+        letters = list(view.dead_list(tool=tool))
+        if in_json:
+            for letter in letters:
+                output.say_json(letter)
+        elif letters:
+            output.table(("Tool", "Given up", "Event", "Id", "Tries", "Reason"), [_row(letter) for letter in letters])
+        else:
+            output.say("There are no dead letters.")
+
+
+def _row(letter: Json) -> Sequence[str]:
+    event = letter["event"]
+    name = "(cannot be read)" if event is None else plain(event["name"]) or "(no name)"
+    why = f"{letter['outcome']}: {plain(letter['reason'])}" if letter["reason"] else str(letter["outcome"])
+    return (letter["tool"], letter["buried"][:19] + "Z", name, plain(letter["id"]), str(letter["attempts"]), why)
+
+
+@dead.command()
+@output.data_dir()
+@_TOOL
+@_IDS
+@_ALL
+@output.as_json(help='{"retried": n}')
+def retry(data_dir: str | None, tool: str | None, ids: tuple[str, ...], *, every: bool, in_json: bool) -> None:
+    """Have dead letters tried again, at once.
+
+    Mend what made them fail first; those that fail again are given up again.
+    """
+    _check_choice(ids, every=every)
+    with output.looking(data_dir) as view:
+        _report(view.dead_retry(tool=tool, ids=ids or None), ids, "retried", "will be tried again", in_json=in_json)
+
+
+@dead.command()
+@output.data_dir()
+@_TOOL
+@_IDS
+@_ALL
+@click.option("-y", "--yes", is_flag=True, help="Do not ask.")
+@output.as_json(help='{"dropped": n}')
+def drop(
+    data_dir: str | None, tool: str | None, ids: tuple[str, ...], *, every: bool, yes: bool, in_json: bool
+) -> None:
+    """Throw dead letters away for good."""
+    _check_choice(ids, every=every)
+    with output.looking(data_dir) as view:
+        if not yes and not _confirmed(view, tool, ids):
+            output.say("Nothing was thrown away.")
+            return
+        _report(view.dead_drop(tool=tool, ids=ids or None), ids, "dropped", "thrown away", in_json=in_json)
+
+
+def _check_choice(ids: tuple[str, ...], *, every: bool) -> None:
+    if bool(ids) == every:
+        raise click.UsageError("Say which: --id ID (as often as needed), or --all.")
+
+
+def _confirmed(view: View, tool: str | None, ids: tuple[str, ...]) -> bool:
+    meant = sum(not ids or letter["id"] in ids for letter in view.dead_list(tool=tool))
+    return bool(meant) and click.confirm(f"Throw away {count(meant, 'dead letter')} for good?", err=True)
+
+
+def _report(changed: Changed, ids: tuple[str, ...], key: str, words: str, *, in_json: bool) -> None:
+    if in_json:
+        output.say_json({key: changed.count})
+    else:
+        output.say(f"{count(changed.count, 'dead letter')} {words}.")
+    missing = [ident for ident in ids if ident not in changed.ids]
+    if missing:
+        output.fail(f"no dead letter has the id {', '.join(map(plain, missing))}.")

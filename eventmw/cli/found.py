@@ -1,0 +1,69 @@
+"""The configuration that ``eventmw check`` is to look at: of a TOML file, or inside a site's module.
+
+Layer: people.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from collections.abc import Iterator
+from typing import Any, Final, cast
+
+from eventmw.config import Config, Settings
+from eventmw.errors import ConfigError
+from eventmw.settings import complete, from_toml
+from eventmw.site import Site
+
+_WRAPPED: Final = ("app", "wsgi_app", "asgi_app", "application", "middleware_stack", "_app")
+_MAX_LAYERS: Final = 50
+
+
+def configuration(source: str) -> Config:
+    """Return the configuration that a source names: ``eventmw.toml``, or ``shop.wsgi:application``.
+
+    Raises:
+        ConfigError: it has problems, or nothing of eventmw is found there.
+    """
+    module_name, colon, attribute = source.partition(":")
+    if source.endswith(".toml") or not colon or os.path.exists(source):  # noqa: PTH110 - a text that may be no path
+        return complete(from_toml(source))
+    return _inside(_imported(module_name, attribute), source)
+
+
+def _imported(module_name: str, attribute: str) -> object:
+    sys.path.insert(0, os.getcwd())  # noqa: PTH109 - as servers do
+    try:
+        found: Any = importlib.import_module(module_name)
+        for part in attribute.split("."):
+            found = getattr(found, part)
+    except ConfigError:
+        raise
+    except Exception as error:
+        raise ConfigError([f"{module_name}:{attribute} cannot be imported: {type(error).__name__}: {error}"]) from error
+    return found
+
+
+def _inside(app: object, source: str) -> Config:
+    """Return the configuration of the first eventmw in a site's layers, from outside inwards."""
+    for layer in _layers(app):
+        if isinstance(layer, Site):
+            return layer.runtime.config
+        for middleware in getattr(layer, "user_middleware", ()):
+            made = getattr(middleware, "cls", None)
+            if getattr(made, "__module__", "").partition(".")[0] == "eventmw":
+                return complete(cast(Settings, dict(middleware.kwargs)))
+    raise ConfigError([f"no EventsMiddleware was found in {source}: wrap the site with it, or name the wrapped object"])
+
+
+def _layers(app: object) -> Iterator[object]:
+    waiting, seen = [app], set[int]()
+    while waiting and len(seen) < _MAX_LAYERS:
+        layer = waiting.pop(0)
+        if layer is None or id(layer) in seen:
+            continue
+        seen.add(id(layer))
+        yield layer
+        inner = getattr(layer, "__self__", None)  # `app.wsgi_app` is most often a bound method of the app
+        waiting += [getattr(layer, name, None) for name in _WRAPPED] + [inner]

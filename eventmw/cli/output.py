@@ -1,0 +1,179 @@
+"""How commands speak: tables for a terminal, plain columns for a pipe, JSON Lines for programs, errors on stderr.
+
+Names and values come from strangers, so nothing is printed that could move a cursor or forge a line.
+
+Layer: people. ``NO_COLOR`` and ``COLUMNS`` are respected; a pipe gets neither colours nor cut-off lines.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
+from typing import IO, Final, NoReturn
+
+import click
+from rich import box
+from rich.console import Console
+from rich.measure import Measurement
+from rich.table import Table
+from rich.text import Text
+
+from eventmw.errors import ConfigError, EventmwError
+from eventmw.inspection import DATA_DIR, DEFAULT_DATA_DIR, look_into
+from eventmw.jsontext import for_line
+from eventmw.view import View
+
+GOOD: Final = "green"
+BAD: Final = "red"
+WARNING: Final = "yellow"
+QUIET: Final = "dim"
+
+
+def console(file: IO[str] | None = None) -> Console:
+    """Return where things are written: standard output, unless another file is named."""
+    return Console(file=file or sys.stdout, highlight=False, markup=False, emoji=False, soft_wrap=True)
+
+
+def say(text: str, style: str = "", *, error: bool = False) -> None:
+    """Print one line."""
+    console(sys.stderr if error else None).print(Text(text, style=style))
+
+
+def say_json(value: object) -> None:
+    """Print one line of JSON that holds nothing but printable characters."""
+    click.echo(for_line(value))
+
+
+def fail(text: str, code: int = 1) -> NoReturn:
+    """End with a sentence on stderr."""
+    console(sys.stderr).print(Text.assemble(("Error: ", BAD), text))
+    sys.exit(code)
+
+
+def plain(value: object) -> str:
+    """Return text as it is when all of it can be printed, else with escapes; other JSON values as JSON."""
+    if not isinstance(value, str):
+        return for_line(value)
+    return value if value.isprintable() else for_line(value)[1:-1]
+
+
+Cell = str | Text
+_NARROW: Final = 80
+
+NOTHING: Final = "-"
+"""Stands in a cell that has nothing to say."""
+
+
+def table(columns: Sequence[str], rows: Sequence[Sequence[Cell]], *, right: Sequence[str] = ()) -> None:
+    """Print a table, or a block for each row where the terminal is narrow; in a pipe one row a line, and nothing cut off.
+
+    Args:
+        columns: their headings.
+        rows: ``len(row) == len(columns)``.
+        right: the columns of numbers.
+    """
+    out = console()
+    if not out.is_terminal:
+        _columns(columns, rows)
+        return
+    drawn = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold", show_edge=False)
+    for column in columns:
+        drawn.add_column(column, justify="right" if column in right else "left", overflow="fold")
+    for row in rows:
+        drawn.add_row(*row)
+    if out.width < _NARROW and Measurement.get(out, out.options.update(max_width=1000), drawn).maximum > out.width:
+        _blocks(out, columns, rows, right)
+    else:
+        out.print(drawn, soft_wrap=False)
+
+
+def _blocks(out: Console, columns: Sequence[str], rows: Sequence[Sequence[Cell]], right: Sequence[str]) -> None:
+    """Print the first cell as a heading, the numbers in one line, and each other cell in its own."""
+    for row in rows:
+        out.print(Text.assemble((str(row[0]), "bold")))
+        cells = dict(zip(columns[1:], row[1:], strict=True))
+        for column, cell in cells.items():
+            if column not in right:
+                out.print(Text.assemble("  ", (f"{column}: ", QUIET), cell))
+        if numbers := ", ".join(f"{column} {cells[column]}" for column in right):
+            out.print(f"  {numbers}")
+
+
+def _columns(columns: Sequence[str], rows: Sequence[Sequence[Cell]]) -> None:
+    lines = [list(columns), *([str(cell).replace("\n", " ") for cell in row] for row in rows)]
+    widths = [max(len(line[place]) for line in lines) for place in range(len(columns))]
+    for line in lines:
+        click.echo("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+
+
+def age(since_ms: int, now_ms: int | None = None) -> str:
+    """Return how long ago something was, in its largest unit: ``3 min``."""
+    return span(((now_ms if now_ms is not None else time.time_ns() // 1_000_000) - since_ms) / 1000)
+
+
+def span(seconds: float) -> str:
+    """Return a length of time in its largest unit: ``45 s``, ``3 min``, ``2 h``, ``5 d``."""
+    for unit, length in (("d", 86_400), ("h", 3600), ("min", 60)):
+        if seconds >= 2 * length:
+            return f"{int(seconds // length)} {unit}"
+    return f"{max(0, int(seconds))} s"
+
+
+def clock_time(wall_ms: int) -> str:
+    """Return the local time of day, ``14:03:10``."""
+    return time.strftime("%H:%M:%S", time.localtime(wall_ms / 1000))
+
+
+def count(number: int, one: str, many: str | None = None) -> str:
+    """Return a number with its noun: ``1 event``, ``1,200 events``."""
+    return f"{number:,} {one if number == 1 else many or one + 's'}"
+
+
+def sizes(number: int) -> str:
+    """Return a number of bytes for people: ``1.2 MiB``."""
+    for unit, length in (("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)):
+        if number >= length:
+            return f"{number / length:.1f} {unit}"
+    return f"{number} bytes"
+
+
+def pairs(values: Mapping[str, int]) -> str:
+    """Return counts in words: ``delivered 1,200, filtered 30``."""
+    return ", ".join(f"{name} {number:,}" for name, number in values.items())
+
+
+data_dir: Final = partial(
+    click.option,
+    "--data-dir",
+    metavar="FOLDER",
+    help=f"The site's data_dir. Default: ${DATA_DIR}, else {DEFAULT_DATA_DIR} in this folder.",
+)
+as_json: Final = partial(click.option, "--json", "in_json", is_flag=True)
+
+
+@contextmanager
+def looking(folder: str | None) -> Generator[View]:
+    """Give the view of a data directory; what goes wrong as expected ends the command with a sentence and code 1.
+
+    What could not be seen is said on stderr at the end.
+    """
+    view = look_into(folder)
+    try:
+        yield view
+    except ConfigError as error:
+        fail(str(error))
+    except EventmwError as error:
+        fail(str(error))
+    except LookupError as error:
+        fail(f"{error.args[0]}." if error.args else "there is no such thing")
+    except ValueError as error:
+        fail(str(error))
+    except BrokenPipeError:
+        sys.stderr.close()  # `| head` has seen enough; Python would complain at its end
+        sys.exit(0)
+    finally:
+        for note in view.notes:
+            say(f"Note: {note}.", WARNING, error=True)

@@ -1,0 +1,96 @@
+"""``eventmw replay``: hand a tool events again that it was given before.
+
+Layer: people.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+import time
+from typing import Final
+
+import click
+
+from eventmw.cli import output
+from eventmw.cli.output import count, span
+from eventmw.cli.stats import state
+from eventmw.formats import from_iso
+from eventmw.view import View
+
+_UNITS_S: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
+_POLL_S: Final = 0.5
+
+
+@click.command(short_help="Hand a tool events again.")
+@output.data_dir()
+@click.option("--tool", metavar="ID", required=True, help="The tool that gets the events again.")
+@click.option(
+    "--since",
+    metavar="WHEN",
+    default="start",
+    show_default=True,
+    help="30m, 2h, 7d ago; a time such as 2026-05-01T12:00Z (without a zone: UTC); or start: all that is kept.",
+)
+@click.option("--dry-run", is_flag=True, help="Only say how many events these are.")
+@click.option("--no-wait", is_flag=True, help="Do not show the progress.")
+def replay(data_dir: str | None, tool: str, since: str, *, dry_run: bool, no_wait: bool) -> None:
+    """Hand a tool events again: after its settings were mended, or to fill a new one from the past.
+
+    The events keep their ids, so a vendor that tells repetitions apart counts them once. Other tools notice nothing.
+    """
+    since_ms = _moment(since)
+    with output.looking(data_dir) as view:
+        events = view.replay(tool, since_ms=since_ms, dry_run=dry_run)
+        if dry_run:
+            output.say(f"About {count(events, 'event')} would go to {tool} again. Nothing was changed.")
+            return
+        output.say(f"{count(events, 'event')} will go to {tool} again.")
+        if events and not no_wait:
+            _watch(view, tool)
+
+
+def _moment(text: str) -> int | None:
+    """Return what ``--since`` says, milliseconds since 1970; None for the start."""
+    if text == "start":
+        return None
+    if ago := re.fullmatch(r"(\d{1,9})\s*([smhd])", text):
+        return time.time_ns() // 1_000_000 - int(ago[1]) * _UNITS_S[ago[2]] * 1000
+    try:
+        return from_iso(text)
+    except (ValueError, OverflowError):
+        raise click.BadParameter(
+            f"{text!r} is neither an age (30m, 2h, 7d), nor a time (2026-05-01T12:00Z), nor start", param_hint="--since"
+        ) from None
+
+
+def _watch(view: View, tool: str) -> None:
+    """Show how it goes, until nothing is left or the reader has seen enough: the site works on either way."""
+    begun_s, first, shown = time.monotonic(), 0, ""
+    try:
+        while left := (now := view.stats()["tools"].get(tool, {})).get("backlog_events", 0):
+            first = max(first, left)
+            line = f"{count(left, 'event')} left" + _estimate(first - left, left, time.monotonic() - begun_s)
+            line += "" if now["state"] == "flowing" else f" ({state(now)})"
+            if line != shown:
+                _show(line)
+                shown = line
+            time.sleep(_POLL_S)
+    except KeyboardInterrupt:
+        _show("")
+        output.say("The site goes on with it; `eventmw stats --watch` shows how far it is.")
+        return
+    _show("")
+    output.say(f"Done: {tool} has nothing left to get.", output.GOOD)
+
+
+def _estimate(done: int, left: int, spent_s: float) -> str:
+    return f", about {span(left * spent_s / done)} to go" if done > 0 else ""
+
+
+def _show(line: str) -> None:
+    """Write progress over itself on a terminal, and line by line elsewhere."""
+    if sys.stderr.isatty():
+        click.echo(f"\r\x1b[K{line}", nl=False, err=True)
+    elif line:
+        click.echo(line, err=True)

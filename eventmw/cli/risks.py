@@ -1,0 +1,133 @@
+"""What ``eventmw check`` says of a configuration beyond valid or not: missing secrets, risky choices, masked settings.
+
+Layer: pure rules.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import ipaddress
+from collections.abc import Iterator, Mapping
+from typing import Any, Final, cast
+from urllib.parse import urlsplit
+
+from eventmw.config import Config
+from eventmw.secret import EnvSecret, Secret
+from eventmw.tool import Delivery
+
+MASK: Final = "••••"
+
+GUESSABLE: Final = frozenset(
+    {"/zaraz/api", "/events", "/event", "/track", "/collect", "/api/events", "/api/track", "/api/collect", "/e", "/t"}
+)
+"""Paths that a stranger would try first. Source: assumption; the first is the seed's own example."""
+
+_MAX_SHOWN: Final = 80
+_TELLING: Final = ("secret", "token", "key", "password")
+
+
+def missing_secrets(config: Config) -> Iterator[str]:
+    """Return a sentence for each environment variable that a tool needs and that is not set."""
+    for tool, name, value in _env_secrets(config):
+        try:
+            value.reveal()
+        except Exception:  # noqa: BLE001 - ConfigError, or what another kind of secret raises
+            yield f"{tool}: {name} is to come from the environment variable {value.name}, which is not set"
+
+
+def _env_secrets(config: Config) -> Iterator[tuple[str, str, EnvSecret]]:
+    for tool in (*config.tools, *config.consumers):
+        for name, value in _fields(tool):
+            if isinstance(value, EnvSecret):
+                yield type(tool).__name__, name, value
+            elif isinstance(value, Mapping):
+                for key, inner in cast("Mapping[str, object]", value).items():
+                    if isinstance(inner, EnvSecret):
+                        yield type(tool).__name__, f"{name}.{key}", inner
+
+
+def warnings(config: Config) -> Iterator[str]:
+    """Return a sentence for each choice that is valid and may not be wanted."""
+    if config.path is None:
+        yield "no path is set, so nothing is answered; only the site's own track() sends events."
+    if not config.tools and not config.consumers:
+        yield "there are no tools, so events are accepted and go nowhere."
+    if config.dry_run:
+        yield "dry_run is on: nothing is sent to any tool."
+    if config.journal == "memory":
+        yield 'journal = "memory": events that are not delivered yet are lost when the process ends or is restarted.'
+    if config.path in GUESSABLE and not config.keys:
+        yield (
+            f"{config.path} is easy to guess and no keys are set: anybody can send events. Set keys, or choose another path."
+        )
+    for tool in config.tools:
+        yield from _plain_http(tool)
+
+
+def _plain_http(tool: object) -> Iterator[str]:
+    for name, value in _fields(tool):
+        if isinstance(value, str) and value.lower().startswith("http://"):
+            host = urlsplit(value).hostname or ""
+            if not _is_this_machine(host):
+                kind = type(tool).__name__
+                yield f"{kind}: {name} is plain http to {host}: whoever is on the way can read and change events."
+
+
+def _is_this_machine(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def settings_of(tool: object) -> dict[str, Any]:
+    """Return a tool's settings that are not its defaults, secrets masked: name → text or JSON value."""
+    return {name: _masked(tool, name, value) for name, value in _fields(tool) if _is_set(tool, name, value)}
+
+
+def _fields(tool: object) -> Iterator[tuple[str, Any]]:
+    if dataclasses.is_dataclass(tool):
+        for spec in dataclasses.fields(tool):
+            if spec.init:
+                yield spec.name, getattr(tool, spec.name)
+
+
+def _is_set(tool: object, name: str, value: object) -> bool:
+    spec = _spec(tool, name)
+    factory = spec.default_factory
+    default = factory() if factory is not dataclasses.MISSING else spec.default
+    return name not in {"id", "function"} and not (default is not dataclasses.MISSING and value == default)
+
+
+def _masked(tool: object, name: str, value: object) -> Any:
+    if isinstance(value, EnvSecret):
+        return f"env({value.name})"
+    if isinstance(value, str) and value.lower().startswith(("http://", "https://")):
+        return _without_path(value)
+    if isinstance(value, Secret) or not _spec(tool, name).repr or any(word in name.lower() for word in _TELLING):
+        return MASK
+    return _shown(value)
+
+
+def _without_path(url: str) -> str:
+    """Return where a URL leads to; the rest of one often is its secret."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.hostname}" + (f"/{MASK}" if parts.path.strip("/") or parts.query else "")
+
+
+def _shown(value: object) -> Any:
+    match value:
+        case Delivery():
+            standard = Delivery()
+            changed = {spec.name: getattr(value, spec.name) for spec in dataclasses.fields(value)}
+            return {name: setting for name, setting in changed.items() if setting != getattr(standard, name)}
+        case None | bool() | int() | float():
+            return value
+        case _:
+            text = value if isinstance(value, str) else getattr(value, "__name__", None) or repr(value)
+            return text if len(text) <= _MAX_SHOWN else text[:_MAX_SHOWN] + "…"
+
+
+def _spec(tool: object, name: str) -> dataclasses.Field[Any]:
+    assert dataclasses.is_dataclass(tool)
+    return next(spec for spec in dataclasses.fields(tool) if spec.name == name)

@@ -1,0 +1,124 @@
+"""``eventmw stats``: where each tool stands.
+
+Layer: people.
+"""
+
+from __future__ import annotations
+
+import time
+
+import click
+from rich.text import Text
+
+from eventmw.cli import output
+from eventmw.cli.output import Cell, age, clock_time, count, pairs, plain, sizes
+from eventmw.inspection import resolved
+from eventmw.merging import NOT_DELIVERING
+from eventmw.view import Json
+
+INTERVAL_S = 1.0
+
+
+@click.command(short_help="Where each tool of a running site stands.")
+@output.data_dir()
+@click.option("-w", "--watch", is_flag=True, help="Show it again every second. Ctrl-C ends it.")
+@click.option("-p", "--processes", "each", is_flag=True, help="Show each process by itself as well.")
+@output.as_json(help="One line of JSON, each process by itself among it.")
+def stats(data_dir: str | None, *, watch: bool, each: bool, in_json: bool) -> None:
+    """Show where each tool of a running site stands, summed over its processes.
+
+    \b
+    State    flowing: events go out as they come.
+             standing until …: the tool's vendor fails; it is asked again then.
+             waiting: no courier works for the tool in this process.
+    Backlog  events that the tool is still to get, and how old the oldest is.
+    Parked   events that failed alone, and wait for another try.
+    Dead     events that were given up: see `eventmw dead list`.
+    """  # noqa: D301 - \b is click's mark for lines that stay as they are
+    try:
+        while True:
+            with output.looking(data_dir) as view:
+                picture = view.stats()
+            if watch and not in_json:
+                click.clear()
+            if in_json:
+                output.say_json(picture)
+            else:
+                _show(picture, str(resolved(data_dir)), each=each)
+            if not watch:
+                return
+            time.sleep(INTERVAL_S)
+    except KeyboardInterrupt:
+        return
+
+
+def _show(picture: Json, folder: str, *, each: bool) -> None:
+    journal = picture["journal"]
+    output.say(
+        f"{folder}: {count(len(picture['processes']), 'process', 'processes')}, journal {journal['durability']}, "
+        f"{count(journal['events'], 'event')} kept ({sizes(journal['bytes'])} of {sizes(journal['cap_bytes'])})"
+    )
+    output.say("")
+    if picture["tools"]:
+        _show_tools(picture["tools"])
+    else:
+        output.say("The site has no tools: its events are kept and go nowhere.", output.WARNING)
+    if each:
+        _show_processes(picture)
+
+
+def _show_tools(tools: Json) -> None:
+    rows = [_row(ident, tool) for ident, tool in tools.items()]
+    columns = ("Tool", "State", "Backlog", "Oldest", "Parked", "Dead", "Outcomes")
+    output.table(columns, rows, right=("Backlog", "Oldest", "Parked", "Dead"))
+
+
+def _row(ident: str, tool: Json) -> tuple[Cell, ...]:
+    oldest = tool["oldest_ms"]
+    return (
+        ident,
+        state(tool),
+        f"{tool['backlog_events']:,}",
+        output.NOTHING if oldest is None else age(oldest),
+        f"{tool['parked']:,}",
+        Text(f"{tool['dead']:,}", output.BAD if tool["dead"] else ""),
+        pairs(tool["outcomes"]) or output.NOTHING,
+    )
+
+
+def state(tool: Json) -> Text:
+    """Return a tool's state in words: ``flowing``, ``standing until 14:03:10: HTTP 503``."""
+    match tool["state"]:
+        case "flowing":
+            return Text("flowing", output.GOOD)
+        case "probing":
+            return Text(f"trying again: {plain(tool['last_error'])}", output.WARNING)
+        case "standing":
+            return Text(
+                f"standing until {clock_time(tool['next_probe_ms'])}: {plain(tool['last_error'])}", output.WARNING
+            )
+        case _:
+            return Text(NOT_DELIVERING, output.QUIET)
+
+
+def _show_processes(picture: Json) -> None:
+    for process in picture["processes"]:
+        output.say("")
+        own = process["stats"]
+        output.say(
+            f"Process {process['pid']}, {process['path'] or 'no path'}, eventmw {process['version']}, "
+            f"first event {age(process['since_ms'])} ago, {count(own['appended_events'], 'event')} since"
+        )
+        rows = [
+            (
+                ident,
+                f"{tool['backlog_events']:,}",
+                f"{tool['parked']:,}",
+                f"{tool['dead']:,}",
+                pairs(tool["outcomes"]) or output.NOTHING,
+            )
+            for ident, tool in own["tools"].items()
+        ]
+        if rows:
+            columns = ("Tool", "Backlog", "Parked", "Dead", "Outcomes")
+            output.table(columns, rows, right=("Backlog", "Parked", "Dead"))

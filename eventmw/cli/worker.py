@@ -1,0 +1,140 @@
+"""``eventmw worker``: deliver without a site in the process.
+
+Layer: people.
+"""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Callable
+from types import FrameType
+from typing import Final
+
+import click
+
+from eventmw.cli import output
+from eventmw.cli.output import count, pairs
+from eventmw.clock import SystemClock
+from eventmw.config import Config
+from eventmw.courier import Courier
+from eventmw.errors import ConfigError
+from eventmw.journal import Journal
+from eventmw.lane import Dispatcher
+from eventmw.outcome import Outcome
+from eventmw.runtime import Runtime
+from eventmw.settings import complete, from_toml
+from eventmw.transport import Transport
+
+GRACE_S: Final = 10.0
+PROGRESS_S: Final = 10.0
+
+_MEMORY: Final = """\
+There is nothing that a worker could deliver: with journal="memory" the events are inside the site's own process, and no \
+other process can see them.
+There is nothing to do instead: with courier="thread", the default, the site delivers by itself in the background. \
+`eventmw stats` shows it."""
+
+
+@click.command(short_help="Deliver without a site.")
+@click.argument("config", metavar="CONFIG.toml", type=click.Path(exists=True, dir_okay=False))
+@click.option(
+    "--grace",
+    "grace_s",
+    metavar="SECONDS",
+    default=GRACE_S,
+    show_default=True,
+    help="How long to wait for what is under way.",
+)
+def worker(config: str, grace_s: float) -> None:
+    """Deliver what sites have accepted, in a process of its own.
+
+    It needs a journal that several processes can read. SIGTERM and Ctrl-C end it: it sends nothing new, waits for what is
+    under way, and notes how far it came.
+    """
+    try:
+        settings = complete(from_toml(config))
+    except ConfigError as error:
+        output.fail(str(error))
+    journal = _shared_journal(settings)
+    if journal is None:
+        output.fail(_MEMORY, code=2)
+    runtime = Runtime(settings)
+    deliver(
+        journal,
+        runtime.engine,
+        runtime.transport,
+        grace_s=grace_s,
+        on_outcome=settings.on_outcome,
+        dry_run=settings.dry_run,
+    )
+
+
+def _shared_journal(config: Config) -> Journal | None:  # noqa: ARG001 - every journal of this version is in memory
+    """Return the journal of a configuration, when processes can share it."""
+    return None
+
+
+def deliver(
+    journal: Journal,
+    dispatcher: Dispatcher,
+    transport: Callable[[], Transport],
+    *,
+    grace_s: float = GRACE_S,
+    progress_s: float = PROGRESS_S,
+    on_outcome: Callable[[Outcome], object] | None = None,
+    dry_run: bool = False,
+) -> bool:
+    """Deliver what a journal holds, in this thread, until SIGTERM or SIGINT. Call it in the main thread.
+
+    Args:
+        journal: where records come from.
+        dispatcher: the engine of the configuration.
+        transport: makes what sends.
+        grace_s: seconds to wait for what is in flight when it is to end.
+        progress_s: seconds between lines that tell how far it is.
+        on_outcome: called with each Outcome.
+        dry_run: send nothing.
+
+    Returns whether everything in flight came back.
+    """
+    stopping = threading.Event()
+    before = [(number, signal.signal(number, _setting(stopping))) for number in (signal.SIGTERM, signal.SIGINT)]
+    telling = threading.Thread(target=_tell, args=(journal, stopping, progress_s), daemon=True)
+    courier = Courier(
+        journal, dispatcher, transport, SystemClock(), dry_run=dry_run, on_outcome=on_outcome, polite=False
+    )
+    output.say(f"Delivering to {', '.join(tool.id for tool in dispatcher.tools) or 'no tool'}. Ctrl-C ends it.")
+    telling.start()
+    try:
+        drained = courier.run(stopping, grace_s=grace_s)
+    finally:
+        stopping.set()
+        for number, handler in before:
+            signal.signal(number, handler)
+    telling.join()
+    output.say(
+        "Stopped; " + ("nothing is under way." if drained else "what was under way goes out again at the next start.")
+    )
+    return drained
+
+
+def _setting(stopping: threading.Event) -> Callable[[int, FrameType | None], None]:
+    return lambda _number, _frame: stopping.set()
+
+
+def _tell(journal: Journal, stopping: threading.Event, every_s: float) -> None:
+    while not stopping.wait(every_s):
+        _say_progress(journal)
+    _say_progress(journal)
+
+
+def _say_progress(journal: Journal) -> None:
+    for tool in journal.stats().tools:
+        outcomes: dict[str, int] = {}
+        for (kind, _reason), number in tool.counts.items():
+            outcomes[kind] = outcomes.get(kind, 0) + number
+        output.say(
+            f"{output.clock_time(SystemClock().now_ms())}  {tool.tool}: {count(tool.backlog_events, 'event')} to go, "
+            f"{tool.parked:,} parked, {tool.dead:,} dead; so far {pairs(outcomes) or 'none'}"
+        )
