@@ -45,7 +45,7 @@ def _perform(*, serve: bool) -> int:
     table.introduce(console, play.SITES)
     with ExitStack() as stack:
         try:
-            with table.progress(console) as tell:
+            with table.progress(console, 1 + play.TURNS) as tell:
                 tell("starting the vendor, and each site with and without eventmw")
                 stage = stack.enter_context(play.on_stage())
                 visits = play.play(stage, story(), tell)

@@ -50,6 +50,9 @@ SITES: Final = (
     SiteKind("fastapi", "FastAPI", "uvicorn (ASGI)", UVICORN),
 )
 
+TURNS: Final = 2 * len(SITES)
+"""How often `play` tells what it does."""
+
 _PAGES: Final = (
     ("GET /", b"GET / HTTP/1.1\r\n", b""),
     ("GET /no-such-page", b"GET /no-such-page HTTP/1.1\r\n", b""),

@@ -12,8 +12,8 @@ from contextlib import contextmanager
 from typing import Any, Final
 
 from rich.console import Console, Group, RenderableType
-from rich.markup import escape
 from rich.padding import Padding
+from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
 from rich.rule import Rule
 from rich.table import Table
 from rich.text import Text
@@ -34,13 +34,16 @@ def screen() -> Console:
 
 
 @contextmanager
-def progress(console: Console) -> Generator[Callable[[str], None]]:
-    """Show what is being done; the block calls what it is given with a few words at each turn."""
-    if console.is_terminal:
-        with console.status("starting") as status:
-            yield lambda words: status.update(f"{escape(words)} ...")
-    else:
+def progress(console: Console, turns: int) -> Generator[Callable[[str], None]]:
+    """Show what is being done; the block calls what it is given with a few words at each of so many turns."""
+    if not console.is_terminal:
         yield lambda words: console.print(f"{words} ...", markup=False, soft_wrap=True)
+        return
+    # The spinner of ASCII characters can be drawn on every terminal.
+    columns = (SpinnerColumn("line"), BarColumn(20), TextColumn("{task.description}", markup=False))
+    with Progress(*columns, console=console, transient=True) as drawn:
+        task = drawn.add_task("", total=turns, completed=-1)
+        yield lambda words: drawn.update(task, advance=1, description=f"{words} ...")
 
 
 def introduce(console: Console, sites: Sequence[SiteKind]) -> None:
