@@ -19,6 +19,7 @@ from eventmw.batches import Batch, Rubbish, pack, verdicts
 from eventmw.effects import DONE, Send, Verdict, dead, retry
 from eventmw.endings import Ending, Item, Moment, Undecided
 from eventmw.http import HttpReply
+from eventmw.outcome import OutcomeKind
 from eventmw.retry import backoff_s
 from eventmw.tool import BoundTool
 
@@ -52,6 +53,7 @@ class SendQueue:
         self._window = 1 if tool.delivery.ordered else max(1, tool.delivery.window)
         self._undecided = Undecided(tool.delivery, "dry_run" if dry_run else "delivered")
         self._waiting: deque[Send] = deque()
+        self._waiting_again: deque[Send] = deque()  # of parked events: they failed alone, and may again
         self._waiting_bytes = 0
         self._ready: deque[Batch] = deque()
         self._stuck: deque[Batch] = deque()
@@ -72,7 +74,8 @@ class SendQueue:
     def has_room(self) -> bool:
         """Return whether more should be read ahead."""
         rules = self._rules
-        return len(self._waiting) < rules.max_batch_items and self._waiting_bytes < rules.max_batch_bytes
+        count = len(self._waiting) + len(self._waiting_again)
+        return count < rules.max_batch_items and self._waiting_bytes < rules.max_batch_bytes
 
     def add(self, item: Item, sends: Sequence[Send], now: Moment) -> None:
         """Queue an event's sends, of which there is at least one."""
@@ -83,13 +86,22 @@ class SendQueue:
             self._undecided.end(item, "expired", self.last_error)
         else:
             own = self._undecided.add(item, sends)
-            self._waiting.extend(own)
+            (self._waiting_again if item.parked else self._waiting).extend(own)
             self._waiting_bytes += sum(map(self._size, own))
 
+    def end(self, item: Item, kind: OutcomeKind, reason: str) -> None:
+        """End an event of which nothing is to be sent."""
+        self._shed_bytes -= item.size
+        self._undecided.end(item, kind, reason)
+
     def shed(self, size: int, now: Moment) -> None:
-        """End the oldest events, about `size` bytes of them, as ``backlog_full``; what is not here yet ends as it comes."""
-        if self.flying:
-            return  # the caller asks again; what is in flight may still arrive
+        """End the oldest events, about `size` bytes of them, as ``backlog_full``; what is not here yet ends as it comes.
+
+        Nothing is done while something is in flight, which may still arrive, or while an earlier call is not through: the
+        caller asks again.
+        """
+        if self.flying or self.endings or self._shed_bytes > 0:
+            return
         self._shed_bytes = size
         for item in self._undecided.oldest_first():
             if self._shed_bytes <= 0:
@@ -128,43 +140,60 @@ class SendQueue:
         """Return a suspect and a good batch in turn, one suspect in flight at a time: each may take its whole time-out."""
         self._suspects_turn = not self._suspects_turn
         if self._suspects_turn:
-            return self._pick_suspect() or self._pick_good(now)
-        return self._pick_good(now) or self._pick_suspect()
+            return self._pick_suspect(now) or self._pick_good(now)
+        return self._pick_good(now) or self._pick_suspect(now)
 
-    def _pick_suspect(self) -> Batch | None:
-        if not self._suspects or any(batch.suspect for batch in self.flying):
+    def _pick_suspect(self, now: Moment) -> Batch | None:
+        if any(batch.suspect for batch in self.flying):
             return None
-        return self._suspects.popleft()
+        while self._waiting_again and not self._suspects:
+            self._suspects.extend(self._pack(self._pop(self._waiting_again), now, suspect=True))
+        return self._suspects.popleft() if self._suspects else None
 
     def _pick_good(self, now: Moment) -> Batch | None:
         while self._waiting and not self._ready:
-            sends = [self._waiting.popleft() for _ in range(min(len(self._waiting), self._rules.max_batch_items))]
-            self._waiting_bytes -= sum(map(self._size, sends))
-            self._ready.extend(self._pack(sends, now))
+            self._ready.extend(self._pack(self._pop(self._waiting), now))
         return self._ready.popleft() if self._ready else None
+
+    def _pop(self, waiting: deque[Send]) -> Sequence[Send]:
+        sends = [waiting.popleft() for _ in range(min(len(waiting), self._rules.max_batch_items))]
+        self._waiting_bytes -= sum(map(self._size, sends))
+        return sends
 
     def _pick_probe(self, now: Moment) -> Batch | None:
         self._undecided.expire(now, self.last_error)
         self._leave_out_ended(now)
-        self._probe = self._pick_stuck(now) or self._pick_good(now) or self._pick_suspect()
+        self._probe = self._pick_stuck(now) or self._pick_good(now) or self._pick_suspect(now)
         if self._probe is not None:
             self.phase = "probing"
         return self._probe
 
     def _pick_stuck(self, now: Moment) -> Batch | None:
-        """Return the batch that failed first, until it is suspect; then a new one, or the one that failed least.
+        """Return the batch that failed first, until it is suspect; then another: a new one, or whichever failed least.
 
-        It stays among the stuck until the vendor answers.
+        When there is no other that was not tried as often, a large one becomes two: one of them may pass. What is returned
+        stays among the stuck until the vendor answers.
         """
-        if not self._stuck:
-            return None
-        choice = self._stuck[0]
-        if choice.failures >= SUSPECT_AFTER and not self._rules.ordered:
-            good = self._pick_good(now) if len(self._stuck) <= self._window else None
-            if good is not None:
-                return good
-            choice = min(self._stuck, key=lambda batch: batch.failures)
-        return choice
+        if not self._stuck or self._rules.ordered or self._stuck[0].failures < SUSPECT_AFTER:
+            return self._stuck[0] if self._stuck else None
+        other = (self._pick_good(now) or self._pick_suspect(now)) if self._may_hold_more() else None
+        if other is not None:
+            return other
+        if all(batch.failures >= SUSPECT_AFTER for batch in self._stuck):
+            self._halve_largest(now)
+        return min(self._stuck, key=lambda batch: batch.failures, default=None)
+
+    def _halve_largest(self, now: Moment) -> None:
+        largest = max(self._stuck, key=lambda batch: len(batch.sends))
+        if len(largest.sends) > 1:
+            self._stuck.remove(largest)
+            self._stuck.extend(self._narrowed(largest.sends, largest, now))
+
+    def _may_hold_more(self) -> bool:
+        """Return whether the stuck may grow: enough that bad batches do not hide a good one, not the whole backlog."""
+        sends = [send for batch in self._stuck for send in batch.sends]
+        most, rules = self._window + 1, self._rules
+        return len(sends) < most * rules.max_batch_items and sum(map(self._size, sends)) < most * rules.max_batch_bytes
 
     def answered(self, batch: Batch, reply: HttpReply, now: Moment) -> None:
         """Judge the vendor's answer by the tool's ``verdict``."""
@@ -197,11 +226,12 @@ class SendQueue:
             match verdict.kind:
                 case "refused" if len(batch.sends) > 1:
                     refused.append(send)
-                case "retry" if self._rules.ordered:
+                case "retry" if self._rules.ordered and not batch.suspect:
                     held.append(send)
                 case _:
                     self._undecided.decide(send, verdict, now)
-        self._ready.extendleft(reversed(self._narrowed(refused, batch, now)))
+        narrowed = self._narrowed(refused, batch, now)
+        (self._suspects if batch.suspect else self._ready).extendleft(reversed(narrowed))
         if held:
             self._stuck.extend(self._pack(held, now))
             self._stand([verdict for verdict in given if verdict.kind == "retry"], now)
@@ -264,7 +294,8 @@ class SendQueue:
     def _leave_out_ended(self, now: Moment) -> None:
         """Take the sends of events that are gone out of everything that waits."""
         self._waiting = deque(send for send in self._waiting if send in self._undecided)
-        self._waiting_bytes = sum(map(self._size, self._waiting))
+        self._waiting_again = deque(send for send in self._waiting_again if send in self._undecided)
+        self._waiting_bytes = sum(map(self._size, (*self._waiting, *self._waiting_again)))
         self._ready = self._rest_of(self._ready, now)
         self._stuck = self._rest_of(self._stuck, now)
         self._suspects = self._rest_of(self._suspects, now)

@@ -36,7 +36,7 @@ _MAX_READ: Final = 64
 _MAX_ENDINGS: Final = 500
 _MAX_REPORTS: Final = 100
 _END: Final = object()
-_DAMAGED: Final = "the record is damaged or of an unknown format"
+_UNREADABLE: Final = "the record cannot be read"
 
 
 class Dispatch(Protocol):
@@ -191,7 +191,8 @@ class Lane:
         """Look at how far behind the tool is: over its cap while it stands, its oldest events end."""
         self._crowded = stats.parked >= PARKED_CAP
         over = stats.backlog_bytes - self.tool.delivery.backlog_bytes
-        if over > 0 and self.queue.phase == "standing":
+        # What is decided and not committed yet is still in these figures.
+        if over > 0 and self.queue.phase == "standing" and self._settlement.is_empty():
             self.queue.shed(over, self.moment())
 
     def wants_survey(self) -> bool:
@@ -213,7 +214,7 @@ class Lane:
 
     def _work_through(self, reading: Reading) -> Iterator[None]:
         """Take in one record's events, one a step; what cannot be decoded ends as ``tool_error`` with the record's bytes."""
-        entry, seen = reading.entry, 0
+        entry, seen, trouble = reading.entry, 0, _UNREADABLE
         try:
             credential = self._dispatcher.credential(entry.record)
             for event in islice(self._dispatcher.events(entry.record), entry.events):
@@ -222,12 +223,12 @@ class Lane:
                     self._take(entry, seen - 1, event, credential)
                 yield
         except Exception as error:  # noqa: BLE001 - a damaged record must not stop the lane
-            self._report(f"{_DAMAGED}: {type(error).__name__}")
+            trouble = f"{_UNREADABLE}: {type(error).__name__}"
         copy = entry.record
         for ordinal in range(seen, entry.events):
             if ordinal not in reading.settled:
                 item = Item(Key(entry.position, ordinal), "", entry.recorded_ms, copy, None, 1)
-                self._end(item, "tool_error", _DAMAGED)
+                self._end(item, "tool_error", trouble)
                 copy = b""  # once is enough: it may be a mebibyte and hold a thousand events
 
     def _take(self, entry: Entry, ordinal: int, event: Event, credential: str) -> None:
@@ -257,8 +258,7 @@ class Lane:
         try:
             event = next(iter(self._dispatcher.events(parked.record)))
         except Exception as error:  # noqa: BLE001 - as above
-            self._report(f"{_DAMAGED}: {type(error).__name__}")
-            self._end(item, "tool_error", _DAMAGED)
+            self._end(item, "tool_error", f"{_UNREADABLE}: {type(error).__name__}")
             return
         item.event_id, item.recorded_ms = event.id, event.recorded_ms
         self._dispatch(item, event)
@@ -279,7 +279,7 @@ class Lane:
 
     def _end(self, item: Item, kind: OutcomeKind, reason: str) -> None:
         self._live.add(item.key)
-        self.queue.endings.append(Ended(item, kind, reason))
+        self.queue.end(item, kind, reason)
 
     def _let_go(self) -> None:
         """Forget what was read ahead: someone moved the place, and what is still wanted will be read again."""

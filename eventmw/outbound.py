@@ -171,7 +171,7 @@ _KINDS: Final[Sequence[tuple[type[Exception] | tuple[type[Exception], ...], str]
     ((aiohttp.ClientConnectorCertificateError, aiohttp.ClientSSLError), "the TLS handshake was refused"),
     (aiohttp.ClientConnectorDNSError, "the host's name was not found"),
     (aiohttp.ClientConnectorError, "no connection"),
-    ((aiohttp.InvalidURL, ValueError), "the request cannot be sent as it is"),
+    ((aiohttp.InvalidURL, aiohttp.NonHttpUrlClientError, ValueError), "the request cannot be sent as it is"),
     ((aiohttp.ClientPayloadError, aiohttp.ClientResponseError), "the answer was damaged"),
     (Exception, "the connection was lost"),
 )

@@ -9,9 +9,9 @@ Layer: input and output.
 from __future__ import annotations
 
 import threading
+from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
-from queue import Empty, SimpleQueue
 from typing import Final, TypeVar
 
 _T = TypeVar("_T")
@@ -22,48 +22,48 @@ IDLE_S: Final = 30.0
 
 
 class DaemonPool:
-    """At most `size` threads, started when there is work for them. Not thread-safe: one loop submits."""
+    """At most `size` threads, started when there is work that no free one can take."""
 
     def __init__(self, name: str, size: int) -> None:
         self._name = name
         self._size = size
-        self._jobs: SimpleQueue[_Job | None] = SimpleQueue()
-        self._lock = threading.Lock()
+        self._changed = threading.Condition()
+        self._jobs: deque[_Job] = deque()
         self._threads = 0
         self._free = 0
+        self._closed = False
 
     def submit(self, function: Callable[[], _T]) -> Future[_T]:
         """Have a thread call `function`. A future that is cancelled before a thread was free is never called."""
         future: Future[_T] = Future()
-        with self._lock:
-            start = self._free <= self._jobs.qsize() and self._threads < self._size
-            self._threads += start
-        self._jobs.put(lambda: _fulfil(future, function))
-        if start:
-            threading.Thread(target=self._work, name=self._name, daemon=True).start()
+        with self._changed:
+            self._jobs.append(lambda: _fulfil(future, function))
+            if self._free < len(self._jobs) and self._threads < self._size:
+                self._threads += 1
+                threading.Thread(target=self._work, name=self._name, daemon=True).start()
+            else:
+                self._changed.notify()
         return future
 
     def close(self) -> None:
         """Let threads end when they have nothing to do. Does not wait."""
-        for _ in range(self._size):
-            self._jobs.put(None)
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
 
     def _work(self) -> None:
         while (job := self._next()) is not None:
             job()
-        with self._lock:
-            self._threads -= 1
 
     def _next(self) -> _Job | None:
-        with self._lock:
+        with self._changed:
             self._free += 1
-        try:
-            return self._jobs.get(timeout=IDLE_S)
-        except Empty:
+            self._changed.wait_for(lambda: self._jobs or self._closed, IDLE_S)
+            self._free -= 1
+            if self._jobs:
+                return self._jobs.popleft()
+            self._threads -= 1
             return None
-        finally:
-            with self._lock:
-                self._free -= 1
 
 
 def _fulfil(future: Future[_T], function: Callable[[], _T]) -> None:

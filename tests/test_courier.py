@@ -1,0 +1,389 @@
+"""The courier's thread over a real journal and real vendors: lanes that do not touch each other, and nothing that ends it."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import pytest
+
+from eventmw.clock import SystemClock
+from eventmw.courier import THREAD_NAME, Courier
+from eventmw.effects import Order
+from eventmw.errors import JournalDown
+from eventmw.event import Event
+from eventmw.http import HttpReply, HttpRequest
+from eventmw.journal import Commit, Lease
+from eventmw.journal.memory import MemoryJournal
+from eventmw.outbound import Outbound
+from eventmw.outcome import Outcome
+from eventmw.tool import Delivery, consumer
+from eventmw.transport import Transport
+from eventmw.vendor import HANG, RESET, Vendor
+from tests.delivering import Batching, JsonDispatcher, append, payloads
+
+QUICK = Delivery(first_backoff_s=0.01, max_backoff_s=0.05, timeout_s=10.0)
+PATIENCE_S = 20.0
+
+
+@dataclass
+class Site:
+    """A journal, tools, and the couriers made for them; all of them stop at the end."""
+
+    tools: list[Any]
+    journal: MemoryJournal = field(default_factory=MemoryJournal)
+    outcomes: list[Outcome] = field(default_factory=list)
+    transport: Callable[[], Transport] = Outbound
+
+    def courier(self, journal: Any = None, **options: Any) -> Courier:
+        dispatcher = JsonDispatcher(self.tools)
+        self.journal.register([tool.id for tool in dispatcher.tools])
+        options.setdefault("on_outcome", self.outcomes.append)
+        return Courier(journal or self.journal, dispatcher, self.transport, SystemClock(), **options)
+
+    @contextmanager
+    def running(self, journal: Any = None, **options: Any) -> Iterator[Courier]:
+        courier = self.courier(journal, **options)
+        courier.start()
+        try:
+            yield courier
+        finally:
+            courier.stop(0.0)
+
+    def append(self, *ids: str) -> None:
+        append(self.journal, ids, SystemClock().now_ms())
+
+    def counts(self, tool: str = "batching") -> dict[str, int]:
+        stats = next(stats for stats in self.journal.stats().tools if stats.tool == tool)
+        return {kind: count for (kind, _), count in stats.counts.items()}
+
+
+def until(holds: Callable[[], object], what: str) -> None:
+    deadline = time.monotonic() + PATIENCE_S
+    while not holds():
+        assert time.monotonic() < deadline, f"in vain waited until {what}"
+        time.sleep(0.005)
+
+
+def arrived(vendor: Vendor) -> list[str]:
+    return [name for arrival in vendor.arrivals for name in payloads_of(arrival.body)]
+
+
+def payloads_of(body: bytes) -> list[str]:
+    return payloads(HttpRequest("POST", "", (), body))
+
+
+def test_what_is_appended_arrives_and_is_counted_once() -> None:
+    with Vendor() as vendor:
+        site = Site([Batching(vendor.url, delivery=QUICK)])
+        with site.running() as courier:
+            site.append("a", "b", "drop-1")
+            site.append("a", "c")
+            assert courier.drain(PATIENCE_S)
+            assert sorted(arrived(vendor)) == ["a", "b", "c"]
+            assert site.counts() == {"delivered": 3, "dropped": 1, "duplicate": 1}
+            assert courier.state()["batching"].phase == "flowing"
+            assert courier.stop(PATIENCE_S)
+        assert courier.state() == {}
+        assert sorted(outcome.kind for outcome in site.outcomes) == ["delivered"] * 3 + ["dropped", "duplicate"]
+        assert not any(thread.name == THREAD_NAME for thread in threading.enumerate())
+
+
+def test_a_vendor_that_is_dead_or_hangs_delays_no_other_lane() -> None:
+    with Vendor(HANG) as hanging, Vendor(RESET) as dead, Vendor() as good:
+        site = Site(
+            [
+                Batching(hanging.url, id="hanging", delivery=QUICK),
+                Batching(dead.url, id="dead", delivery=QUICK),
+                Batching(good.url, id="good", delivery=QUICK),
+            ],
+        )
+        with site.running() as courier:
+            for seq in range(20):
+                site.append(f"e{seq}")
+            until(lambda: site.counts("good") == {"delivered": 20}, "the good vendor has everything")
+            until(lambda: courier.state()["dead"].attempts > 2, "the dead one was probed")
+            assert courier.state()["dead"].last_error == "the connection was lost: 127.0.0.1"
+            assert courier.state()["hanging"].in_flight > 0
+            assert not courier.drain(0.05)
+            dead.answer_with(200)
+            until(lambda: site.counts("dead") == {"delivered": 20}, "the dead vendor has recovered")
+
+
+def test_a_vendor_that_fails_for_a_while_has_it_all_in_the_end() -> None:
+    with Vendor([500, 429, RESET, 503, 200, 500]) as vendor:
+        site = Site([Batching(vendor.url, delivery=replace(QUICK, ordered=True), per_request=2)])
+        with site.running() as courier:
+            site.append("a", "b", "c", "d", "e")
+            assert courier.drain(PATIENCE_S)
+            assert list(dict.fromkeys(arrived(vendor))) == ["a", "b", "c", "d", "e"]
+            assert site.counts() == {"delivered": 5}
+
+
+def test_what_is_in_flight_at_the_end_of_grace_goes_out_again() -> None:
+    with Vendor(HANG) as vendor:
+        site = Site([Batching(vendor.url, delivery=QUICK)])
+        with site.running() as courier:
+            site.append("a")
+            vendor.wait_for(1)
+            assert not courier.stop(0.05)
+        vendor.answer_with(200)
+        with site.running() as courier:
+            assert courier.drain(PATIENCE_S)
+        assert arrived(vendor) == ["a", "a"]
+        assert site.counts() == {"delivered": 1}
+
+
+def test_stopping_waits_for_the_answer_and_commits_it() -> None:
+    answered = threading.Event()
+    with Vendor(lambda _: 200 if answered.wait(PATIENCE_S) else 500) as vendor:
+        site = Site([Batching(vendor.url, delivery=QUICK)])
+        with site.running() as courier:
+            site.append("a")
+            vendor.wait_for(1)
+            threading.Timer(0.05, answered.set).start()
+            assert courier.stop(PATIENCE_S)
+        assert site.counts() == {"delivered": 1}
+
+
+def test_a_dry_run_sends_nothing() -> None:
+    with Vendor() as vendor:
+        site = Site([Batching(vendor.url, delivery=QUICK)])
+        with site.running(dry_run=True) as courier:
+            site.append("a", "drop-1", "unpackable")
+            assert courier.drain(PATIENCE_S)
+        assert vendor.arrivals == []
+        assert site.counts() == {"dry_run": 1, "dropped": 1, "tool_error": 1}
+
+
+def test_consumers_are_called_until_they_return() -> None:
+    calls: list[str] = []
+
+    @consumer("crm", delivery=QUICK)
+    def crm(event: Event) -> None:
+        calls.append(event.id)
+        if len(calls) < 3:
+            raise ConnectionError(event.id)
+
+    site = Site([crm])
+    with site.running() as courier:
+        site.append("a")
+        assert courier.drain(PATIENCE_S)
+    assert calls == ["a", "a", "a"]
+    assert site.counts("crm") == {"delivered": 1}
+
+
+def test_an_idle_courier_takes_no_turns() -> None:
+    with Vendor() as vendor:
+        site = Site([Batching(vendor.url, delivery=QUICK)])
+        with site.running() as courier:
+            site.append("a")
+            assert courier.drain(PATIENCE_S)
+            time.sleep(0.1)  # the append's linger may not be over
+            turns = courier.turns()
+            time.sleep(0.2)
+            assert courier.turns() == turns
+            site.append("b")
+            vendor.wait_for(2)
+            until(lambda: site.counts() == {"delivered": 2}, "the second is settled")
+            assert turns < courier.turns() <= turns + 4, "one for the append, one for the answer, and a little"
+
+
+def test_a_burst_is_packed_and_wakes_the_courier_seldom() -> None:
+    with Vendor() as vendor:
+        site = Site([Batching(vendor.url, delivery=QUICK, per_request=100)])
+        with site.running() as courier:
+            assert courier.drain(PATIENCE_S)
+            for seq in range(200):
+                site.append(f"e{seq}")
+            assert courier.drain(PATIENCE_S)
+        assert len(arrived(vendor)) == 200
+        assert len(vendor.arrivals) < 100
+
+
+def test_a_second_courier_waits_and_takes_over_and_knows_what_was_delivered() -> None:
+    with Vendor() as vendor:
+        site = Site([Batching(vendor.url, delivery=QUICK)])
+        with site.running() as first:
+            site.append("a")
+            assert first.drain(PATIENCE_S)
+            with site.running() as second:
+                until(first.state, "the first leads")
+                assert second.state() == {}
+                assert first.stop(PATIENCE_S)
+                site.append("a", "b")
+                assert second.drain(PATIENCE_S)
+        assert arrived(vendor) == ["a", "b"]
+        assert site.counts() == {"delivered": 2, "duplicate": 1}
+
+
+def test_a_place_that_is_moved_back_is_delivered_again_when_woken() -> None:
+    with Vendor() as vendor:
+        site = Site([Batching(vendor.url, delivery=QUICK)])
+        with site.running() as courier:
+            site.append("a", "b")
+            assert courier.drain(PATIENCE_S)
+            assert site.journal.seek("batching", to="start") == 2
+            courier.wake()
+            until(lambda: len(arrived(vendor)) == 4, "they came again")
+
+
+def test_starting_twice_is_starting_once() -> None:
+    site = Site([Batching(delivery=QUICK)])
+    with site.running() as courier:
+        courier.start()
+        assert sum(thread.name == THREAD_NAME for thread in threading.enumerate()) == 1
+
+
+def test_stopping_what_never_ran_is_fine() -> None:
+    courier = Site([Batching(delivery=QUICK)]).courier()
+    assert courier.stop(0.0)
+    assert not courier.drain(0.0)
+    courier.wake()
+
+
+def test_a_worker_delivers_in_the_calling_thread() -> None:
+    stop = threading.Event()
+    with Vendor() as vendor:
+        site = Site([Batching(vendor.url, delivery=QUICK)], outcomes=[])
+        site.journal.register(["batching"])
+        site.append("a")
+        courier = site.courier(polite=False, on_outcome=lambda _: stop.set())
+        threading.Timer(PATIENCE_S, stop.set).start()
+        assert courier.run(stop, grace_s=PATIENCE_S)
+        assert arrived(vendor) == ["a"]
+
+
+class FailingJournal:
+    """A memory journal whose calls fail as told: what a dying disk does to the courier."""
+
+    def __init__(self, journal: MemoryJournal, fails: dict[str, int]) -> None:
+        self._journal = journal
+        self._fails = fails
+
+    def _fail(self, name: str) -> None:
+        if self._fails.get(name, 0) > 0:
+            self._fails[name] -= 1
+            raise JournalDown(f"{name}: the disk is away")
+
+    def lead(self) -> Lease | None:
+        self._fail("lead")
+        lease = self._journal.lead()
+        return None if lease is None else FailingLease(lease, self._fail)  # and the rest is passed on
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._journal, name)
+
+
+class FailingLease:
+    def __init__(self, lease: Lease, fail: Callable[[str], None]) -> None:
+        self._lease = lease
+        self._fail = fail
+
+    def commit(self, tool: str, step: Commit) -> None:
+        self._fail("commit")
+        self._lease.commit(tool, step)
+
+    def read(self, tool: str, max_records: int) -> Any:
+        self._fail("read")
+        return self._lease.read(tool, max_records)
+
+    def sync(self) -> None:
+        self._fail("sync")
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._lease, name)
+
+
+def test_a_journal_that_fails_is_tried_again_and_counts_nothing_twice(caplog: pytest.LogCaptureFixture) -> None:
+    with Vendor() as vendor:
+        site = Site([Batching(vendor.url, delivery=QUICK)])
+        failing = FailingJournal(site.journal, {"lead": 2, "read": 2, "commit": 2, "sync": 1})
+        with caplog.at_level(logging.ERROR), site.running(failing) as courier:
+            site.append("a", "drop-1")
+            assert courier.drain(PATIENCE_S)
+            assert courier.stop(PATIENCE_S)
+        assert arrived(vendor) == ["a"]
+        assert site.counts() == {"delivered": 1, "dropped": 1}
+        assert "the courier waits, as the journal failed" in caplog.text
+        assert "tool batching waits, as the journal failed" in caplog.text
+
+
+class OddTransport:
+    """A transport of somebody else's, which raises what it should not."""
+
+    def __init__(self, errors: list[Exception]) -> None:
+        self._errors = errors
+
+    async def send(self, order: Order, *, timeout_s: float) -> HttpReply:
+        if self._errors:
+            raise self._errors.pop()
+        return HttpReply(200)
+
+    async def close(self) -> None:
+        raise OSError("it cannot even be closed")
+
+
+def test_a_transport_that_raises_anything_is_trouble_and_not_the_end() -> None:
+    errors: list[Exception] = [KeyError("x"), RuntimeError("y")]
+    site = Site([Batching(delivery=QUICK)], transport=lambda: OddTransport(errors))
+    with site.running() as courier:
+        site.append("a")
+        assert courier.drain(PATIENCE_S)
+    assert site.counts() == {"delivered": 1}
+
+
+def test_a_backlog_over_its_cap_is_buried_while_the_vendor_is_down_and_nobody_else_notices() -> None:
+    with Vendor(503) as down, Vendor() as good:
+        site = Site(
+            [
+                Batching(down.url, id="down", delivery=replace(QUICK, backlog_bytes=1000, max_batch_items=5)),
+                Batching(good.url, id="good", delivery=QUICK),
+            ],
+        )
+        with site.running(survey_s=0.02) as courier:
+            for seq in range(100):
+                site.append(f"e{seq:02}")
+            until(lambda: site.counts("good") == {"delivered": 100}, "the good vendor has everything")
+            until(lambda: site.counts("down").get("backlog_full", 0) > 80, "the oldest were buried")
+            down.answer_with(200)
+            assert courier.drain(PATIENCE_S)
+        counts = site.counts("down")
+        assert counts["backlog_full"] + counts["delivered"] == 100
+        assert "e99" in arrived(down)
+
+
+def test_a_large_record_is_worked_through_in_slices() -> None:
+    with Vendor() as vendor:
+        site = Site([Batching(vendor.url, delivery=QUICK, per_request=500)])
+        with site.running() as courier:
+            site.append(*(f"drop-{seq}" for seq in range(1000)))
+            assert courier.drain(PATIENCE_S)
+        assert site.counts() == {"dropped": 1000}
+
+
+def test_a_forked_child_can_start_its_own() -> None:
+    site = Site([Batching(delivery=QUICK)])
+    with site.running() as courier:
+        assert courier.drain(PATIENCE_S)
+        with warnings.catch_warnings():
+            warnings.simplefilter(
+                "ignore", DeprecationWarning
+            )  # newer Pythons warn of threads, which are the point here
+            child = os.fork()
+        if child == 0:
+            try:
+                courier.start()
+                os._exit(0 if courier.drain(10.0) and courier.stop(1.0) else 1)
+            finally:
+                os._exit(2)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+        site.append("drop-1")
+        assert courier.drain(PATIENCE_S), "the parent's goes on"

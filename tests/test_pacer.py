@@ -1,0 +1,63 @@
+"""Slices and rests."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+from eventmw.pacer import SLICE_NS, Pacer
+
+
+def work_a_slice() -> None:
+    until_ns = time.thread_time_ns() + SLICE_NS + 100_000
+    while time.thread_time_ns() < until_ns:
+        pass
+
+
+def rests(pacer: Pacer, slices: int) -> int:
+    async def main() -> int:
+        for _ in range(slices):
+            work_a_slice()
+            await pacer.breathe()
+        return pacer.rests
+
+    with asyncio.Runner(loop_factory=asyncio.SelectorEventLoop) as runner:
+        return runner.run(main())
+
+
+def test_each_slice_is_followed_by_a_rest() -> None:
+    assert rests(Pacer(polite=True), 5) == 5
+
+
+def test_without_a_site_slices_are_longer() -> None:
+    assert rests(Pacer(polite=False), 5) < 5
+
+
+def test_waiting_is_not_working() -> None:
+    pacer = Pacer(polite=True)
+    pacer.rest()
+    time.sleep(0.01)
+
+    async def main() -> int:
+        await pacer.breathe()
+        return pacer.rests
+
+    with asyncio.Runner(loop_factory=asyncio.SelectorEventLoop) as runner:
+        assert runner.run(main()) == 1
+
+
+def test_lanes_take_turns() -> None:
+    pacer, order = Pacer(polite=True), list[str]()
+
+    async def lane(name: str) -> None:
+        for _ in range(3):
+            work_a_slice()
+            order.append(name)
+            await pacer.breathe()
+
+    async def main() -> None:
+        await asyncio.gather(lane("a"), lane("b"))
+
+    with asyncio.Runner(loop_factory=asyncio.SelectorEventLoop) as runner:
+        runner.run(main())
+    assert order == ["a", "b"] * 3
