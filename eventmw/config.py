@@ -6,6 +6,7 @@ Layer: assembly, pure. `eventmw.settings` reads one from TOML and the environmen
 from __future__ import annotations
 
 import dataclasses
+import math
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,6 +20,9 @@ from eventmw.tool import BoundTool, bind
 
 MIN_DEPTH: Final = 8
 """What the fast accept path may find in an ordinary event."""
+
+RESERVED: Final = frozenset({"anonymous", "track"})
+"""Credentials that are no key's: of senders without one, and of the site's own code."""
 
 _path = re.compile(r"/[!-~]*").fullmatch
 _JOURNALS: Final = ("memory",)
@@ -158,7 +162,9 @@ _CHOICES: Final[Mapping[str, tuple[object, ...]]] = {
 
 def _choice_problems(config: Config) -> Iterator[str]:
     for name, choices in _CHOICES.items():
-        if not any(getattr(config, name) is choice or getattr(config, name) == choice for choice in choices):
+        value: object = getattr(config, name)
+        # By type as well: 0 equals False, and nobody means it.
+        if not any(type(value) is type(choice) and value == choice for choice in choices):
             yield f"{name} must be one of {', '.join(map(repr, choices))}"
     if not isinstance(config.data_dir, str) or not config.data_dir:
         yield "data_dir must be the path of a folder"
@@ -194,7 +200,11 @@ def _key_problems(config: Config) -> Iterator[str]:
     except (AttributeError, TypeError):
         yield "keys must hold texts or env(…) names"
         return
+    if given is not None and not keys:
+        yield "keys is empty; leave it out to let everybody in"
     for name, key in keys.items():
+        if not isinstance(name, str) or not name or name in RESERVED:  # pyright: ignore[reportUnnecessaryIsInstance] - a table in code may hold anything
+            yield f"a key cannot be named {name!r}; choose a text other than {', '.join(sorted(RESERVED))}"
         if len(key) < 16:  # noqa: PLR2004 - 16 random characters resist guessing over a network
             yield f"the key {name!r} is shorter than 16 characters and could be guessed"
         if not key.isascii() or key != key.strip():
@@ -210,9 +220,21 @@ def _origin_problems(origins: object) -> Iterator[str]:
     for origin in map(str, cast(Sequence[object], origins)):
         if origin == "null":
             continue
+        if not _is_origin(origin):
+            yield (
+                f"allowed_origins: {origin!r} is not an origin; write scheme://host[:port] in lower case, as browsers do, "
+                "without a slash at the end"
+            )
+
+
+def _is_origin(origin: str) -> bool:
+    try:
         parts = urlsplit(origin)
-        if parts.scheme not in {"http", "https"} or not parts.netloc or origin != f"{parts.scheme}://{parts.netloc}":
-            yield f"allowed_origins: {origin!r} is not an origin; write scheme://host[:port] without a slash at the end"
+        port = "" if parts.port is None else f":{parts.port}"
+    except ValueError:
+        return False
+    host = parts.netloc.removesuffix(port)
+    return parts.scheme in {"http", "https"} and host != "" and origin == f"{parts.scheme}://{host.lower()}{port}"
 
 
 def _limit_problems(limits: object) -> Iterator[str]:
@@ -223,7 +245,7 @@ def _limit_problems(limits: object) -> Iterator[str]:
         value: Any = getattr(limits, spec.name)
         if value is None and spec.name == "requests_per_s":
             continue
-        if isinstance(value, bool) or not isinstance(value, int | float) or value <= 0:
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
             yield f"limits.{spec.name} must be a number above 0"
         elif spec.type == "int" and not isinstance(value, int):
             yield f"limits.{spec.name} must be a whole number"

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 
 from eventmw.body import ENCODINGS, too_large
 from eventmw.errors import Refused
+from eventmw.formats import is_ip
 from eventmw.http import Headers, RequestHead
 
 ANONYMOUS: Final = "anonymous"
@@ -183,7 +184,7 @@ class Door:
 
     def _length(self, headers: Mapping[str, str]) -> int | None:
         announced = headers.get("content-length")
-        if announced is None:
+        if not announced:  # PEP 3333 writes an absent one as empty, so an empty one counts as absent everywhere
             return None
         if "transfer-encoding" in headers:
             raise Refused("ambiguous_length", "Expected Content-Length or Transfer-Encoding, got both.")
@@ -223,13 +224,12 @@ def _port(port: int | None, scheme: str) -> int | None:
     return port or {"https": 443, "http": 80}.get(scheme)
 
 
-def _parsed(address: str) -> str | None:
-    bare = address[1:].partition("]")[0] if address.startswith("[") else address
-    try:
-        return str(ipaddress.ip_address(bare))
-    except ValueError:
-        host, _, port = address.rpartition(":")
-        return _parsed(host) if port.isdigit() and "." in host else None
+def _parsed(hop: str) -> str | None:
+    """Return the address of a hop, which may have a port: ``192.0.2.1:443``, ``[2001:db8::1]:443``."""
+    bare = hop[1:].partition("]")[0] if hop.startswith("[") else hop
+    if bare.count(":") == 1:
+        bare = bare.partition(":")[0]
+    return str(ipaddress.ip_address(bare)) if is_ip(bare) else None
 
 
 def _encoding(value: str | None) -> str:

@@ -92,18 +92,10 @@ class Engine:
         """Run one tool on one event for the courier. Never raises: a tool that does ends in ``tool_error``."""
         try:
             effects = effects_of(tool, event)
+            return Dispatch((), "filtered", "when") if effects is None else _dispatched(effects, event.id)
         except Exception as error:  # noqa: BLE001 - a tool harms only itself
             log.warning("tool %s failed on an event: %s", tool.id, type(error).__name__)
             return Dispatch((), "tool_error", f"handle raised {type(error).__name__}")
-        if effects is None:
-            return Dispatch((), "filtered", "when")
-        sends = tuple(replace(effect, event_id=event.id) for effect in effects if isinstance(effect, Send))
-        if sends:
-            return Dispatch(sends)
-        drops = [effect.reason for effect in effects if isinstance(effect, Drop)]
-        if drops:
-            return Dispatch((), "dropped", str(drops[0])[:200])
-        return Dispatch((), "answered" if effects else "filtered", "" if effects else "nothing wanted")
 
     def answer(self, event: Event, over_budget: Callable[[], bool]) -> bytes:
         """Run the answering tools on one event and return its Result Object as JSON.
@@ -153,6 +145,16 @@ def effects_of(tool: BoundTool, event: Event) -> list[Effect] | None:
         if len(effects) > MAX_EFFECTS:
             raise Flood(f"more than {MAX_EFFECTS} effects for one event")
     return effects
+
+
+def _dispatched(effects: Sequence[Effect], event_id: str) -> Dispatch:
+    sends = tuple(replace(effect, event_id=event_id) for effect in effects if isinstance(effect, Send))
+    if sends:
+        return Dispatch(sends)
+    drop = next((effect for effect in effects if isinstance(effect, Drop)), None)
+    if drop is not None:
+        return Dispatch((), "dropped", str(drop.reason)[:200])
+    return Dispatch((), "answered" if effects else "filtered", "" if effects else "nothing wanted")
 
 
 def _merge(result: Result, tool: BoundTool, effects: Iterable[Effect]) -> None:

@@ -6,7 +6,8 @@ Layer: pure rules. What reads JSON is `eventmw.strictjson`.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from math import isfinite
 from typing import Any, Final, TypeGuard, cast
 
 import msgspec
@@ -48,6 +49,31 @@ def encode(value: object) -> bytes:
         TypeError: something in it is not a JSON value.
     """
     return _encode(value)
+
+
+def encode_exactly(value: object) -> bytes:
+    """Return a JSON value as compact UTF-8, and refuse NaN and Infinity, which `encode` writes as null.
+
+    Raises:
+        TypeError: something in it is not a JSON value.
+        ValueError: a number is not finite, or a text has a lone surrogate.
+        RecursionError: it is nested too deeply.
+    """
+    encoded = _encode(value)
+    if b"null" in encoded:
+        _check_finite(value)
+    return encoded
+
+
+def _check_finite(value: Any) -> None:
+    if isinstance(value, float) and not isfinite(value):
+        raise ValueError("JSON has no NaN and no Infinity")
+    if is_object(value):
+        value = value.values()
+    elif not isinstance(value, list | tuple | set | frozenset):
+        return
+    for inner in cast(Iterable[Any], value):
+        _check_finite(inner)
 
 
 def for_line(value: object) -> str:

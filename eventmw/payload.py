@@ -9,9 +9,8 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-import msgspec
-
 from eventmw.errors import EventmwError
+from eventmw.jsontext import encode_exactly
 
 
 class InvalidEvent(EventmwError, ValueError):  # noqa: N818 - reads as what it is
@@ -41,7 +40,7 @@ def payload(
     if id is not None or timestamp is not None:
         event["eventmw"] = {key: value for key, value in own.items() if value is not None}
     try:
-        return msgspec.json.encode({"events": [event]})
+        return encode_exactly({"events": [event]})
     except (TypeError, ValueError, OverflowError, RecursionError) as error:
         raise InvalidEvent(f"the properties of {name!r} must be JSON values: {error}") from error
 

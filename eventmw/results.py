@@ -11,13 +11,14 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, cast
 from urllib.parse import urlsplit
 
 import msgspec
 
 from eventmw.effects import Effect, Execute, Fetch, Return, SetCookie
 from eventmw.formats import is_http_date
+from eventmw.jsontext import encode_exactly
 
 EMPTY: Final = b'{"fetch":[],"execute":[],"return":{},"cookies":{}}'
 
@@ -40,12 +41,15 @@ class Unfit(ValueError):  # noqa: N818 - says what the effect is
 
 @dataclass(slots=True)
 class Result:
-    """One Result Object being filled. Effects of several tools go in, in the tools' order; of two cookies the last wins."""
+    """One Result Object being filled. Effects of several tools go in, in the tools' order; of two cookies the last wins.
 
-    fetch: list[Sequence[object]] = field(default_factory=list[Sequence[object]])
-    execute: list[str] = field(default_factory=list[str])
-    returned: dict[str, Any] = field(default_factory=dict[str, Any])
-    cookies: dict[str, Mapping[str, object]] = field(default_factory=dict[str, Mapping[str, object]])
+    They are kept encoded, so that what one tool does to a value later cannot spoil what others have put in.
+    """
+
+    fetch: list[msgspec.Raw] = field(default_factory=list[msgspec.Raw])
+    execute: list[msgspec.Raw] = field(default_factory=list[msgspec.Raw])
+    returned: dict[str, msgspec.Raw] = field(default_factory=dict[str, msgspec.Raw])
+    cookies: dict[str, msgspec.Raw] = field(default_factory=dict[str, msgspec.Raw])
 
     def add(self, tool: str, effect: Effect) -> None:
         """Put one effect in; those of the courier are not for the sender and are passed over.
@@ -55,14 +59,13 @@ class Result:
         """
         match effect:
             case Fetch(url, init):
-                self.fetch.append(_checked_fetch(url, init))
+                self.fetch.append(_encode(_checked_fetch(url, init)))
             case Execute(code):
-                self.execute.append(_checked_code(code))
+                self.execute.append(_encode(_checked_code(code)))
             case Return(value):
-                _encode(value)
-                self.returned[tool] = value
+                self.returned[tool] = _encode(value)
             case SetCookie():
-                self.cookies[effect.name] = _checked_cookie(effect)
+                self.cookies[effect.name] = _encode(_checked_cookie(effect))
             case _:
                 pass
 
@@ -74,45 +77,38 @@ class Result:
         return msgspec.json.encode(whole)
 
 
-def _encode(value: object) -> bytes:
+def _encode(value: object) -> msgspec.Raw:
     try:
-        encoded = msgspec.json.encode(value)
-        if b"null" in encoded:
-            _refuse_non_finite(value)
+        return msgspec.Raw(encode_exactly(value))
     except (TypeError, ValueError, OverflowError, RecursionError) as error:
         raise Unfit(f"a value of kind {type(value).__name__} cannot be written as JSON") from error
-    return encoded
 
 
-def _refuse_non_finite(value: object) -> None:
-    """Refuse NaN and Infinity, which msgspec writes as null."""
-    if isinstance(value, float) and value - value != 0:
-        raise ValueError
-    if isinstance(value, Mapping):
-        for inner in value.values():  # pyright: ignore[reportUnknownVariableType] - any JSON is inside
-            _refuse_non_finite(inner)  # pyright: ignore[reportUnknownArgumentType] - as above
-    elif isinstance(value, list | tuple):
-        for inner in value:  # pyright: ignore[reportUnknownVariableType] - as above
-            _refuse_non_finite(inner)  # pyright: ignore[reportUnknownArgumentType] - as above
-
-
-def _checked_fetch(url: object, init: object) -> Sequence[object]:
-    if not isinstance(url, str) or urlsplit(url).scheme not in {"https", "http"}:
+def _checked_fetch(url: object, init: object) -> tuple[str, dict[str, Any]]:
+    if not isinstance(url, str) or not _is_absolute(url):
         raise Unfit("Fetch(url) must be an absolute http or https URL")
     if not isinstance(init, Mapping):
         raise Unfit("Fetch(init) must be an object")
-    _encode(dict(init))  # pyright: ignore[reportUnknownArgumentType] - any JSON is inside
-    return (url, init)  # pyright: ignore[reportUnknownVariableType] - as above
+    return (url, dict(cast(Mapping[str, Any], init)))
+
+
+def _is_absolute(url: str) -> bool:
+    try:
+        return urlsplit(url).scheme in {"https", "http"}
+    except ValueError:
+        return False
 
 
 def _checked_code(code: object) -> str:
     if not isinstance(code, str):
         raise Unfit("Execute(code) must be text")
-    _encode(code)
     return code
 
 
 def _checked_cookie(cookie: SetCookie) -> Mapping[str, object]:
+    texts = (cookie.value, cookie.path, cookie.domain, cookie.expires, cookie.same_site)
+    if not isinstance(cookie.name, str) or not all(text is None or isinstance(text, str) for text in texts):
+        raise Unfit("a cookie's name, value, path, domain, expires and same_site must be text")
     problem = next((words for holds, words in _cookie_rules(cookie) if not holds), None)
     if problem:
         raise Unfit(problem)
@@ -140,6 +136,8 @@ def _cookie_rules(cookie: SetCookie) -> Sequence[tuple[object, str]]:
         (cookie.domain is None or _domain(cookie.domain), "a cookie's domain is not a host name"),
         (cookie.expires is None or is_http_date(cookie.expires), "a cookie's expires must be an HTTP date"),
         (cookie.max_age_s is None or type(cookie.max_age_s) is int, "a cookie's max_age_s must be whole seconds"),
+        (type(cookie.secure) in {bool, type(None)}, "a cookie's secure must be true or false"),
+        (type(cookie.http_only) in {bool, type(None)}, "a cookie's http_only must be true or false"),
         (cookie.same_site in {None, "Strict", "Lax", "None"}, "a cookie's same_site must be Strict, Lax or None"),
         (cookie.same_site != "None" or cookie.secure, "a cookie with same_site None must be secure"),
         (not name.startswith("__Secure-") or cookie.secure, "a __Secure- cookie must be secure"),

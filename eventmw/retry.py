@@ -5,7 +5,7 @@ Layer: pure rules; randomness comes in as an argument.
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Final
 
@@ -42,6 +42,7 @@ def retry_after_s(value: str | None, date: str | None = None) -> float | None:
 
 def _http_date(text: str) -> datetime | None:
     try:
-        return parsedate_to_datetime(text)
-    except (ValueError, TypeError):
+        moment = parsedate_to_datetime(text)
+    except (ValueError, TypeError, IndexError, OverflowError):
         return None
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment

@@ -228,8 +228,8 @@ class Exchange:
                 return Reply(204, (*self._cors, *door.preflight(self._head)))
             self._visit = door.admit(self._head)
             self._runtime.check_rate(self._visit)
-        except Refused as refused:
-            return self._refusal(refused)
+        except Exception as error:  # noqa: BLE001 - nothing of ours ever raises into the site
+            return self._failure(error)
         self._body = Body(self._runtime.config.limits.max_body_bytes, self._visit.encoding)
         return None
 
@@ -237,8 +237,8 @@ class Exchange:
         """Take the next bytes of the body; a reply means that no more are wanted."""
         try:
             self._body.feed(chunk)
-        except Refused as refused:
-            return self._refusal(refused)
+        except Exception as error:  # noqa: BLE001 - as above
+            return self._failure(error)
         return None
 
     def submit(self) -> Reply | Future[Position]:
@@ -246,7 +246,7 @@ class Exchange:
         try:
             self._accepted = self._runtime.accept(self._body.finish(), self._visit)
             return self._runtime.append(self._accepted)
-        except Exception as error:  # noqa: BLE001 - nothing of ours ever raises into the site
+        except Exception as error:  # noqa: BLE001 - as above
             return self._failure(error)
 
     def settle(self, future: Future[Position]) -> Reply:

@@ -7,6 +7,7 @@ digits kept exactly, no trailing text; of equal keys the last wins. Source: PROT
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from typing import Any, Final, NoReturn, cast
 
 import msgspec
@@ -71,6 +72,8 @@ def _syntax(body: bytes) -> str:
         return f"{error.msg} at line {error.lineno}, column {error.colno}."
     except UnicodeDecodeError as error:
         return f"Expected UTF-8, got other bytes at {_place(body, error.start)}."
+    except RecursionError:
+        return "Expected JSON, got something else inside very deep nesting."
     except ValueError as error:
         return str(error)
     return "Expected complete \\uXXXX escapes, got a surrogate without its partner."
@@ -115,8 +118,9 @@ def _run_around(body: bytes, offset: int) -> int:
 
 
 def _check_integers(body: bytes) -> None:
-    """Parse once more, slowly, to tell an integer from a long text or fraction."""
-    json.loads(body, parse_int=_integer, parse_float=lambda _: 0.0)
+    """Parse once more, slowly, to tell an integer from a long text or fraction. All else the decoder will refuse."""
+    with suppress(ValueError, RecursionError):
+        json.loads(body, parse_int=_integer, parse_float=lambda _: 0.0)
 
 
 def _integer(digits: str) -> int:

@@ -93,9 +93,7 @@ def _system(overrides: Mapping[str, Any]) -> dict[str, Any]:
         },
         "page": {"url": page.url, "title": page.title, "referrer": page.referrer, "encoding": page.encoding},
     }
-    present = {
-        name: {key: value for key, value in part.items() if value is not None} for name, part in parts.items()
-    }
+    present = {name: {key: value for key, value in part.items() if value is not None} for name, part in parts.items()}
     return {"cookies": dict(overrides.get("cookies", {})), **present}
 
 

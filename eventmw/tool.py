@@ -6,7 +6,7 @@ Layer: pure rules. A tool is any object with ``handle``; all else is optional. N
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Protocol, cast, runtime_checkable
 
@@ -16,7 +16,7 @@ from eventmw.event import Event
 from eventmw.http import HttpReply, HttpRequest
 from eventmw.retry import retry_after_s
 
-When = str | Iterable[str] | Callable[[Event], bool] | None
+When = str | Collection[str] | Callable[[Event], bool] | None
 """Which events a tool gets: one name, several names, a predicate, or None for all."""
 
 Handler = Callable[[Event], Iterable[Effect] | Effect | None]
@@ -133,11 +133,14 @@ def bind(tool: object) -> BoundTool:
         raise ConfigError([f"{label} has no handle(event) method; see «Write a tool» in the README"])
     ident = getattr(tool, "id", None) or type(tool).__name__.lower()
     delivery = getattr(tool, "delivery", None) or Delivery()
+    when = getattr(tool, "when", None)
     problems: list[str] = []
     if not isinstance(ident, str) or not ID_PATTERN.fullmatch(ident):
         problems.append(f"{label}: id must be 1 to 64 of a-z, 0-9, _ . - and start with a letter or digit")
     if not isinstance(delivery, Delivery):
         problems.append(f"{label}: delivery must be an eventmw.tool.Delivery, not {type(delivery).__name__}")
+    if not _is_when(when):
+        problems.append(f"{label}: when must be an event name, a list of names, or a function of the event")
     problems += [
         f"{label}: {part} must be a method" for part in ("pack", "verdict") if not callable(getattr(tool, part, _noop))
     ]
@@ -146,12 +149,19 @@ def bind(tool: object) -> BoundTool:
     return BoundTool(
         id=cast(str, ident),
         handle=cast(Any, tool).handle,
-        matches=matcher(getattr(tool, "when", None)),
+        matches=matcher(cast(When, when)),
         answers=bool(getattr(tool, "answers", False)),
         pack=getattr(tool, "pack", pack_singly),
         verdict=getattr(tool, "verdict", verdict_by_status),
         delivery=cast(Delivery, delivery),
     )
+
+
+def _is_when(when: object) -> bool:
+    # An iterator is no list of names: it would be empty at the second look.
+    if when is None or isinstance(when, str) or callable(when):
+        return True
+    return isinstance(when, Collection) and all(isinstance(name, str) for name in cast(Collection[object], when))
 
 
 def _noop() -> None:

@@ -55,7 +55,7 @@ OWNS = objects(id=IDS, timestamp=TIMES)
 GOOD_EVENTS = st.fixed_dictionaries({"client": CLIENTS}, optional={"system": SYSTEMS, "eventmw": OWNS})
 
 # What PHP, hurried people and other systems send in place of the right thing, and values on both sides of every bound.
-SURPRISES = st.sampled_from(
+SURPRISES: st.SearchStrategy[Any] = st.sampled_from(
     [
         None, True, False, 0, 1, -1, 1.0, 1.5, 1e300, 10**25, "", " ", "x", [], {}, [1], [[]], {"a": 1},
         "x" * 127, "x" * 128, "x" * 129, "𝄞" * 128, "𝄞" * 129,
@@ -93,15 +93,15 @@ def nearly(draw: Callable[..., Any], events: st.SearchStrategy[Any] = GOOD_EVENT
         case "remove":
             del parent[place[-1]]
         case "add" if isinstance(parent, dict):
-            parent[draw(TEXTS | st.sampled_from(["client", "system", "eventmw", "id", "timestamp", "ip", "device"]))] = (
-                draw(SURPRISES | VALUES)
-            )
+            parent[
+                draw(TEXTS | st.sampled_from(["client", "system", "eventmw", "id", "timestamp", "ip", "device"]))
+            ] = draw(SURPRISES | VALUES)
         case _:
             parent[place[-1]] = draw(SURPRISES | VALUES)
     return event
 
 
-BAD_EVENTS = st.sampled_from(
+BAD_EVENTS: st.SearchStrategy[Any] = st.sampled_from(
     [{}, None, 1, "x", [], [{}], {"client": 1}, {"client": [1]}, {"client": None}, {"client": {"__zarazTrack": 1}},
      {"client": {}, "eventmw": None}, {"client": {}, "eventmw": {"id": ""}}, {"client": {}, "eventmw": {"id": None}},
      {"client": {}, "eventmw": {"timestamp": "noon"}}, {"client": {}, "eventmw": {"timestamp": None}},
@@ -121,7 +121,8 @@ def as_bytes(draw: Callable[..., Any], document: Any) -> bytes:
         indent=draw(st.sampled_from([None, None, 1])),
         separators=draw(st.sampled_from([(",", ":"), (", ", ": ")])),
     )
-    return draw(st.sampled_from([b"", b"", b"\xef\xbb\xbf"])) + text.encode()
+    mark: bytes = draw(st.sampled_from([b"", b"", b"\xef\xbb\xbf"]))
+    return mark + text.encode()
 
 
 def payloads(events: st.SearchStrategy[list[Any]]) -> st.SearchStrategy[dict[str, Any]]:

@@ -17,7 +17,6 @@ from eventmw.protocols.zaraz.accept import is_valid, needs_no_advice, usual
 from eventmw.protocols.zaraz.judge import Judge, Judgement
 from eventmw.schema import pointer, published
 from eventmw.strictjson import deeper_than
-
 from tests import strategies as own
 
 # An authority of the test's own, so that a mistake in `eventmw.schema` shows as well.
@@ -118,7 +117,10 @@ SEED = {
         {"client": {}},
         {"client": {"__zarazTrack": "x", "products": [{"id": 1, "price": 1.5, "tags": None}]}},
         SEED | {"eventmw": {"id": "x" * 128, "timestamp": 0}},
-        {"client": {}, "system": {"cookies": {"_ga": "GA1.1"}, "device": {"resolution": "1920x1080", "viewport": "1x1"}}},
+        {
+            "client": {},
+            "system": {"cookies": {"_ga": "GA1.1"}, "device": {"resolution": "1920x1080", "viewport": "1x1"}},
+        },
     ],
 )
 def test_what_most_senders_send_takes_the_fast_way(event: Any) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import chain
+from itertools import chain, islice
 from typing import Any, Final, Literal, NoReturn
 
 import msgspec
@@ -122,19 +122,22 @@ class Judge:
             raws = _decode_envelope(body).events
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             raws = self._split_slowly(strictjson.without_bom(body))
+        else:
+            if _may_hide(body):
+                strictjson.decode(body)
         if not raws:
             self._refuse_envelope({"events": []})
         return raws
 
     def _split_slowly(self, body: bytes) -> list[msgspec.Raw]:
         """Take the envelope apart when it has unknown keys, a byte order mark, or is no envelope at all."""
+        document = strictjson.decode(body)
         try:
-            parts = _decode_shallow(body)
-            raws = _decode_array(parts["events"])
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, KeyError):
-            self._refuse_envelope(strictjson.decode(body))
-        for key, part in parts.items():
-            if key != "events" and strictjson.deeper_than(strictjson.decode(part, whole=body), self._max_depth - 1):
+            raws = _decode_array(_decode_shallow(body)["events"])
+        except (msgspec.DecodeError, KeyError):
+            self._refuse_envelope(document)
+        for key, part in document.items():
+            if key != "events" and strictjson.deeper_than(part, self._max_depth - 1):
                 self._refuse_depth()
         return raws
 
@@ -164,10 +167,16 @@ class Judge:
             _note(judgement, index, status, chain(self._advice.faults(event, at=at, index=index), late))
 
 
+def _may_hide(body: bytes) -> bool:
+    """Return whether `events` may stand more than once, or escaped: the envelope's decoder skips all but the last."""
+    return body.count(b'"events"') > 1 or b"\\u006" in body or b"\\u007" in body
+
+
 def _note(judgement: Judgement, index: int, status: Status, faults: Iterable[Fault]) -> None:
     """Write down the faults of one event. They are lazy: past `MAX_EXPLAINED` of them nobody works them out."""
-    if judgement.explained < MAX_EXPLAINED:
-        notes = [Note(index, status, fault) for fault in faults]
+    room = MAX_EXPLAINED - judgement.explained
+    if room > 0:
+        notes = [Note(index, status, fault) for fault in islice(faults, room)]
         judgement.explained += len(notes)
     else:
         notes = [Note(index, status, None)]
