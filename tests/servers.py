@@ -13,8 +13,9 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Self
 
-TESTS = Path(__file__).parent
+ROOT = Path(__file__).parent.parent
 START_S = 30.0
 ANSWER_S = 15.0
 Fields = list[tuple[str, str]]
@@ -84,7 +85,7 @@ class Connection:
         self.socket = socket.create_connection(("127.0.0.1", port), timeout=ANSWER_S)
         self._held = b""
 
-    def __enter__(self) -> Connection:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -183,13 +184,13 @@ def running(name: str, folder: Path, *, app: str | None = None, **environment: s
     """
     kind = KINDS[name]
     port = _free_port()
-    values = {"port": str(port), "app": app or f"sites.{kind.interface}_site"}
+    values = {"port": str(port), "app": app or f"tests.sites.{kind.interface}_site"}
     command = [sys.executable, "-m", *(argument.format(**values) for argument in kind.arguments)]
     log = folder / f"{name}-{port}.log"
-    variables = {**os.environ, "PYTHONPATH": os.pathsep.join((str(TESTS), str(TESTS.parent))), **environment}
+    variables = {**os.environ, "PYTHONPATH": str(ROOT), **environment}
     with log.open("wb") as output:
         process = subprocess.Popen(
-            command, cwd=TESTS, env=variables, stdout=output, stderr=subprocess.STDOUT, start_new_session=True
+            command, cwd=folder, env=variables, stdout=output, stderr=subprocess.STDOUT, start_new_session=True
         )
     server = Server(kind, port, process, log)
     try:

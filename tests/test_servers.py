@@ -16,9 +16,10 @@ from pathlib import Path
 
 import pytest
 import wsproto
-from servers import KINDS, Answer, Connection, Server, chunk, errors_in, head, running, without_date
-from sites import pages
 from wsproto.events import AcceptConnection, CloseConnection, Event, Request, TextMessage
+
+from tests.servers import KINDS, Answer, Connection, Server, chunk, errors_in, head, running, without_date
+from tests.sites import pages
 
 # Source: zaraz-http-events-api, «Send events» and «The system key».
 SEED = b'{"events": [{"client": {"__zarazTrack": "transaction successful", "value": "200"}}]}'
@@ -27,7 +28,7 @@ SEED_SYSTEM = b"""
   "system": {"page": {"url": "https://example.com", "title": "My website"},
     "device": {"language": "en-US", "ip": "192.168.0.1"}}}]}
 """
-EMPTY_RESULT = {"fetch": [], "execute": [], "return": {}, "cookies": {}}
+EMPTY_RESULT: dict[str, object] = {"fetch": [], "execute": [], "return": {}, "cookies": {}}
 OVER = pages.LIMITS.max_body_bytes + 1
 SLOW_S = pages.LIMITS.body_timeout_s
 ASGI = [name for name, kind in KINDS.items() if kind.interface == "asgi"]

@@ -6,10 +6,10 @@ import asyncio
 import hashlib
 import json
 
-from sites import pages
 from starlette.types import Receive, Scope, Send
 
 from eventmw.asgi import EventsMiddleware
+from tests.sites import pages
 
 
 async def site(scope: Scope, receive: Receive, send: Send) -> None:

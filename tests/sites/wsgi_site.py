@@ -8,9 +8,8 @@ import time
 from collections.abc import Iterable, Iterator
 from wsgiref.types import StartResponse, WSGIEnvironment
 
-from sites import pages
-
 from eventmw.wsgi import EventsMiddleware
+from tests.sites import pages
 
 
 def site(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
