@@ -23,7 +23,7 @@ PREFIX: Final = "EVENTMW_"
 _TEXTS: Final = ("path", "data_dir", "journal", "courier", "batch", "envelope")
 _FLAGS: Final = ("strict", "dry_run")
 _LISTS: Final = ("keys", "allowed_origins")
-_TABLES: Final = ("tools", "consumers", "limits")
+_TABLES: Final = ("tools", "consumers")
 _FLAG_WORDS: Final[Mapping[str, bool]] = {
     **dict.fromkeys(("1", "true", "yes", "on"), True),
     **dict.fromkeys(("0", "false", "no", "off"), False),

@@ -64,8 +64,9 @@ def _perform(*, serve: bool) -> int:
 
 @contextmanager
 def _ended_by_signals() -> Generator[None]:
-    """Have SIGTERM and SIGHUP end the block as an error would, so that every server is stopped."""
-    before = {number: signal.signal(number, _end) for number in (signal.SIGTERM, signal.SIGHUP)}
+    """Have SIGTERM and SIGHUP end the block as an error would, so that every server is stopped; nohup's wish counts."""
+    heeded = [number for number in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(number) is not signal.SIG_IGN]
+    before = {number: signal.signal(number, _end) for number in heeded}
     try:
         yield
     finally:

@@ -55,7 +55,7 @@ def send(
     """Post events to the site at URL, and show what it answers.
 
     \b
-      eventmw send http://127.0.0.1:8000/zaraz/api -e purchase -p value=9.5 -p currency=EUR
+      eventmw send http://127.0.0.1:8000/zaraz/api -e purchase -p value=9.5
       eventmw send https://shop.example/zaraz/api --file payload.json
 
     Ends with 1 when the site refuses any of the events.

@@ -1,0 +1,193 @@
+"""``eventmw check``: configurations in files and in modules, and payloads."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Unpack
+
+import pytest
+
+from eventmw import Secret, env
+from eventmw.cli.risks import settings_of, warnings
+from eventmw.config import Config, Settings
+from eventmw.tools import GA4, Console, Webhook
+from tests.running import run
+
+GOOD = """
+path = "/zaraz/api"
+keys = {shop = "0123456789abcdef0"}
+
+[[tools]]
+type = "ga4"
+measurement_id = "G-ABC123"
+api_secret = {env = "GA4_SECRET"}
+
+[[tools]]
+type = "webhook"
+url = "https://hooks.example/T0/very-secret-path?token=abc"
+secret = "hook-signing-secret"
+"""
+
+BAD = """
+path = "/"
+surprise = 1
+keys = ["short"]
+limits = {max_events = 0}
+
+[[tools]]
+type = "nonsense"
+"""
+
+
+@pytest.fixture
+def good(tmp_path: Path) -> str:
+    path = tmp_path / "eventmw.toml"
+    path.write_text(GOOD)
+    return str(path)
+
+
+def test_what_is_active_and_no_secret_of_it(good: str) -> None:
+    ran = run("check", good, GA4_SECRET="the-real-one")
+    assert ran.code == 0
+    assert ran.lines[0] == "The configuration is valid."
+    assert "Tool     ga4 (GA4): measurement_id = G-ABC123, api_secret = env(GA4_SECRET)" in ran.lines
+    assert "Tool     webhook (Webhook): url = https://hooks.example/••••, secret = ••••" in ran.lines
+    assert "Keys     shop" in ran.lines
+    for secret in ("the-real-one", "very-secret", "hook-signing", "0123456789"):
+        assert secret not in ran.out + run("check", good, "--json", GA4_SECRET="the-real-one").out
+
+
+def test_a_missing_secret_is_a_problem(good: str) -> None:
+    ran = run("check", good)
+    assert (ran.code, ran.out) == (1, "")
+    assert "GA4_SECRET, which is not set" in ran.err
+
+
+def test_all_problems_at_once(tmp_path: Path) -> None:
+    (tmp_path / "bad.toml").write_text(BAD)
+    ran = run("check", str(tmp_path / "bad.toml"))
+    assert ran.code == 1
+    assert ran.err.startswith("5 problems; a site would not start with this:")
+    for words in ("no tool type 'nonsense'", "no setting 'surprise'", "path / is", "shorter than 16", "max_events"):
+        assert words in ran.err
+    assert len(run("check", str(tmp_path / "bad.toml"), "--json").json["problems"]) == 5
+
+
+@pytest.mark.parametrize("text", ["path = ", "tools = 3"])
+def test_a_file_that_is_none(tmp_path: Path, text: str) -> None:
+    (tmp_path / "bad.toml").write_text(text)
+    assert run("check", str(tmp_path / "bad.toml")).code == 1
+
+
+def test_without_an_argument_it_is_the_file_here(tmp_path: Path, good: str) -> None:
+    assert run("check", cwd=Path(good).parent, GA4_SECRET="x").code == 0
+    (tmp_path / "empty").mkdir()
+    assert run("check", cwd=tmp_path / "empty").code == 2
+    assert run("check", str(tmp_path / "missing.toml")).code == 1
+
+
+PAYLOAD = (
+    '{"events": [{"client": {"__zarazTrack": "a"}}, {"client": 3}, {"client": {}, "system": {"device": {"ip": "x"}}}]}'
+)
+
+
+def test_each_event_of_a_payload_is_judged(good: str) -> None:
+    ran = run("check", good, "--payload", "-", stdin=PAYLOAD, GA4_SECRET="x")
+    assert ran.code == 1
+    assert "event 0: accepted, a; ga4 queued, webhook queued" in ran.lines
+    assert "event 1: refused" in ran.lines
+    assert any(line.startswith("  /events/1/client: expected ") for line in ran.lines)
+    assert any(line.startswith("  /events/2/system/device/ip: expected ") for line in ran.lines)
+    judged = run("check", good, "--payload", "-", "--json", stdin=PAYLOAD, GA4_SECRET="x").json["payload"]
+    assert judged["refused"] == 1
+    assert [event["verdict"] for event in judged["events"]] == ["accepted", "refused", "accepted"]
+    assert [event["name"] for event in judged["events"]] == ["a", None, ""]
+
+
+def test_a_payload_that_is_fine(good: str) -> None:
+    ran = run("check", good, "--payload", "-", stdin='{"events": [{"client": {}}]}', GA4_SECRET="x")
+    assert ran.code == 0
+    assert "event 0: accepted, (no name); ga4 queued, webhook queued" in ran.lines
+
+
+@pytest.mark.parametrize("body", ["{", "[]", '{"events": []}', '{"events": [{}]}'])
+def test_a_payload_that_is_none(good: str, body: str) -> None:
+    ran = run("check", good, "--payload", "-", stdin=body, GA4_SECRET="x")
+    assert ran.code == 1
+    assert "The payload would be refused: " in ran.out
+
+
+SITES = """
+from flask import Flask
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from eventmw import EventsMiddleware, asgi
+from eventmw.tools import Console
+
+def bare(environ, start_response):
+    return []
+
+plain = EventsMiddleware(bare, path="/found-plain", tools=[Console()])
+flask = Flask(__name__)
+flask.wsgi_app = EventsMiddleware(flask.wsgi_app, path="/found-flask", tools=[Console()])
+starlette = Starlette(middleware=[Middleware(EventsMiddleware, path="/found-starlette", tools=[Console()])])
+outer = Starlette(middleware=[Middleware(asgi.EventsMiddleware, path="/found-outer", tools=[Console()])])
+
+class Around:
+    def __init__(self, app):
+        self.app = app
+    def __call__(self, environ, start_response):
+        return self.app(environ, start_response)
+
+around = Around(Around(plain))
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "path"),
+    [("plain", "plain"), ("flask", "flask"), ("starlette", "starlette"), ("outer", "outer"), ("around", "plain")],
+)
+def test_a_site_in_a_module(tmp_path: Path, name: str, path: str) -> None:
+    (tmp_path / "shop.py").write_text(SITES)
+    ran = run("check", f"shop:{name}", cwd=tmp_path, PYTHONWARNINGS="")
+    assert ran.code == 0, ran.err
+    assert f"Path     /found-{path}" in ran.lines
+
+
+def test_modules_that_cannot_be_checked(tmp_path: Path) -> None:
+    (tmp_path / "shop.py").write_text(SITES)
+    (tmp_path / "broken.py").write_text(
+        "from eventmw import EventsMiddleware\nEventsMiddleware(lambda e, s: [], path='/')"
+    )
+    for source, words in {
+        "shop:bare": "no EventsMiddleware was found",
+        "shop:missing": "cannot be imported: AttributeError",
+        "missing:app": "cannot be imported: ModuleNotFoundError",
+        "broken:app": "path / is the site's own front page",
+    }.items():
+        ran = run("check", source, cwd=tmp_path, PYTHONWARNINGS="")
+        assert ran.code == 1
+        assert words in ran.err
+
+
+def test_risky_choices_are_named() -> None:
+    def risks(**settings: Unpack[Settings]) -> str:
+        return "\n".join(warnings(Config(**settings)))
+
+    hook = Webhook("http://hooks.example/x", insecure=True)
+    assert "no path is set" in risks(tools=[Console()])
+    assert "go nowhere" in risks(path="/x-7f3a")
+    assert "dry_run" in risks(path="/x-7f3a", dry_run=True)
+    assert "easy to guess" in risks(path="/zaraz/api")
+    assert "easy to guess" not in risks(path="/zaraz/api", keys=["0123456789abcdef0"])
+    assert "easy to guess" not in risks(path="/x-7f3a")
+    assert "lost when the process ends" in risks(path="/x-7f3a")
+    assert "plain http to hooks.example" in risks(path="/x", tools=[hook])
+    assert "plain http" not in risks(path="/x", tools=[Webhook("http://127.0.0.1:9/x")])
+
+
+def test_settings_are_shown_and_secrets_masked() -> None:
+    tool = GA4("G-ABC123", api_secret=Secret("do-not-show"), debug=True)
+    assert settings_of(tool) == {"measurement_id": "G-ABC123", "api_secret": "••••", "debug": True}
+    assert settings_of(GA4("G-ABC123", api_secret=env("X")))["api_secret"] == "env(X)"
+    assert settings_of(object()) == {}

@@ -1,0 +1,70 @@
+"""The commands as a whole: help, the choice of the data directory, and how they speak."""
+
+from __future__ import annotations
+
+import unicodedata
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from eventmw import __version__
+from eventmw.cli.output import plain, span
+from tests.running import run
+
+BIDIRECTIONAL = "\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
+COMMANDS = ("check", "send", "tail", "stats", "dead", "replay", "worker")
+
+
+def test_the_help_names_every_command_in_one_line_each() -> None:
+    ran = run("--help")
+    assert ran.code == 0
+    for name in COMMANDS:
+        (line,) = [line for line in ran.lines if line.startswith(f"  {name} ")]
+        assert not line.endswith("...")
+
+
+@pytest.mark.parametrize("name", [*COMMANDS, "dead list", "dead retry", "dead drop"])
+def test_each_command_has_a_help_that_fits(name: str) -> None:
+    ran = run(*name.split(), "--help", COLUMNS="80")
+    assert ran.code == 0
+    assert all(len(line) <= 80 for line in ran.lines)
+
+
+def test_the_version() -> None:
+    assert run("--version").out == f"eventmw {__version__}\n"
+
+
+def test_an_unknown_command_is_a_wrong_use() -> None:
+    assert run("nonsense").code == 2
+
+
+@pytest.mark.parametrize(
+    "arguments", [("stats",), ("tail",), ("dead", "list"), ("dead", "retry", "--all"), ("replay", "--tool", "x")]
+)
+def test_nobody_is_live(arguments: tuple[str, ...], tmp_path: Path) -> None:
+    for ran, folder in (
+        (run(*arguments, cwd=tmp_path), tmp_path / "eventmw-data"),
+        (run(*arguments, EVENTMW_DATA_DIR=str(tmp_path / "by-variable")), tmp_path / "by-variable"),
+        (
+            run(*arguments, "--data-dir", str(tmp_path / "named"), EVENTMW_DATA_DIR="elsewhere"),
+            tmp_path / "named",
+        ),
+    ):
+        assert (ran.code, ran.out) == (1, "")
+        assert f"No running site was found in {folder}" in ran.err
+
+
+@given(st.text(st.characters(codec="utf-8") | st.sampled_from(BIDIRECTIONAL + "\x1b\n\x9b\u2028")))
+def test_nothing_printed_moves_a_cursor(text: str) -> None:
+    shown = plain(text)
+    assert not any(unicodedata.category(char) in {"Cc", "Zl", "Zp"} or char in BIDIRECTIONAL for char in shown)
+    assert shown == text or not text.isprintable()
+
+
+@given(st.floats(0, 10**7))
+def test_a_length_of_time_is_short(seconds: float) -> None:
+    number, unit = span(seconds).split()
+    assert unit in {"s", "min", "h", "d"}
+    assert int(number) * {"s": 1, "min": 60, "h": 3600, "d": 86_400}[unit] <= seconds

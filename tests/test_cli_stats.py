@@ -1,0 +1,77 @@
+"""``eventmw stats`` on sites that run."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+from pathlib import Path
+
+from tests.running import run, serving, started, until
+
+
+def test_where_each_tool_stands(tmp_path: Path) -> None:
+    with serving(tmp_path) as site:
+        site.post("a", "b", "oops", "out")
+        until(lambda: site.tool("crm")["outcomes"].get("delivered") == 4)
+        until(lambda: site.tool("hook")["state"] == "standing")
+        ran = site.run("stats")
+        assert ran.code == 0
+        assert f"{tmp_path}: 1 process, journal memory, 4 events kept" in ran.lines[0]
+        row = {line.split()[0]: line for line in ran.lines[3:]}
+        assert re.search(r"flowing +0 +- +0 +0 +delivered 4", row["crm"])
+        assert re.search(r"flowing +0 +- +0 +1 +filtered 3, tool_error 1", row["broken"])
+        assert re.search(r"(standing until \d\d:\d\d:\d\d|trying again): no connection: 127.0.0.1 +1 ", row["hook"])
+
+
+def test_two_processes_are_summed_and_shown_each(tmp_path: Path) -> None:
+    with serving(tmp_path) as first, serving(tmp_path) as second:
+        first.post("a", "b")
+        second.post("c")
+        first.live()
+        second.live()
+        until(lambda: second.tool("crm")["outcomes"].get("delivered") == 3)
+        picture = second.run("stats", "--json").json
+        assert picture["journal"]["events"] == 3
+        assert {process["pid"] for process in picture["processes"]} == {first.process.pid, second.process.pid}
+        assert picture["tools"]["crm"]["processes"] == 2
+        ran = second.run("stats", "--processes")
+        assert "2 processes" in ran.lines[0]
+        assert f"Process {first.process.pid}, /zaraz/api, eventmw" in ran.out
+        first.process.kill()
+        first.process.wait()
+        until(lambda: second.run("stats", "--json").json["journal"]["events"] == 1)
+
+
+def test_a_process_that_hangs_is_named_and_the_others_are_shown(tmp_path: Path) -> None:
+    with serving(tmp_path) as first, serving(tmp_path) as second:
+        first.post("a")
+        second.post("b")
+        first.live()
+        second.live()
+        first.process.send_signal(signal.SIGSTOP)
+        ran = second.run("stats", "--json")
+        assert ran.code == 0
+        assert [process["pid"] for process in ran.json["processes"]] == [second.process.pid]
+        assert f"Note: process {first.process.pid} does not answer" in ran.err
+
+
+def test_watching_ends_well(tmp_path: Path) -> None:
+    with serving(tmp_path) as site:
+        site.post("a")
+        site.live()
+        with started("stats", "--watch", "--json", "--data-dir", str(tmp_path)) as process:
+            assert process.stdout is not None
+            assert json.loads(process.stdout.readline())["tools"]
+            assert json.loads(process.stdout.readline())["tools"]
+            process.send_signal(signal.SIGINT)
+            assert process.wait(30) == 0
+
+
+def test_a_pipe_gets_neither_colours_nor_cut_lines(tmp_path: Path) -> None:
+    with serving(tmp_path) as site:
+        site.post("a")
+        site.live()
+        narrow = run("stats", "--data-dir", str(tmp_path), COLUMNS="40", FORCE_COLOR="")
+        assert "\x1b" not in narrow.out
+        assert narrow.lines[2].split() == ["Tool", "State", "Backlog", "Oldest", "Parked", "Dead", "Outcomes"]

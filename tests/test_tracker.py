@@ -1,0 +1,117 @@
+"""Tracking from outside a site that runs."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from eventmw import JournalDown, JournalFull, Tracker
+from eventmw.control import ControlServer
+from eventmw.inspection import look_into
+from eventmw.payload import InvalidEvent
+from eventmw.sockets import folder_of, found, is_answered
+from tests.running import serving, until
+
+
+def test_an_event_goes_through_the_running_site(tmp_path: Path) -> None:
+    with serving(tmp_path) as site:
+        site.post("first")
+        site.live()
+        with Tracker(tmp_path) as tracker:
+            receipt = tracker.track(
+                "renewed",
+                {"value": 9.5, "big": 10**30, "name": "Zoë"},
+                ecommerce=True,
+                system={"page": {"url": "https://shop.example/"}},
+                id="renewal-1",
+                timestamp=datetime(2026, 5, 1, 12, tzinfo=UTC),
+            )
+        assert receipt.event_id == "renewal-1"
+        assert receipt.durability == "memory"
+        assert receipt.warnings == ()
+        event = next(iter(look_into(tmp_path).tail(last=1)))
+        assert event is not None
+        assert event["id"] == "renewal-1"
+        assert event["kind"] == "ecommerce"
+        assert event["timestamp"] == "2026-05-01T12:00:00.000Z"
+        assert event["page"] == {"url": "https://shop.example/"}
+        assert event["properties"]["big"] == 10**30
+        assert event["properties"]["name"] == "Zoë"
+
+
+def test_it_does_not_block_an_event_loop(tmp_path: Path) -> None:
+    with serving(tmp_path) as site:
+        site.post("first")
+        site.live()
+
+        async def both() -> list[str]:
+            tracker = Tracker(tmp_path)
+            receipts = await asyncio.gather(tracker.atrack("a", id="a"), tracker.atrack("b", id="b"))
+            return [receipt.event_id for receipt in receipts]
+
+        assert asyncio.run(both()) == ["a", "b"]
+
+
+def test_an_invalid_event_is_told_where_it_is_tracked(tmp_path: Path) -> None:
+    with serving(tmp_path) as site:
+        site.post("first")
+        site.live()
+        with pytest.raises(InvalidEvent, match="/events/0/eventmw/id: expected text of 1 to 128 characters"):
+            Tracker(tmp_path).track("x", id="")
+        assert Tracker(tmp_path).track("x", system={"device": {"resolution": "big"}}).warnings
+
+
+def test_nobody_is_live(tmp_path: Path) -> None:
+    with pytest.raises(JournalDown, match=f"No running site was found in {tmp_path}"):
+        Tracker(tmp_path).track("x")
+
+
+def test_the_data_directory_comes_from_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EVENTMW_DATA_DIR", str(tmp_path / "there"))
+    with pytest.raises(JournalDown, match="there"):
+        Tracker().track("x")
+
+
+def test_a_closed_tracker_sends_nothing(tmp_path: Path) -> None:
+    tracker = Tracker(tmp_path)
+    tracker.close()
+    with pytest.raises(JournalDown, match="closed"):
+        tracker.track("x")
+
+
+def full(_request: object) -> list[object]:
+    raise JournalFull("no room")
+
+
+def taken(_request: object) -> list[object]:
+    return [{"id": "1", "event_id": "1-0", "recorded_ms": 5, "durability": "memory", "warnings": ["hm"]}]
+
+
+def answering(data_dir: Path) -> int:
+    return sum(map(is_answered, found(folder_of(data_dir))))
+
+
+def test_a_process_without_room_is_passed_over_for_another(tmp_path: Path) -> None:
+    servers = [ControlServer(tmp_path, full), ControlServer(tmp_path, taken)]
+    for number, server in enumerate(servers, 1):
+        server.start()
+        until(lambda: answering(tmp_path) >= number)  # noqa: B023 - it is called before the next turn
+    for _ in range(20):  # which one is asked first is left to chance
+        assert Tracker(tmp_path).track("x").warnings == ("hm",)
+    servers[1].close()
+    until(lambda: len(found(folder_of(tmp_path))) == 1)
+    with pytest.raises(JournalFull, match="no room"):
+        Tracker(tmp_path).track("x")
+    servers[0].close()
+
+
+def test_importing_it_stays_light() -> None:
+    heavy = "asyncio", "jsonschema", "msgspec", "werkzeug", "starlette", "aiohttp", "click", "rich"
+    code = f"import sys, eventmw; eventmw.Tracker('x'); print([name for name in {heavy} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
