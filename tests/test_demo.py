@@ -42,7 +42,16 @@ def environ(**more: str) -> dict[str, str]:
 
 
 def run(*command: str, **more: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(command, capture_output=True, text=True, timeout=RUN_S, env=environ(**more), check=False)
+    # Without a terminal on any stream, so that the width is that of a pipe wherever the tests run.
+    return subprocess.run(
+        command,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=RUN_S,
+        env=environ(**more),
+        check=False,
+    )
 
 
 # The whole run
@@ -135,6 +144,7 @@ def serving(**more: str) -> Iterator[tuple[subprocess.Popen[str], Callable[[str]
     """Run ``demo --serve``; gives the process, and what waits for a line of its output and returns it."""
     process = subprocess.Popen(
         [*COMMAND[:-1], COMMAND[-1].replace("demo()", "demo(['--serve'])")],
+        stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -167,6 +177,8 @@ def test_serve_stays_up_shows_arrivals_and_ends_by_ctrl_c() -> None:
         urls = [line_with(f"  {site.name} ").split()[1] for site in SITES]
         command = line_with("curl -i").strip()
         answered = subprocess.run(shlex.split(command), capture_output=True, text=True, timeout=20, check=True)
+        stats = run(sys.executable, "-m", *shlex.split(line_with("eventmw stats")))
+        assert "steady" in stats.stdout, stats.stderr
         line_with("What comes to the vendor:")
         came = line_with("my event")
         assert json.loads(answered.stdout.splitlines()[-1])["receipt"]["id"] in came
@@ -392,7 +404,7 @@ def test_arrivals_are_counted_for_each_site_side_and_event() -> None:
 
 def test_a_page_is_fetched_as_bytes_but_for_its_date() -> None:
     with Vendor() as vendor:
-        server = Server(int(vendor.url.rpartition(":")[2]), 0)
+        server = Server(int(vendor.url.rpartition(":")[2]), 0, Path())
         page = fetched(server, b"POST /x HTTP/1.1\r\n", b"item=tea")
         assert vendor.arrivals[0].body == b"item=tea"
     assert page.startswith(b"HTTP/1.1 200 OK\r\n")
@@ -402,7 +414,7 @@ def test_a_page_is_fetched_as_bytes_but_for_its_date() -> None:
 
 def test_a_server_that_is_gone_gives_no_page_and_no_answer() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
-        server = Server(taken.getsockname()[1], 0)
+        server = Server(taken.getsockname()[1], 0, Path())
     assert fetched(server, b"GET / HTTP/1.1\r\n", b"") == b""
     assert ask(server, "GET", "/", b"").status == 0
 

@@ -49,7 +49,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def servers(folder: Path) -> Iterator[dict[str, Server]]:
     # Output that is not a terminal waits in a buffer, and the tests read it while the server runs.
-    with running(SITES, folder, {"PYTHONUNBUFFERED": "1", "PYTHONDONTWRITEBYTECODE": "1"}) as started:
+    # Nothing is left in the folder of the examples.
+    environ = {"PYTHONUNBUFFERED": "1", "PYTHONDONTWRITEBYTECODE": "1", "EVENTMW_DATA_DIR": str(folder / "data")}
+    with running(SITES, folder, environ) as started:
         yield started
 
 
@@ -152,8 +154,8 @@ def hello(environ: Any, start_response: Any) -> list[bytes]:
     return [b"hello"]
 
 
-def test_the_custom_tool_delivers_a_batch_as_segment_wants_it(custom_tool: ModuleType) -> None:
-    app = EventsMiddleware(hello, path="/zaraz/api", tools=[custom_tool.Segment("abc123")])
+def test_the_custom_tool_delivers_a_batch_as_segment_wants_it(custom_tool: ModuleType, tmp_path: Path) -> None:
+    app = EventsMiddleware(hello, path="/zaraz/api", tools=[custom_tool.Segment("abc123")], data_dir=str(tmp_path))
     transport = record(app)
     two = {"events": [SIMPLE, {"client": {"__zarazTrack": "sign up"}, "eventmw": {"id": "s-1", "timestamp": 0}}]}
     try:
@@ -218,8 +220,9 @@ def test_the_configuration_file_is_read_as_it_says(monkeypatch: pytest.MonkeyPat
     assert [hook.matches(an_event(name)) for name in ("order paid", "refund issued", "sign up")] == [True, True, False]
 
 
-def test_the_configuration_file_wraps_a_site(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_configuration_file_wraps_a_site(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.syspath_prepend(EXAMPLES)
+    monkeypatch.setenv("EVENTMW_DATA_DIR", str(tmp_path))
     for name in ("EVENTS_KEY", "HOOK_SECRET", "GA4_SECRET", "SEGMENT_WRITE_KEY"):
         monkeypatch.setenv(name, "a-secret-of-more-than-16")
 

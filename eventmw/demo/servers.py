@@ -39,10 +39,11 @@ class NotStarted(RuntimeError):  # noqa: N818 - reads as what it is
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """A running server: its port on 127.0.0.1, and its process id."""
+    """A running server: its port on 127.0.0.1, its process id, and the folder in which it runs."""
 
     port: int
     pid: int
+    folder: Path
 
     @property
     def url(self) -> str:
@@ -113,7 +114,7 @@ def _started(name: str, process: subprocess.Popen[bytes], folder: Path, deadline
     while time.monotonic() < deadline_s and process.poll() is None:
         named = _listening(_log(folder))
         if named and _answers(int(named[1])):
-            return Server(int(named[1]), process.pid)
+            return Server(int(named[1]), process.pid, folder)
         time.sleep(_POLL_S)
     how = "did not answer in time" if process.poll() is None else f"ended with status {process.returncode}"
     tail = "\n".join(_log(folder).splitlines()[-_TAIL_LINES:])

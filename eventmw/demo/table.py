@@ -19,7 +19,9 @@ from rich.table import Table
 from rich.text import Text
 
 from eventmw.demo.play import EVENTS_PATH, SiteKind, Stage, events_in
+from eventmw.demo.servers import Server
 from eventmw.demo.verdict import Cell, Row
+from eventmw.inspection import DEFAULT_DATA_DIR
 from eventmw.jsontext import for_line
 
 MAX_WIDTH: Final = 100
@@ -127,7 +129,7 @@ def serve(console: Console, stage: Stage) -> None:
     for name, server in stage.wrapped.items():
         console.print(f"  {name:8} {server.url}/  (events: {EVENTS_PATH}, their state: /stats)", markup=False)
     console.print("Try it (paste a line into another terminal):")
-    for line in _commands(next(iter(stage.wrapped.values())).url):
+    for line in _commands(next(iter(stage.wrapped.values()))):
         console.print(line, markup=False, soft_wrap=True)
     console.print("What comes to the vendor:", style="bold")
     seen = len(stage.vendor.arrivals)
@@ -139,12 +141,13 @@ def serve(console: Console, stage: Stage) -> None:
         time.sleep(_LOOK_S)
 
 
-def _commands(url: str) -> Iterator[str]:
+def _commands(server: Server) -> Iterator[str]:
     good = '{"events":[{"client":{"__zarazTrack":"my event","value":"200"}}]}'
     bad = '{"events":[{"clinet":{}}]}'
     for body in (good, bad):
-        yield f"  curl -i {url}{EVENTS_PATH} -d '{body}'"
-    yield f"  curl {url}/stats"
+        yield f"  curl -i {server.url}{EVENTS_PATH} -d '{body}'"
+    for command in ("tail -f", "stats"):
+        yield f"  eventmw {command} --data-dir {server.folder / DEFAULT_DATA_DIR}"
 
 
 def _came(path: str, event: Mapping[str, Any]) -> str:
