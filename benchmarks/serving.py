@@ -27,7 +27,8 @@ _UVICORN: Final = "eventmw on uvicorn"
 _WSGI: Final = "eventmw on granian WSGI"
 _ASGI: Final = "eventmw on granian ASGI"
 _FASTIFY: Final = "Fastify"
-_FASTAPI: Final = "FastAPI on uvicorn"
+_FASTAPI: Final = "FastAPI, declared answer"
+_PLAIN: Final = "FastAPI, plain answer"
 _DELIVERING: Final = (f"{_UVICORN}, delivering", f"{_WSGI}, delivering")
 SINK: Final = (sys.executable, "-m", "benchmarks.sites.sink", "{port}")
 _ROOM: Final = {"EVENTMW_LIMITS_JOURNAL_BYTES": str(1024**3)}
@@ -61,7 +62,7 @@ def run(effort: Effort) -> Report:
         results = _measure([*servers, *delivering], delivering, folder, rounds, seconds)
     return Report(
         name="serving",
-        control=f"{_FASTIFY} with its built-in Ajv and a response schema, and FastAPI with pydantic; both store nothing",
+        control=f"{_FASTIFY} with its built-in Ajv and a response schema, and FastAPI with pydantic; none stores anything",
         measured="CPU time (user and system, children included) of the server's whole process group from /proc, from before "
         f"the first connection to the last answer; {CONNECTIONS} connections for {seconds:g} s, every answer checked to be "
         "200 and whole. One worker on core 0, the client on core 1, all other servers stopped. «delivering» has one Webhook "
@@ -97,7 +98,8 @@ def _servers(folder: Path, notes: list[str]) -> Iterator[Server]:
     yield Server(_UVICORN, uvicorn("benchmarks.sites.asgi_site:app"))
     yield Server(_WSGI, granian("benchmarks.sites.wsgi_site:app", "wsgi"))
     yield Server(_ASGI, granian("benchmarks.sites.asgi_site:app", "asginl"))
-    yield Server(_FASTAPI, uvicorn("benchmarks.sites.fastapi_site:app"))
+    yield Server(_FASTAPI, uvicorn("benchmarks.sites.fastapi_site:declared"))
+    yield Server(_PLAIN, uvicorn("benchmarks.sites.fastapi_site:plain"))
     if (node := _fastify(folder, notes)) is not None:
         yield Server(_FASTIFY, [node, "fastify.mjs", "{port}"], folder=folder)
 
@@ -228,7 +230,7 @@ def _table(results: Results, size: int) -> Table:
     for name in dict.fromkeys(name for name, _ in results):
         measured = results[name, size]
         median = {key: Spread.of(getattr(measured, key)).mid for key in Measured.__slots__}
-        to = [_ratio(results, name, control, size) for control in (_FASTIFY, _FASTAPI)]
+        to = [_ratio(results, name, control, size) for control in (_FASTIFY, _FASTAPI, _PLAIN)]
         rows.append(
             (
                 name,
@@ -254,8 +256,10 @@ def _figures(results: Results) -> Iterator[Figure]:
     asked: tuple[tuple[str, str, int, float, float | None], ...] = (
         (_UVICORN, _FASTIFY, 1, 1.1, None),
         (_UVICORN, _FASTAPI, 1, 3.0, None),
+        (_UVICORN, _PLAIN, 1, 3.0, None),
         (_UVICORN, _FASTIFY, 100, 0.8, 1.0),
         (_UVICORN, _FASTAPI, 100, 10.0, None),
+        (_UVICORN, _PLAIN, 100, 10.0, None),
         (_WSGI, _FASTIFY, 1, 2.0, None),
     )
     for ours, control, size, floor, aim in asked:

@@ -1,0 +1,156 @@
+"""The benchmarks that need no server run, and print their control, their ratio and their machine. Nothing is timed here."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+import pytest
+
+from benchmarks import payload
+from benchmarks.__main__ import NAMES, main
+from benchmarks.footprint import handle
+from benchmarks.report import Effort, Figure, Report, Spread, Table
+from benchmarks.rounds import interleaved, ratios
+from eventmw.config import Config, Limits
+from eventmw.protocols.zaraz import Judge
+from eventmw.runtime import Runtime
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        (
+            "passthrough",
+            ["least class", "x least", "eventmw", "closure", "Starlette", "ASGI: added by eventmw", "at most 1.50 x"],
+        ),
+        (
+            "judging",
+            ["msgspec typed decode", "x typed decode alone", "typed decode of each event", "hostile", "growth"],
+        ),
+        ("footprint", ["bare interpreter", "x bare", "import eventmw", "traced", "resident", "memory to body"]),
+    ],
+)
+def test_a_quick_run_prints_control_ratio_and_machine(
+    name: str,
+    words: list[str],
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+) -> None:
+    main([name, "--quick", "--json", str(tmp_path / "results.json")])
+    said = capsys.readouterr().out
+    for word in [
+        "cpu: ",
+        "cores: ",
+        "python: ",
+        "control: ",
+        "inside the measured region: ",
+        "min / median / max",
+        *words,
+    ]:
+        assert word in said
+    written = json.loads((tmp_path / "results.json").read_text())
+    assert written["quick"] is True
+    assert written["machine"]["python"]
+    [report] = written["reports"]
+    assert report["name"] == name
+    for figure in report["figures"]:
+        assert figure["verdict"] in {"ok", "missed"}
+        assert f"{figure['what']}  " in said
+
+
+def test_every_benchmark_has_a_run() -> None:
+    assert set(NAMES) == {"passthrough", "judging", "footprint", "serving", "neighbour"}
+
+
+def test_rounds_are_never_fewer_than_three() -> None:
+    assert Effort(1).interleaved(9) == Effort(quick=True).interleaved(9) == 3
+    assert Effort(5).interleaved(9) == 5
+    assert Effort().interleaved(9) == 9
+
+
+def test_rounds_are_interleaved_and_the_first_is_thrown_away() -> None:
+    order: list[str] = []
+
+    def case(name: str) -> Callable[[], float]:
+        def sample() -> float:
+            order.append(name)
+            return float(len(order))
+
+        return sample
+
+    samples = interleaved({name: case(name) for name in "abc"}, 4)
+    assert order == ["a", "b", "c", *"abc", *"bca", *"cab", *"abc"]
+    assert samples["a"] == [4.0, 9.0, 11.0, 13.0]
+    assert ratios(samples, "b", "a") == [5 / 4, 7 / 9, 12 / 11, 14 / 13]
+
+
+@pytest.mark.parametrize(
+    ("bound", "spread", "by", "verdict"),
+    [
+        ("at most", Spread(1, 3, 4), "mid", "missed"),
+        ("at most", Spread(1, 3, 4), "low", "ok"),
+        ("at most", Spread(1, 2, 4), "mid", "ok"),
+        ("at least", Spread(1, 2, 4), "mid", "ok"),
+        ("at least", Spread(1, 1.9, 4), "mid", "missed"),
+        ("at least", None, "mid", "not measured"),
+    ],
+)
+def test_a_figure_is_reached_on_its_side_of_what_was_asked(
+    bound: Literal["at most", "at least"],
+    spread: Spread | None,
+    by: Literal["low", "mid"],
+    verdict: str,
+) -> None:
+    figure = Figure("speed", bound, 2, "x", spread, by=by)
+    assert figure.verdict == verdict
+    assert figure.reached is (verdict == "ok")
+    assert figure.row()[-1] == verdict
+
+
+def test_a_report_says_the_same_to_people_and_programs() -> None:
+    report = Report(
+        "try",
+        "none",
+        "nothing",
+        3,
+        [Table("t", ("a", "b"), [("row", "1")])],
+        [Figure("f", "at most", 2, "x", Spread(1, 1, 3))],
+    )
+    assert "f" in report.as_text()
+    assert report.as_json()["figures"][0]["verdict"] == "ok"
+
+
+def test_payloads_are_as_large_as_said_and_no_two_events_are_alike() -> None:
+    bodies = payload.bodies(100, 20)
+    events = [event for body in bodies for event in msgspec.json.decode(body)["events"]]
+    assert len({msgspec.json.encode(event) for event in events}) == 2000
+    assert len({event["system"]["device"]["ip"] for event in events}) > 1990
+    assert math.isclose(sum(map(len, bodies)) / 2000, 308, rel_tol=0.03)
+
+
+def test_ordinary_payloads_are_accepted_with_nothing_to_say() -> None:
+    judge = Judge(max_events=1000, max_depth=32, strict=True)
+    for ids in (False, True):
+        judgement = judge(payload.body(100, 1, ids=ids), 1_750_000_000_000)
+        assert judgement.accepted == 100
+        assert not judgement.notes
+
+
+def test_hostile_payloads_are_within_the_limits_and_have_something_wrong_in_every_event() -> None:
+    limits = Limits()
+    judge = Judge(max_events=limits.max_events, max_depth=limits.max_depth, strict=True)
+    for name, body in payload.hostile(limits.max_events):
+        assert len(body) <= limits.max_body_bytes, name
+        assert judge(body, 1_750_000_000_000).accepted == 0, name
+
+
+def test_a_large_body_goes_through_the_whole_exchange() -> None:
+    runtime = Runtime(Config(path="/zaraz/api"))
+    reply = handle(runtime, payload.body(50, 1))
+    assert len(json.loads(reply.body)["results"]) == 50
+    assert runtime.journal.stats().appended_events == 50
