@@ -12,6 +12,8 @@ from typing import Final
 MAX_SENDERS: Final = 10_000
 """Senders remembered; past it the one that came longest ago is forgotten, so that spoofed ones cannot fill memory."""
 
+_NS: Final = 1_000_000_000
+
 
 class Rates:
     """Admits `requests_per_s` on average and `burst` at once, for each sender. Thread-safe.
@@ -21,18 +23,20 @@ class Rates:
         burst: requests that may come at once.
     """
 
+    # Whole nanoseconds: sums of fractions would drift, and refuse the last request of a burst.
     def __init__(self, requests_per_s: float, burst: int) -> None:
-        self._step_s = 1.0 / requests_per_s
-        self._slack_s = self._step_s * (burst - 1)
-        self._due_s: OrderedDict[str, float] = OrderedDict()
+        self._step_ns = max(1, round(_NS / requests_per_s))
+        self._slack_ns = self._step_ns * (burst - 1)
+        self._due_ns: OrderedDict[str, int] = OrderedDict()
         self._lock = threading.Lock()
 
     def wait_s(self, sender: str, now_s: float) -> float:
         """Count one request of a sender; return 0 when it may come in, else the seconds after which it may."""
+        now_ns = round(now_s * _NS)
         with self._lock:
-            due_s = max(self._due_s.pop(sender, now_s), now_s)
-            early_s = due_s - now_s - self._slack_s
-            self._due_s[sender] = due_s if early_s > 0 else due_s + self._step_s
-            if len(self._due_s) > MAX_SENDERS:
-                self._due_s.popitem(last=False)
-        return max(early_s, 0.0)
+            due_ns = max(self._due_ns.pop(sender, now_ns), now_ns)
+            early_ns = due_ns - now_ns - self._slack_ns
+            self._due_ns[sender] = due_ns if early_ns > 0 else due_ns + self._step_ns
+            if len(self._due_ns) > MAX_SENDERS:
+                self._due_ns.popitem(last=False)
+        return max(early_ns, 0) / _NS

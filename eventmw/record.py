@@ -48,7 +48,7 @@ def decode(data: bytes) -> Record:
     line, newline, body = data.partition(b"\n")
     try:
         version, ident, recorded_ms, dialect, credential, client_ip, indexes = _decode(line)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise UnreadableRecord(f"not a record: {error}") from error
     if version != _VERSION or not newline:
         raise UnreadableRecord(f"record format {version} is not understood; this version reads format {_VERSION}")

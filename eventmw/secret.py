@@ -40,6 +40,13 @@ class Secret:
     def __hash__(self) -> int:
         return hash((Secret, self._value))
 
+    # It cannot change, so a copy is the same one: `dataclasses.asdict` copies what a tool holds.
+    def __copy__(self) -> Secret:
+        return self
+
+    def __deepcopy__(self, _memo: object) -> Secret:
+        return self
+
     def __reduce__(self) -> str | tuple[object, ...]:
         raise TypeError("a Secret is not pickled: pickles end up in files and logs")
 

@@ -1,0 +1,35 @@
+"""The ids that this process knows to be durable."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from eventmw.recent import MAX_IDS, WINDOW_MS, Recent
+
+STEPS = st.lists(
+    st.tuples(st.sampled_from("ab"), st.lists(st.sampled_from("xyz"), max_size=4), st.integers(0, WINDOW_MS)),
+    max_size=12,
+)
+
+
+@given(STEPS)
+def test_it_knows_what_came_within_a_day_from_the_same_sender(steps: list[tuple[str, list[str], int]]) -> None:
+    recent, first, now_ms = Recent(), dict[tuple[str, str], int](), 0
+    for credential, ids, gap_ms in steps:
+        now_ms += gap_ms
+        expected: list[int] = []
+        for index, ident in enumerate(ids):
+            since = first.get((credential, ident))
+            if since is not None and now_ms - since < WINDOW_MS:
+                expected.append(index)
+            else:
+                first[(credential, ident)] = now_ms
+        assert recent.remember(credential, [(ident, index) for index, ident in enumerate(ids)], now_ms) == expected
+
+
+def test_memory_is_bounded_and_the_oldest_are_forgotten() -> None:
+    recent = Recent()
+    recent.remember("a", ((str(number), number) for number in range(MAX_IDS + 1)), 0)
+    assert recent.remember("a", [("0", 7)], 0) == []
+    assert recent.remember("a", [(str(MAX_IDS), 7)], 0) == [7]
