@@ -178,10 +178,19 @@ class Operations:
         return {"count": sum(change(tool, wanted) for tool, wanted in keys.items()), "ids": sorted(ids)}
 
     def _letters(self, request: Request) -> Iterator[DeadLetter]:
-        """Return the dead letters that are asked for: of one tool or of all, with these ids or with any."""
-        ids = request.get("ids")
+        """Return the dead letters that are asked for: of one tool or of all, with these ids or with any.
+
+        A tool that was taken out of the configuration may have some, too.
+
+        Raises:
+            LookupError: there is no such tool, nor any letter of it.
+        """
+        tool, ids = request.get("tool"), request.get("ids")
+        letters = self._host.journal.dead_letters
+        if tool is not None and next(letters(tool), None) is None:
+            self._check_tool(tool)
         wanted = None if ids is None else frozenset(ids)
-        for letter in _rested(self._host.journal.dead_letters(request.get("tool"))):
+        for letter in _rested(letters(tool)):
             if wanted is None or self._letter_id(letter) in wanted:
                 yield letter
 

@@ -29,6 +29,7 @@ def test_list_retry_and_drop(tmp_path: Path) -> None:
         assert first in table.lines[1]
         assert "tool_error: handle raised ValueError" in table.lines[1]
         assert site.run("dead", "list", "--tool", "crm", "--json").out == ""
+        assert "no tool 'nope'" in site.run("dead", "retry", "--all", "--tool", "nope").err
         letter = json.loads(site.run("dead", "list", "--json").lines[0])
         assert letter["event"]["name"] == "oops"
         assert letter["tool"] == "broken"

@@ -66,6 +66,18 @@ def test_it_follows_and_ctrl_c_ends_it_well(tmp_path: Path) -> None:
                 assert process.stderr.read() == ""
 
 
+@pytest.mark.parametrize("form", [(), ("--json",)])
+def test_a_reader_that_has_seen_enough_is_no_error(site: Site, form: tuple[str, ...]) -> None:
+    with started("tail", "-f", *form, "--data-dir", str(site.data_dir)) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert process.stdout.readline()
+        process.stdout.close()
+        site.post("more")
+        assert process.wait(30) in {0, 1}
+        assert process.stderr.read() == ""
+
+
 def test_many_events_are_read_page_by_page(tmp_path: Path) -> None:
     with serving(tmp_path) as site:
         for number in range(250):

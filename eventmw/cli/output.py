@@ -7,6 +7,7 @@ Layer: people. ``NO_COLOR`` and ``COLUMNS`` are respected; a pipe gets neither c
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Generator, Mapping, Sequence
@@ -172,7 +173,8 @@ def looking(folder: str | None) -> Generator[View]:
     except ValueError as error:
         fail(str(error))
     except BrokenPipeError:
-        sys.stderr.close()  # `| head` has seen enough; Python would complain at its end
+        # `| head` has seen enough. Python flushes at its end, and would complain.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
     finally:
         for note in view.notes:
