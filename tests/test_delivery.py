@@ -195,6 +195,22 @@ def test_one_suspect_in_flight_at_a_time_and_good_batches_beside_it() -> None:
     assert len(set(flying) & {"b", "c"}) == 1
 
 
+def test_a_suspect_never_flies_beside_another() -> None:
+    queue = queue_of(per_request=1, rules=replace(RULES, window=4))
+    for name in "xyz":
+        queue.add(replace_parked(item(name)), (Send(name),), now())
+    assert carried(depart(queue)) == [["x"]]
+
+
+def test_a_suspect_that_waits_is_another_batch_to_try() -> None:
+    queue = queue_of("toxic", per_request=1, rules=replace(RULES, window=1))
+    queue.answered(one(queue), HttpReply(500), now())
+    queue.add(replace_parked(item("again")), (Send("again"),), now())
+    for passed_s in (8.0, 16.0):
+        queue.answered(one(queue, passed_s), HttpReply(500), now(passed_s))
+    assert payloads(one(queue, 24.0).order) == ["again"]
+
+
 def test_an_event_ends_when_its_last_send_is_decided_by_the_worst_verdict() -> None:
     queue = queue_of()
     whole = item("e")

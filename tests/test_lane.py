@@ -18,7 +18,7 @@ from eventmw.duplicates import Duplicates
 from eventmw.effects import DONE, retry
 from eventmw.errors import JournalDown
 from eventmw.http import HttpReply
-from eventmw.journal import Commit, Lease, Parked, Reading
+from eventmw.journal import Commit, Key, Lease, Parked, Reading
 from eventmw.journal.memory import MemoryJournal
 from eventmw.lane import PARKED_CAP, Lane
 from eventmw.outcome import Outcome
@@ -148,6 +148,7 @@ def test_a_parked_event_goes_again_when_it_is_due_and_each_time_later() -> None:
     assert waits == [0.75, 1.5, 3.0]
     assert not site.turn(), "it is in flight, and due, and must not go twice"
     site.land(batch)
+    assert not site.turn(), "nor after it has come back"
     assert site.ended() == {"a": "delivered", "b": "delivered"}
     assert site.journal.stats().tools[0].parked == 0
     assert site.counts() == {("delivered", ""): 2}
@@ -199,6 +200,30 @@ def test_a_damaged_record_is_buried_event_by_event_and_stops_nothing(
     assert len(caplog.records) == 2, "one line for each kind of trouble"
 
 
+def test_of_a_damaged_record_only_what_is_open_is_buried() -> None:
+    site = Site()
+    position = site.journal.append(b"\xff", events=3, recorded_ms=NOW_MS, stamp=1).result(1)
+    site.lease.commit("batching", Commit(settled=[Key(position, 1)], counts={("delivered", ""): 1}))
+    site.turn()
+    assert site.counts() == {("delivered", ""): 1, ("tool_error", "the record cannot be read: UnicodeDecodeError"): 2}
+
+
+def test_what_was_shed_and_could_not_be_committed_is_not_shed_twice() -> None:
+    site = Site(Batching(per_request=1, delivery=replace(RULES, window=1, backlog_bytes=0, max_batch_items=1)))
+    for name in ("a", "b", "c", "d"):
+        append(site.journal, [name])
+    stats = replace(site.journal.stats().tools[0], backlog_bytes=1)
+    site.lane = site.make_lane(FailingLease(site.lease, iter(["fails"])))
+    (batch,) = site.turn()
+    site.lane.queue.answered(batch, HttpReply(503), site.lane.moment())
+    site.lane.survey(stats)
+    with pytest.raises(JournalDown):
+        site.turn()
+    site.lane.survey(stats)
+    site.turn()
+    assert site.ended() == {"a": "backlog_full"}
+
+
 def test_a_place_that_is_moved_back_is_read_again_and_nothing_in_flight_goes_twice() -> None:
     site = Site()
     append(site.journal, ["a", "b", "c"])
@@ -211,6 +236,9 @@ def test_a_place_that_is_moved_back_is_read_again_and_nothing_in_flight_goes_twi
     assert again == ["a", "b", "c"], "the window is two and one of them is out with d, e, f"
     sent = [name for batch in site.lane.queue.flying for name in payloads(batch.order)]
     assert sorted(sent) == ["a", "b", "c", "d", "e", "f"]
+    for batch in list(site.lane.queue.flying):
+        site.land(batch)
+    assert [name for batch in site.turn() for name in payloads(batch.order)] == ["g", "h", "i"]
 
 
 def test_a_backlog_over_its_cap_loses_its_oldest_while_the_tool_stands() -> None:
