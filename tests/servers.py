@@ -173,19 +173,23 @@ def chunk(data: bytes) -> bytes:
 
 
 @contextlib.contextmanager
-def running(name: str, folder: Path, *, app: str | None = None, **environment: str) -> Iterator[Server]:
+def running(
+    name: str, folder: Path, *, app: str | None = None, options: Sequence[str] = (), **environment: str
+) -> Iterator[Server]:
     """Start a server and stop it again.
 
     Args:
         name: a key of `KINDS`.
         folder: where its log goes.
         app: the module with the site; by default the small site of the server's interface.
+        options: further options of the server, such as ``--root-path=/shop``.
         environment: variables for the process, such as ``WRAP="1"``.
     """
     kind = KINDS[name]
     port = _free_port()
     values = {"port": str(port), "app": app or f"tests.sites.{kind.interface}_site"}
-    command = [sys.executable, "-m", *(argument.format(**values) for argument in kind.arguments)]
+    program, *arguments = (argument.format(**values) for argument in kind.arguments)
+    command = [sys.executable, "-m", program, *options, *arguments]
     log = folder / f"{name}-{port}.log"
     variables = {**os.environ, "PYTHONPATH": str(ROOT), **environment}
     with log.open("wb") as output:
@@ -211,10 +215,11 @@ def _await_start(server: Server) -> None:
     deadline_s = time.monotonic() + START_S
     while time.monotonic() < deadline_s and server.process.poll() is None:
         try:
-            if server.ask("GET", "/").status == 200:
-                return
+            server.ask("GET", "/")
         except OSError:
             time.sleep(0.05)
+        else:
+            return
     raise AssertionError(f"{server.kind.name} did not start:\n{server.log.read_text(errors='replace')}")
 
 

@@ -58,7 +58,7 @@ def test_a_server_that_does_not_tell_the_peer(client: Any) -> None:
     assert head_of_environ({"REQUEST_METHOD": "POST", "REMOTE_ADDR": None}, "http").peer == ""
 
 
-# Bodies, through both gateways.
+# Through both gateways.
 
 
 async def _asgi_site(_scope: Any, _receive: Any, _send: Any) -> None:
@@ -88,6 +88,24 @@ def over_wsgi(tmp_path: Path) -> Iterator[wsgi.EventsMiddleware]:
 
 def problem(answer: Answer) -> tuple[int, str]:
     return answer.status, json.loads(answer.body)["code"]
+
+
+wild_fields = st.dictionaries(
+    names | st.sampled_from(["content-encoding", "sec-fetch-site", "x-forwarded-host"]), values
+)
+
+
+@given(st.sampled_from(["POST", "GET", "OPTIONS", "post", "\x00"]), wild_fields, st.integers(0, 2), st.booleans())
+def test_whatever_the_fields_both_gateways_give_the_same_answer(
+    method: str, fields: dict[str, str], proxies: int, listed: bool
+) -> None:
+    """And neither raises into the site. The body is empty, so that nothing is ever kept."""
+    options: Any = {"path": PATH, "trusted_proxies": proxies, "allowed_origins": ["null"] if listed else []}
+    sent = [*{"host": "localhost", **fields}.items()]
+    environ: dict[str, Any] = {"CONTENT_LENGTH": "", "wsgi.input_terminated": True}
+    answer = ask_wsgi(wsgi.EventsMiddleware(_wsgi_site, **options), method, PATH, headers=sent, **environ)
+    assert ask_asgi(asgi.EventsMiddleware(_asgi_site, **options), method, PATH, headers=sent) == answer
+    assert answer.status >= 400 or answer.status == 204
 
 
 def part(body: bytes, more: bool) -> dict[str, Any]:

@@ -18,7 +18,7 @@ import pytest
 import wsproto
 from wsproto.events import AcceptConnection, CloseConnection, Event, Request, TextMessage
 
-from tests.servers import KINDS, Answer, Connection, Server, chunk, errors_in, head, running, without_date
+from tests.servers import ANSWER_S, KINDS, Answer, Connection, Server, chunk, errors_in, head, running, without_date
 from tests.sites import pages
 
 # Source: zaraz-http-events-api, «Send events» and «The system key».
@@ -41,6 +41,13 @@ CL_AND_TE = {
     "granian-wsgi": 200, "gunicorn-sync": 400, "gunicorn-gthread": 400, "waitress": 200,
 }  # fmt: skip
 """Where it is 200, the server has already dropped Content-Length and read the chunks, as RFC 9112 6.3 allows."""
+HALF_CLOSED = {
+    "uvicorn-h11": None, "uvicorn-httptools": None, "hypercorn": 408, "granian-asgi": 408,
+    "granian-wsgi": 400, "gunicorn-sync": 400, "gunicorn-gthread": 400, "waitress": None,
+}  # fmt: skip
+"""None: the server closes the connection without an answer."""
+LETS_US_ANSWER_DAMAGED_CHUNKS = {"granian-asgi": 408, "granian-wsgi": 400}
+"""All others answer 400 by themselves."""
 FOLDS_LEADING_SLASHES = {"waitress"}
 
 
@@ -126,7 +133,7 @@ def drip(connection: Connection) -> None:
     connection.send(head("POST", pages.PATH, length=len(SEED)))
     for start in range(3):
         connection.send(SEED[start : start + 1])
-        time.sleep(SLOW_S / 2)
+        time.sleep(SLOW_S * 0.75)
 
 
 def test_a_slow_body_is_refused(server: Server) -> None:
@@ -145,11 +152,6 @@ def test_a_slow_body_is_refused(server: Server) -> None:
         assert (answer.status, code(answer)) == (408, "body_timeout")
 
 
-def test_a_slow_body_that_never_ends(server: Server) -> None:
-    with nothing_kept(server), server.connect() as connection:
-        drip(connection)
-
-
 def test_a_sender_that_leaves_after_a_body_valid_by_itself(server: Server) -> None:
     with nothing_kept(server), server.connect() as connection:
         connection.send(head("POST", pages.PATH, length=len(SEED) + 1) + SEED)
@@ -157,26 +159,34 @@ def test_a_sender_that_leaves_after_a_body_valid_by_itself(server: Server) -> No
 
 def test_a_sender_that_stops_sending(server: Server) -> None:
     """Half-closed: it could still read an answer, and some servers let us give one."""
+    status = HALF_CLOSED[server.kind.name]
     with nothing_kept(server), server.connect() as connection:
         connection.send(head("POST", pages.PATH, length=len(SEED) + 1) + SEED)
         connection.socket.shutdown(socket.SHUT_WR)
-        with contextlib.suppress(ConnectionError):
-            assert connection.answer().status in {400, 408}
+        if status is None:
+            assert connection.rest(ANSWER_S) == b""
+        else:
+            assert connection.answer().status == status
 
 
 def test_a_sender_that_leaves_between_chunks(server: Server) -> None:
     before = kept(server)
     with server.connect() as connection:
         connection.send(head("POST", pages.PATH, Transfer_Encoding="chunked") + chunk(SEED))
-    time.sleep(0.3)  # there is nothing to poll for: the server has to have seen the end of the connection
-    assert kept(server) == before + (server.kind.name in HIDES_BROKEN_CHUNKS)
+    taken = server.kind.name in HIDES_BROKEN_CHUNKS
+    deadline_s = time.monotonic() + (ANSWER_S if taken else 0.3)  # where nothing comes, there is nothing to wait for
+    while kept(server) == before and time.monotonic() < deadline_s:
+        time.sleep(0.02)
+    assert kept(server) == before + taken
     assert server.ask("POST", pages.PATH, SEED).status == 200
 
 
 def test_damaged_chunks(server: Server) -> None:
     with nothing_kept(server), server.connect() as connection:
         connection.send(head("POST", pages.PATH, Transfer_Encoding="chunked") + b"zz\r\nabc\r\n0\r\n\r\n")
-        assert connection.answer().status in {400, 408}
+        answer = connection.answer()
+    ours = LETS_US_ANSWER_DAMAGED_CHUNKS.get(server.kind.name)
+    assert (answer.status, answer.get("content-type") == "application/problem+json") == (ours or 400, ours is not None)
 
 
 def test_both_lengths(server: Server) -> None:
@@ -191,11 +201,17 @@ def test_bad_json(server: Server) -> None:
         assert (answer.status, code(answer)) == (400, "invalid_json")
 
 
-@pytest.mark.parametrize("method", ["GET", "HEAD", "PUT", "DELETE", "OPTIONS"])
+@pytest.mark.parametrize("method", ["GET", "PUT", "DELETE", "OPTIONS"])
 def test_other_methods(server: Server, method: str) -> None:
+    answer = server.ask(method, pages.PATH)
+    assert (answer.status, answer.get("allow"), code(answer)) == (405, "POST", "method_not_allowed")
+
+
+def test_an_answer_to_head_has_no_body(server: Server) -> None:
+    """Not every server takes it off: waitress sends what it is given, and the connection would be out of step."""
     with server.connect() as connection:
-        connection.send(head(method, pages.PATH))
-        answer = connection.answer(method)
+        connection.send(head("HEAD", pages.PATH))
+        answer = connection.answer("HEAD")
         assert (answer.status, answer.get("allow")) == (405, "POST")
         assert connection.rest() == b""
 
@@ -285,3 +301,25 @@ def _next(connection: Connection, client: wsproto.WSConnection) -> Event:
         for event in client.events():
             return event
         client.receive_data(connection.socket.recv(65536))
+
+
+MOUNTED = {
+    "uvicorn-h11": ["--root-path=/zaraz"],
+    "uvicorn-httptools": ["--root-path=/zaraz"],
+    "hypercorn": ["--root-path=/zaraz"],
+    "granian-asgi": ["--url-path-prefix=/zaraz"],
+    "granian-wsgi": ["--url-path-prefix=/zaraz"],
+    "gunicorn-sync": ["--env=SCRIPT_NAME=/zaraz"],
+    "gunicorn-gthread": ["--env=SCRIPT_NAME=/zaraz"],
+    "waitress": ["--url-prefix=/zaraz"],
+}
+SEES_THE_STRIPPED_PATH = {"uvicorn-h11", "uvicorn-httptools"}
+"""Their proxy has to strip the prefix, which they put before the path again; the others take the whole path."""
+
+
+@pytest.mark.parametrize("name", MOUNTED)
+def test_below_a_prefix_the_path_is_the_public_one(name: str, tmp_path: Path) -> None:
+    with running(name, tmp_path, options=MOUNTED[name], WRAP="1") as server:
+        target = "/api" if name in SEES_THE_STRIPPED_PATH else "/zaraz/api"
+        assert server.ask("POST", target, SEED).status == 200
+        assert server.ask("POST", "/zaraz/zaraz/api", SEED).status == 404
