@@ -26,6 +26,7 @@ from eventmw.outcome import Outcome
 from eventmw.secret import Secret, env
 from eventmw.tool import Delivery, consumer, tool
 from eventmw.tracker import Tracker
+from eventmw.version import VERSION
 
 if TYPE_CHECKING:
     from eventmw import asgi, wsgi
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 else:
     _Site = object
 
-__version__ = "0.1.0"
+__version__ = VERSION
 
 __all__ = [
     "ConfigError",

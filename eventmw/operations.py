@@ -91,11 +91,8 @@ class Operations:
         return known(request)
 
     def _stats(self, _request: Request) -> Iterable[Any]:
-        from eventmw import __version__  # noqa: PLC0415 - the package imports the gateways' settings
-
         yield {
             "pid": os.getpid(),
-            "version": __version__,
             "since_ms": self._since_ms,
             "path": self._host.config.path,
             "delivers": self._host.config.courier == "thread",
