@@ -50,8 +50,8 @@ class View(Protocol):
         """Return where everything stands.
 
         ``{"journal": {…}, "tools": {id: {"state", "next_probe_ms", "last_error", "backlog_events", "oldest_ms", "parked",
-        "dead", "outcomes": {kind: n}, …}}, "processes": [{"pid", "since_ms", "path", "stats": {…}}]}``, the tools summed
-        over the processes.
+        "dead", "outcomes": {kind: n}, …}}, "processes": [{"pid", "since_ms", "path", "delivers", "stats": {…}}]}``, the tools
+        summed over the processes.
         """
         ...
 

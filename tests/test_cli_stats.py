@@ -37,7 +37,7 @@ def test_two_processes_are_summed_and_shown_each(tmp_path: Path) -> None:
         assert picture["tools"]["crm"]["processes"] == 2
         ran = second.run("stats", "--processes")
         assert "2 processes" in ran.lines[0]
-        assert f"Process {first.process.pid}, /zaraz/api, eventmw" in ran.out
+        assert f"Process {first.process.pid}, /zaraz/api, first event" in ran.out
         first.process.kill()
         first.process.wait()
         until(lambda: second.run("stats", "--json").json["journal"]["events"] == 1)
@@ -64,6 +64,14 @@ def test_watching_ends_well(tmp_path: Path) -> None:
             assert process.stdout is not None
             assert json.loads(process.stdout.readline())["tools"]
             assert json.loads(process.stdout.readline())["tools"]
+            assert process.stderr is not None
+            site.process.kill()
+            site.process.wait()
+            assert process.stderr.readline() == "No site is running now.\n"
+            with serving(tmp_path) as restarted:
+                restarted.post("b", "c")
+                while json.loads(process.stdout.readline())["journal"]["events"] != 2:
+                    pass
             process.send_signal(signal.SIGINT)
             assert process.wait(30) == 0
 

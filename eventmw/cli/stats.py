@@ -6,6 +6,7 @@ Layer: people.
 from __future__ import annotations
 
 import time
+from typing import Final
 
 import click
 from rich.text import Text
@@ -14,9 +15,9 @@ from eventmw.cli import output
 from eventmw.cli.output import Cell, age, clock_time, count, pairs, plain, sizes
 from eventmw.inspection import resolved
 from eventmw.merging import NOT_DELIVERING
-from eventmw.view import Json
+from eventmw.view import Json, NobodyLive, View
 
-INTERVAL_S = 1.0
+INTERVAL_S: Final = 1.0
 
 
 @click.command(short_help="Where each tool of a running site stands.")
@@ -38,10 +39,12 @@ def stats(data_dir: str | None, *, watch: bool, each: bool, in_json: bool) -> No
     try:
         while True:
             with output.looking(data_dir) as view:
-                picture = view.stats()
+                picture = _picture(view, patient=watch)
             if watch and not in_json:
                 click.clear()
-            if in_json:
+            if picture is None:
+                output.say("No site is running now.", output.WARNING, error=True)
+            elif in_json:
                 output.say_json(picture)
             else:
                 _show(picture, str(resolved(data_dir)), each=each)
@@ -50,6 +53,15 @@ def stats(data_dir: str | None, *, watch: bool, each: bool, in_json: bool) -> No
             time.sleep(INTERVAL_S)
     except KeyboardInterrupt:
         return
+
+
+def _picture(view: View, *, patient: bool) -> Json | None:
+    try:
+        return view.stats()
+    except NobodyLive:
+        if patient:
+            return None  # the site restarts
+        raise
 
 
 def _show(picture: Json, folder: str, *, each: bool) -> None:
@@ -106,7 +118,7 @@ def _show_processes(picture: Json) -> None:
         output.say("")
         own = process["stats"]
         output.say(
-            f"Process {process['pid']}, {process['path'] or 'no path'}, eventmw {process['version']}, "
+            f"Process {process['pid']}, {process['path'] or 'no path'}, "
             f"first event {age(process['since_ms'])} ago, {count(own['appended_events'], 'event')} since"
         )
         rows = [
