@@ -49,9 +49,9 @@ class View(Protocol):
     def stats(self) -> Json:
         """Return where everything stands.
 
-        ``{"journal": {…}, "tools": {id: {"state", "next_probe_ms", "last_error", "backlog_events", "oldest_ms", "parked",
-        "dead", "outcomes": {kind: n}, …}}, "processes": [{"pid", "since_ms", "path", "delivers", "stats": {…}}]}``, the tools
-        summed over the processes.
+        ``{"journal": {…}, "tools": {id: {…}}, "processes": [{"pid", "since_ms", "path", "delivers", "stats": {…}}]}``. A
+        tool has ``state``, ``next_probe_ms``, ``last_error``, ``backlog_events``, ``oldest_ms``, ``parked``, ``dead``,
+        ``outcomes`` (kind → how many) and more, summed over the processes.
         """
         ...
 
