@@ -196,6 +196,41 @@ def test_an_idle_courier_takes_no_turns() -> None:
             assert turns < courier.turns() <= turns + 4, "one for the append, one for the answer, and a little"
 
 
+def test_each_append_after_a_quiet_wakes_the_courier() -> None:
+    with Vendor() as vendor:
+        site = Site([Batching(vendor.url, delivery=QUICK)])
+        with site.running() as courier:
+            assert courier.drain(PATIENCE_S)
+            for n in range(1, 5):
+                site.append(f"e{n}")
+                vendor.wait_for(n)
+                until(lambda n=n: site.counts() == {"delivered": n}, "it is settled")  # type: ignore[misc] # bound now
+
+
+class SharedJournal:
+    """A memory journal that, like one on disk, is told nothing when another process appends."""
+
+    durability = "journaled"
+
+    def __init__(self, journal: MemoryJournal) -> None:
+        self._journal = journal
+
+    def on_append(self, wake: object) -> None:
+        """Never call it."""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._journal, name)
+
+
+def test_what_other_processes_append_is_found() -> None:
+    with Vendor() as vendor:
+        site = Site([Batching(vendor.url, delivery=QUICK)])
+        with site.running(SharedJournal(site.journal)) as courier:
+            assert courier.drain(PATIENCE_S)
+            site.append("a")
+            vendor.wait_for(1)
+
+
 def test_a_burst_is_packed_and_wakes_the_courier_seldom() -> None:
     with Vendor() as vendor:
         site = Site([Batching(vendor.url, delivery=QUICK, per_request=100)])

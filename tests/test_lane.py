@@ -221,6 +221,7 @@ def test_what_was_shed_and_could_not_be_committed_is_not_shed_twice() -> None:
         site.turn()
     site.lane.survey(stats)
     site.turn()
+    site.turn()
     assert site.ended() == {"a": "backlog_full"}
 
 

@@ -5,13 +5,17 @@ from __future__ import annotations
 import asyncio
 import time
 
-from eventmw.pacer import SLICE_NS, Pacer
+from eventmw.pacer import REST_S, SLICE_NS, Pacer
 
 
 def work_a_slice() -> None:
     until_ns = time.thread_time_ns() + SLICE_NS + 100_000
     while time.thread_time_ns() < until_ns:
         pass
+
+
+def rest_without_the_pacer() -> None:
+    time.sleep(0.02)
 
 
 def rests(pacer: Pacer, slices: int) -> int:
@@ -29,16 +33,23 @@ def test_each_slice_is_followed_by_a_rest() -> None:
     assert rests(Pacer(polite=True), 5) == 5
 
 
+def test_a_rest_is_a_sleep_of_the_whole_thread() -> None:
+    pacer, since_s = Pacer(polite=True), time.monotonic()
+    for _ in range(5):
+        pacer.rest()
+    assert time.monotonic() - since_s >= 5 * REST_S, "a bound from below: no machine is too slow for it"
+
+
 def test_without_a_site_slices_are_longer() -> None:
     assert rests(Pacer(polite=False), 5) < 5
 
 
 def test_waiting_is_not_working() -> None:
     pacer = Pacer(polite=True)
-    pacer.rest()
-    time.sleep(0.01)
 
     async def main() -> int:
+        pacer.rest()
+        rest_without_the_pacer()
         await pacer.breathe()
         return pacer.rests
 
