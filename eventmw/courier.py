@@ -19,13 +19,14 @@ from contextlib import suppress
 from typing import Final
 
 from eventmw.clock import Clock
+from eventmw.driver import SURVEY_S, Work
 from eventmw.duplicates import Duplicates
 from eventmw.journal import Journal
 from eventmw.lane import Dispatcher, LaneState
 from eventmw.outcome import Outcome
 from eventmw.pacer import Pacer
 from eventmw.retry import backoff_s
-from eventmw.shift import SURVEY_S, Shift, Work
+from eventmw.shift import Shift
 from eventmw.transport import Transport
 
 log = logging.getLogger("eventmw.courier")

@@ -8,20 +8,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Coroutine, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Any, Final
 
-from eventmw.batches import Batch
-from eventmw.clock import Clock
-from eventmw.duplicates import WINDOW_MS, Duplicates
-from eventmw.journal import Entry, Journal, Lease, Position
-from eventmw.lane import Dispatcher, Lane, LaneState
-from eventmw.outcome import Outcome
-from eventmw.pacer import Pacer
-from eventmw.retry import backoff_s
-from eventmw.transport import Transport, TransportError
+from eventmw.driver import Driver, Work
+from eventmw.duplicates import WINDOW_MS
+from eventmw.journal import Entry, Lease, Position
+from eventmw.lane import Lane, LaneState
 
 log = logging.getLogger("eventmw.courier")
 
@@ -34,25 +28,8 @@ POLL_S: Final = 0.25
 SYNC_S: Final = 0.1
 """How long a commit may wait to be made durable. Source: JOURNAL.md «State»."""
 
-SURVEY_S: Final = 5.0
 LEASE_CHECK_S: Final = 1.0
-MAX_PAUSE_S: Final = 10.0
 _SCAN: Final = 16
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Work:
-    """What a shift works with; the same for every shift of a courier."""
-
-    journal: Journal
-    dispatcher: Dispatcher
-    transport: Transport
-    clock: Clock
-    duplicates: Duplicates
-    pacer: Pacer
-    dry_run: bool = False
-    on_outcome: Callable[[Outcome], object] | None = None
-    survey_s: float = SURVEY_S
 
 
 class Shift:
@@ -220,91 +197,6 @@ class Shift:
             if (tool := stats.get(driver.lane.tool.id)) is not None:
                 driver.lane.survey(tool)
                 driver.kick.set()
-
-
-class Driver:
-    """Drives one lane on the loop: turns, flights, and patience with a journal that fails.
-
-    Attributes:
-        kick: set to have the lane look for work.
-        flights: the requests under way.
-        begun, finished: turns, counted from 1.
-    """
-
-    def __init__(self, work: Work, lane: Lane, committed: Callable[[], None]) -> None:
-        self.lane = lane
-        self.kick = asyncio.Event()
-        self.flights: set[asyncio.Task[None]] = set()
-        self.begun = 0
-        self.finished = 0
-        self._work = work
-        self._committed = committed
-        self._failures = 0
-
-    async def run(self) -> None:
-        """Take turns for ever."""
-        while True:
-            self.kick.clear()
-            try:
-                if not await self._turn():
-                    await self._rest(self.lane.wait_s())
-            except Exception as error:  # noqa: BLE001 - one lane's trouble must not end the thread
-                await self._pause(error)
-            else:
-                self._failures = 0
-
-    async def _turn(self) -> bool:
-        """Read, depart, commit. Returns whether there is more to do at once."""
-        self.begun += 1
-        lane, breathe = self.lane, self._work.pacer.breathe
-        for _ in lane.intake():
-            await breathe()
-        while (batch := lane.queue.next(lane.moment())) is not None:
-            self._depart(batch)
-            await breathe()
-        await self.settle()
-        self.finished = self.begun
-        return bool(lane.queue.endings) or lane.is_hungry()
-
-    async def settle(self) -> None:
-        """Commit what was decided."""
-        for _ in self.lane.settle():
-            await self._work.pacer.breathe()
-        if self.lane.commit():
-            self._committed()
-
-    def _depart(self, batch: Batch) -> None:
-        if self._work.dry_run:
-            self.lane.queue.passed(batch, self.lane.moment())
-            return
-        flight = asyncio.get_running_loop().create_task(self._fly(batch))
-        self.flights.add(flight)
-        flight.add_done_callback(self.flights.discard)
-
-    async def _fly(self, batch: Batch) -> None:
-        lane = self.lane
-        try:
-            reply = await self._work.transport.send(batch.order, timeout_s=lane.tool.delivery.timeout_s)
-        except TransportError as error:
-            lane.queue.failed(batch, str(error), lane.moment())
-        except Exception as error:  # noqa: BLE001 - a transport of somebody else's may raise anything
-            lane.queue.failed(batch, f"the transport raised {type(error).__name__}", lane.moment())
-        else:
-            lane.queue.answered(batch, reply, lane.moment())
-        self.kick.set()
-
-    async def _rest(self, wait_s: float | None) -> None:
-        with suppress(TimeoutError):
-            async with asyncio.timeout(wait_s):
-                await self.kick.wait()
-
-    async def _pause(self, error: Exception) -> None:
-        self._failures += 1
-        if self._failures == 1:
-            log.error("tool %s waits, as the journal failed: %s", self.lane.tool.id, _named(error))
-        await asyncio.sleep(
-            backoff_s(self._failures, first_s=0.1, max_s=MAX_PAUSE_S, random=self._work.clock.random()),
-        )
 
 
 class _logged:  # noqa: N801 - reads as a statement: with _logged("…")
