@@ -102,7 +102,7 @@ class EventsMiddleware(_Site):
 
     if TYPE_CHECKING:
 
-        def __call__(self, *request: Any) -> Any:
+        def __call__(self, *request: Any, **named: Any) -> Any:
             """Answer or pass on a request: (scope, receive, send), or (environ, start_response)."""
 
     @classmethod
@@ -137,8 +137,9 @@ def _looks_like_asgi(app: object) -> bool:
     """
     if not callable(app):
         raise TypeError(f"an ASGI or WSGI application is callable, and {type(app).__name__} is not")
-    called = cast(Callable[..., Awaitable[object]], app if inspect.isroutine(app) else type(app).__call__)
-    if inspect.iscoroutinefunction(app) or inspect.iscoroutinefunction(called):
+    # An instance may hold its __call__ itself, or in a slot; a class is called to make an instance.
+    called = cast(Callable[..., Awaitable[object]], type(app).__call__ if isinstance(app, type) else app.__call__)
+    if _is_coroutine(app) or _is_coroutine(called):
         return True
     arity = _arity(app)
     if arity in {2, 3}:
@@ -147,6 +148,11 @@ def _looks_like_asgi(app: object) -> bool:
         f"{type(app).__name__} does not show whether it is ASGI or WSGI; "
         "wrap it with eventmw.asgi.EventsMiddleware or eventmw.wsgi.EventsMiddleware",
     )
+
+
+def _is_coroutine(app: Callable[..., object]) -> bool:
+    """Tell by the language's mark, or by the one that asyncio and asgiref put on plain functions before Python 3.12."""
+    return inspect.iscoroutinefunction(app) or getattr(app, "_is_coroutine", None) is not None
 
 
 def _arity(app: Callable[..., object]) -> int | None:

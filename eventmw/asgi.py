@@ -14,10 +14,10 @@ from typing import Unpack
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from eventmw.config import Settings
+from eventmw.exchange import Exchange
 from eventmw.http import Reply
-from eventmw.incoming import cut_short, head_of_scope
+from eventmw.incoming import head_of_scope
 from eventmw.paths import is_ours, tails
-from eventmw.runtime import Exchange
 from eventmw.settings import complete, from_toml
 from eventmw.site import Site
 from eventmw.waiting import wait
@@ -78,10 +78,8 @@ async def _drain(exchange: Exchange, receive: Receive) -> Reply | None:
         if message["type"] == "http.disconnect":
             return exchange.refuse("client_gone", "Expected the rest of the body, but the sender left.")
         reply = exchange.feed(message.get("body", b""))
-        if reply is not None:
+        if reply is not None or not message.get("more_body", False):
             return reply
-        if not message.get("more_body", False):
-            return cut_short(exchange)
 
 
 async def _write(reply: Reply, send: Send) -> None:

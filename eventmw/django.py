@@ -30,11 +30,11 @@ from django.http.request import RawPostDataException, UnreadablePostError  # typ
 
 from eventmw.body import too_large
 from eventmw.errors import ConfigError
+from eventmw.exchange import Exchange
 from eventmw.http import Reply
-from eventmw.incoming import cut_short, head_of_environ
+from eventmw.incoming import head_of_environ
 from eventmw.journal import Position
 from eventmw.paths import is_ours
-from eventmw.runtime import Exchange
 from eventmw.settings import complete
 from eventmw.site import Site
 from eventmw.waiting import wait
@@ -143,7 +143,7 @@ class EventsMiddleware:
             return exchange.refuse(
                 "internal_error", "Another middleware has consumed the body; eventmw's must be the first in MIDDLEWARE."
             )
-        return exchange.feed(body) or cut_short(exchange)
+        return exchange.feed(body)
 
 
 def _response(reply: Reply, request: _Request) -> HttpResponse:

@@ -10,8 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, MutableMapping
 from typing import Any, Final, cast
 
-from eventmw.http import Reply, RequestHead
-from eventmw.runtime import Exchange
+from eventmw.http import RequestHead
 
 # The header fields that we look at; all others are not even decoded.
 _NAMES: Final = (
@@ -65,14 +64,3 @@ def head_of_environ(environ: Mapping[str, Any], scheme: str) -> RequestHead:
         scheme,
         environ.get("QUERY_STRING", ""),
     )
-
-
-def cut_short(exchange: Exchange) -> Reply | None:
-    """Refuse a body that ended before its announced length; what came of it might be valid by itself.
-
-    Some servers end the stream quietly when the sender leaves (gunicorn does), so that only the count tells.
-    """
-    length = exchange.length
-    if length is None or exchange.received >= length:
-        return None
-    return exchange.refuse("incomplete_body", f"Expected {length:,} bytes, got {exchange.received:,}.")

@@ -11,16 +11,14 @@ import os
 import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from eventmw import record as records
-from eventmw.body import Body
 from eventmw.clock import Clock, SystemClock
 from eventmw.config import Config
 from eventmw.door import ANONYMOUS, Door, Visit
 from eventmw.engine import Engine
-from eventmw.errors import JournalDown, JournalFull, Refused
-from eventmw.http import Headers, Reply, RequestHead
+from eventmw.errors import Refused
 from eventmw.journal import Journal, Position
 from eventmw.journal.memory import MemoryJournal
 from eventmw.protocols.zaraz import Accepted, Judge, Options, Zaraz
@@ -33,8 +31,6 @@ if TYPE_CHECKING:
     from eventmw.courier import Courier
 
 log = logging.getLogger("eventmw")
-
-RETRY_AFTER_S: Final = "5"
 
 
 def _never() -> bool:
@@ -190,101 +186,3 @@ def _outbound() -> Transport:
     from eventmw.outbound import Outbound  # noqa: PLC0415 - aiohttp is not needed before the first event
 
     return Outbound()
-
-
-class Exchange:
-    """One request that is ours, from its head to our answer, without any input or output of its own.
-
-    The gateway calls `open`, `feed` for each chunk, `submit`, waits for the future, and calls `settle`. Each of them may
-    return a `Reply`, which ends the exchange.
-    """
-
-    __slots__ = ("_accepted", "_body", "_cors", "_head", "_runtime", "_visit")
-
-    _accepted: Accepted
-    _body: Body
-    _visit: Visit
-
-    def __init__(self, runtime: Runtime, head: RequestHead) -> None:
-        self._runtime = runtime
-        self._head = head
-        self._cors: Headers = runtime.door.cors(head)
-
-    @property
-    def length(self) -> int | None:
-        """The announced length of the body, or None."""
-        return self._visit.length
-
-    @property
-    def received(self) -> int:
-        """Bytes of the body that came so far."""
-        return self._body.received
-
-    def open(self) -> Reply | None:
-        """Decide from the head; None means that the body may come."""
-        door = self._runtime.door
-        try:
-            if door.is_preflight(self._head):
-                return Reply(204, (*self._cors, *door.preflight(self._head)))
-            self._visit = door.admit(self._head)
-            self._runtime.check_rate(self._visit)
-        except Exception as error:  # noqa: BLE001 - nothing of ours ever raises into the site
-            return self._failure(error)
-        self._body = Body(self._runtime.config.limits.max_body_bytes, self._visit.encoding)
-        return None
-
-    def feed(self, chunk: bytes) -> Reply | None:
-        """Take the next bytes of the body; a reply means that no more are wanted."""
-        try:
-            self._body.feed(chunk)
-        except Exception as error:  # noqa: BLE001 - as above
-            return self._failure(error)
-        return None
-
-    def submit(self) -> Reply | Future[Position]:
-        """Judge the whole body and hand it to the journal; the future is done when it is kept."""
-        try:
-            self._accepted = self._runtime.accept(self._body.finish(), self._visit)
-            return self._runtime.append(self._accepted)
-        except Exception as error:  # noqa: BLE001 - as above
-            return self._failure(error)
-
-    def settle(self, future: Future[Position]) -> Reply:
-        """Answer, now that the future is done."""
-        try:
-            future.result(0)
-            self._runtime.remember(self._accepted)
-            return self._runtime.zaraz.reply(self._accepted, self._runtime.journal.durability, self._cors)
-        except Exception as error:  # noqa: BLE001 - as above
-            return self._failure(error)
-
-    def late(self) -> Reply:
-        """Answer that keeping the record took too long. It may have been kept all the same."""
-        timeout_s = self._runtime.config.limits.append_timeout_s
-        return self._unkept("journal_timeout", f"The events could not be kept within {timeout_s:g} s.", RETRY_AFTER_S)
-
-    def refuse(self, code: str, detail: str) -> Reply:
-        """Answer with a problem that only the gateway can see."""
-        return self._refusal(Refused(code, detail))
-
-    def _failure(self, error: Exception) -> Reply:
-        match error:
-            case Refused():
-                return self._refusal(error)
-            case JournalFull():
-                return self._unkept("journal_full", str(error), str(error.retry_after_s))
-            case JournalDown():
-                return self._unkept("journal_down", str(error), str(error.retry_after_s))
-            case _:
-                ident = self._runtime.clock.new_id(self._runtime.clock.now_ms())
-                log.error("request %s failed inside eventmw", ident, exc_info=error)
-                return self.refuse(
-                    "internal_error", f"The request could not be handled; the log tells of it as {ident}."
-                )
-
-    def _unkept(self, code: str, detail: str, retry_after_s: str) -> Reply:
-        again = "Nothing is promised of these events; send them again with the same ids."
-        return self._refusal(Refused(code, f"{detail} {again}", headers=(("retry-after", retry_after_s),)))
-
-    def _refusal(self, refused: Refused) -> Reply:
-        return self._runtime.zaraz.refuse(refused, self._cors)

@@ -61,11 +61,13 @@ class EnvSecret:
         """Return the variable's value.
 
         Raises:
-            ConfigError: the variable is not set or is empty. `eventmw check` and the start of the middleware ask first.
+            ConfigError: the variable is not set or is empty.
         """
         value = os.environ.get(self.name, "")
         if not value:
-            raise ConfigError([f"the environment variable {self.name} is not set, and a tool needs the secret in it"])
+            raise ConfigError(
+                [f"the environment variable {self.name} is not set, and the configuration names it as a secret"]
+            )
         return value
 
 

@@ -17,10 +17,10 @@ from werkzeug.exceptions import ClientDisconnected
 from werkzeug.wsgi import get_input_stream
 
 from eventmw.config import Settings
+from eventmw.exchange import Exchange
 from eventmw.http import Reply
-from eventmw.incoming import cut_short, head_of_environ
+from eventmw.incoming import head_of_environ
 from eventmw.paths import is_ours, tails
-from eventmw.runtime import Exchange
 from eventmw.settings import complete, from_toml
 from eventmw.site import Site
 
@@ -86,7 +86,7 @@ class EventsMiddleware(Site):
                     return exchange.refuse("body_timeout", f"Expected the whole body within {timeout_s:g} s.")
         except (ClientDisconnected, OSError):
             return exchange.refuse("client_gone", "Expected the rest of the body, but the sender left.")
-        return cut_short(exchange)
+        return None
 
 
 def _write(reply: Reply, start_response: StartResponse, method: str) -> Iterable[bytes]:

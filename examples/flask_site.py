@@ -18,4 +18,4 @@ def front() -> str:
     return "<h1>Hello from Flask</h1>"
 
 
-app.wsgi_app = EventsMiddleware(app.wsgi_app, path="/zaraz/api", tools=[Console()])  # type: ignore[assignment, method-assign]
+app.wsgi_app = EventsMiddleware(app.wsgi_app, path="/zaraz/api", tools=[Console()])  # type: ignore[method-assign]

@@ -13,7 +13,8 @@ import pytest
 
 from eventmw import Limits
 from eventmw.http import RequestHead
-from eventmw.runtime import Exchange, Runtime
+from eventmw.exchange import Exchange
+from eventmw.runtime import Runtime
 from eventmw.settings import complete
 from tests.servers import Server, chunk, errors_in, head, running, without_date
 from tests.sites import pages

@@ -28,7 +28,7 @@ ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT)}
 
 
 def block(language: str, holds: str) -> str:
-    (found,) = [code for kind, code in BLOCKS if kind == language and holds in code]
+    (found,) = [str(code) for kind, code in BLOCKS if kind == language and holds in code]
     return found
 
 
