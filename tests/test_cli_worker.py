@@ -97,6 +97,9 @@ def test_what_is_under_way_is_waited_for() -> None:
     with working("20", "wait") as process:
         read_until(process, "begun wait")
         process.send_signal(signal.SIGTERM)
+        read_until(process, "Stopping; what is under way has 20 s.")
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.wait(1.5)
         out, _ = process.communicate("go on\n", timeout=30)
         assert "done wait" in out
         assert out.splitlines()[-1] == "Stopped; nothing is under way."

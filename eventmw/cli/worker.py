@@ -100,7 +100,7 @@ def deliver(
     """
     stopping = threading.Event()
     before = [(number, signal.signal(number, _setting(stopping))) for number in (signal.SIGTERM, signal.SIGINT)]
-    telling = threading.Thread(target=_tell, args=(journal, stopping, progress_s), daemon=True)
+    telling = threading.Thread(target=_tell, args=(journal, stopping, progress_s, grace_s), daemon=True)
     courier = Courier(
         journal, dispatcher, transport, SystemClock(), dry_run=dry_run, on_outcome=on_outcome, polite=False
     )
@@ -113,6 +113,7 @@ def deliver(
         for number, handler in before:
             signal.signal(number, handler)
     telling.join()
+    _say_progress(journal)
     output.say(
         "Stopped; " + ("nothing is under way." if drained else "what was under way goes out again at the next start.")
     )
@@ -123,10 +124,10 @@ def _setting(stopping: threading.Event) -> Callable[[int, FrameType | None], Non
     return lambda _number, _frame: stopping.set()
 
 
-def _tell(journal: Journal, stopping: threading.Event, every_s: float) -> None:
+def _tell(journal: Journal, stopping: threading.Event, every_s: float, grace_s: float) -> None:
     while not stopping.wait(every_s):
         _say_progress(journal)
-    _say_progress(journal)
+    output.say(f"Stopping; what is under way has {grace_s:g} s.")
 
 
 def _say_progress(journal: Journal) -> None:
