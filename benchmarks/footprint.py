@@ -21,7 +21,8 @@ from benchmarks.report import Effort, Figure, Report, Spread, Table, shown
 from benchmarks.rounds import Samples, interleaved
 from eventmw.config import Config, Limits
 from eventmw.http import Reply, RequestHead
-from eventmw.runtime import Exchange, Runtime
+from eventmw.exchange import Exchange
+from eventmw.runtime import Runtime
 
 EVENTS: Final = 3_000
 _CHUNK_BYTES: Final = 64 * 1024

@@ -29,6 +29,7 @@ _ASGI: Final = "eventmw on granian ASGI"
 _FASTIFY: Final = "Fastify"
 _FASTAPI: Final = "FastAPI, declared answer"
 _PLAIN: Final = "FastAPI, plain answer"
+_CONTROLS: Final = (_FASTIFY, _FASTAPI, _PLAIN)
 _DELIVERING: Final = (f"{_UVICORN}, delivering", f"{_WSGI}, delivering")
 SINK: Final = (sys.executable, "-m", "benchmarks.sites.sink", "{port}")
 _ROOM: Final = {"EVENTMW_LIMITS_JOURNAL_BYTES": str(1024**3)}
@@ -230,26 +231,18 @@ def _table(results: Results, size: int) -> Table:
     for name in dict.fromkeys(name for name, _ in results):
         measured = results[name, size]
         median = {key: Spread.of(getattr(measured, key)).mid for key in Measured.__slots__}
-        to = [_ratio(results, name, control, size) for control in (_FASTIFY, _FASTAPI, _PLAIN)]
+        beside = [_ratio(results, name, control, size) for control in _CONTROLS]
         rows.append(
             (
                 name,
                 str(Spread.of(measured.per_cpu_s)),
                 *(shown(median[key]) for key in ("us_a_request", "per_s", "p50_ms", "p99_ms")),
-                *("-" if spread is None else str(spread) for spread in to),
+                *("-" if spread is None else str(spread) for spread in beside),
             )
         )
-    heads = (
-        "server",
-        "events a CPU second",
-        "CPU µs a request",
-        "events/s",
-        "p50 ms",
-        "p99 ms",
-        "x Fastify",
-        "x FastAPI",
-    )
-    return Table(f"{size} event{'s' * (size > 1)} a request (min / median / max, or medians)", heads, rows)
+    heads = ("server", "events a CPU second", "CPU µs a request", "events/s", "p50 ms", "p99 ms")
+    to = tuple(f"x {control}" for control in _CONTROLS)
+    return Table(f"{size} event{'s' * (size > 1)} a request (min / median / max, or medians)", (*heads, *to), rows)
 
 
 def _figures(results: Results) -> Iterator[Figure]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import math
 from collections.abc import Callable
@@ -11,7 +12,7 @@ from typing import Literal
 import msgspec
 import pytest
 
-from benchmarks import payload
+from benchmarks import neighbour, payload, serving
 from benchmarks.__main__ import NAMES, main
 from benchmarks.footprint import handle
 from benchmarks.report import Effort, Figure, Report, Spread, Table
@@ -65,6 +66,34 @@ def test_a_quick_run_prints_control_ratio_and_machine(
 
 def test_every_benchmark_has_a_run() -> None:
     assert set(NAMES) == {"passthrough", "judging", "footprint", "serving", "neighbour"}
+    for name in NAMES:
+        assert callable(importlib.import_module(f"benchmarks.{name}").run)
+
+
+def test_the_servers_rounds_are_told_with_each_control_and_without_one_that_is_missing() -> None:
+    rounds = serving.Measured([3.0, 4.0, 5.0], [1.0], [1.0], [1.0], [1.0])
+    names = ["eventmw on uvicorn", "eventmw on granian WSGI", "FastAPI, declared answer", "FastAPI, plain answer"]
+    results = {(name, size): rounds for name in names for size in serving.SIZES}
+    assert "x Fastify" in serving._table(results, 1).as_text()
+    verdicts = [figure.verdict for figure in serving._figures(results)]
+    assert verdicts.count("not measured") == 3
+    assert verdicts.count("missed") == 4
+    faster = serving.Measured([30.0, 40.0, 60.0], [1.0], [1.0], [1.0], [1.0])
+    ours = {(name, size): faster for name in names[:2] for size in serving.SIZES}
+    assert [figure.verdict for figure in serving._figures(results | ours)].count("ok") == 4
+
+
+def test_the_neighbours_rounds_are_told_beside_the_idle_courier() -> None:
+    seen = {
+        (page, state): [neighbour.Latencies.of([factor * ms for ms in range(1, 101)])] * 3
+        for page in ("small page", "rendered page")
+        for state, factor in (("courier idle", 1), ("courier works", 1.2), ("busy thread", 9))
+    }
+    assert "x idle" in neighbour._table(seen).as_text()
+    assert [figure.verdict for figure in neighbour._figures(seen)] == ["ok"] * 4
+    assert "was felt" in neighbour._notes(seen)[0]
+    deaf = seen | {("small page", "busy thread"): seen["small page", "courier idle"]}
+    assert "distrust" in neighbour._notes(deaf)[0]
 
 
 def test_rounds_are_never_fewer_than_three() -> None:
