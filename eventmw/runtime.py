@@ -176,7 +176,10 @@ class Runtime:
     def close(self, grace_s: float) -> bool:
         """Take no more records, deliver for at most `grace_s` seconds, stop. Returns whether all was delivered."""
         self.journal.close(grace_s)
-        drained = self._courier.stop(grace_s) if self._courier is not None else True
+        drained = True
+        if self._courier is not None:
+            drained = self._courier.drain(grace_s)
+            self._courier.stop()
         if self._control is not None:
             self._control.close()
         return drained
