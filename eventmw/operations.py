@@ -20,6 +20,7 @@ from eventmw.eventjson import as_json
 from eventmw.formats import to_iso
 from eventmw.journal import DeadLetter, Entry, Key, Position
 from eventmw.tracking import Keeper, Tracking
+from eventmw.version import VERSION
 
 PAGE: Final = 200
 """Records that one look at the log takes."""
@@ -93,6 +94,7 @@ class Operations:
     def _stats(self, _request: Request) -> Iterable[Any]:
         yield {
             "pid": os.getpid(),
+            "version": VERSION,
             "since_ms": self._since_ms,
             "path": self._host.config.path,
             "delivers": self._host.config.courier == "thread",

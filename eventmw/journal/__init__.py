@@ -1,7 +1,8 @@
 """The journal: an append-only log of accepted requests, a place in it for each tool, parked items and dead letters.
 
 This module is the protocol that every journal keeps; `memory` is one. One conformance suite runs over all of them.
-Layer: vocabulary: the protocol and its words; what keeps it stands beside it. The records are bytes here: nothing in a journal knows what an event is.
+Layer: vocabulary: the protocol and its words; what keeps it stands beside it. The records are bytes here: nothing in a
+journal knows what an event is.
 
 Words: a *record* is one accepted request with ``events`` events; a *key* names one event in the log; a tool's *place* is the
 contiguous prefix that is settled for it, plus the events settled beyond it. *Parked* is one event that waits for its next

@@ -1,0 +1,149 @@
+"""The configuration is checked as a whole, and every problem is said at once."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any, cast
+
+import pytest
+
+from eventmw.config import RESERVED, Config, Limits
+from eventmw.effects import Send
+from eventmw.errors import ConfigError
+from eventmw.secret import Secret, env
+from eventmw.tool import FunctionTool, consumer
+
+A = FunctionTool("a", lambda _: Send("x"))
+LONG = "k" * 16
+BAD: list[tuple[str, Any, str]] = [
+    ("path", "zaraz", "path must start with /"),
+    ("path", "/a b", "path must start with /"),
+    ("path", "/a%20b", "path must start with /"),
+    ("path", "/a?b", "path must start with /"),
+    ("path", "/é", "path must start with /"),
+    ("path", "", "path must start with /"),
+    ("path", 5, "path must start with /"),
+    ("path", "/", "front page"),
+    ("tools", "ga4", "tools must be a list"),
+    ("tools", [A, A], "two tools have the id 'a'"),
+    ("tools", [FunctionTool], "write FunctionTool"),
+    ("tools", [object()], "no handle"),
+    ("tools", [FunctionTool("b", lambda _: None, when=cast(Any, iter("ab")))], "when must be"),
+    ("consumers", {"a"}, "consumers must be a list"),
+    ("data_dir", "", "data_dir"),
+    ("journal", "nats://x", "journal must be one of"),
+    ("courier", "process", "courier must be one of"),
+    ("courier", "off", "nobody can deliver"),
+    ("batch", "all", "batch must be one of"),
+    ("receipt", "long", "receipt must be one of"),
+    ("receipt", 0, "receipt must be one of"),
+    ("receipt", None, "receipt must be one of"),
+    ("receipt", [], "receipt must be one of"),
+    ("envelope", "list", "envelope must be one of"),
+    ("strict", "yes", "strict must be one of"),
+    ("strict", 1, "strict must be one of"),
+    ("dry_run", None, "dry_run must be one of"),
+    ("keys", LONG, "keys must be a list"),
+    ("keys", 5, "keys must hold texts"),
+    ("keys", [None], "keys must hold texts"),
+    ("keys", [], "keys is empty"),
+    ("keys", {}, "keys is empty"),
+    ("keys", ["short"], "'key-1' is shorter than 16"),
+    ("keys", {"a": "é" * 16}, "'a' must be ASCII"),
+    ("keys", {"a": LONG + " "}, "'a' must be ASCII"),
+    ("keys", {"a": LONG, "b": LONG}, "two keys are the same"),
+    ("keys", {"anonymous": LONG}, "cannot be named 'anonymous'"),
+    ("keys", {"track": LONG}, "cannot be named 'track'"),
+    ("keys", {5: LONG}, "cannot be named 5"),
+    ("keys", [env("EVENTMW_TEST_ABSENT")], "EVENTMW_TEST_ABSENT is not set"),
+    ("allowed_origins", "https://a.example", "allowed_origins must be a list"),
+    ("allowed_origins", ["https://a.example/"], "is not an origin"),
+    ("allowed_origins", ["a.example"], "is not an origin"),
+    ("allowed_origins", ["*"], "is not an origin"),
+    ("allowed_origins", ["https://A.example"], "lower case"),
+    ("allowed_origins", ["http://["], "is not an origin"),
+    ("allowed_origins", ["http://a:b"], "is not an origin"),
+    ("trusted_proxies", -1, "trusted_proxies"),
+    ("trusted_proxies", True, "trusted_proxies"),
+    ("limits", {"max_events": 5}, "limits must be an eventmw.Limits"),
+    ("limits", Limits(max_events=0), "limits.max_events must be a number above 0"),
+    ("limits", Limits(max_events=1.5), "limits.max_events must be a whole number"),  # type: ignore[arg-type]  # as from a file
+    ("limits", Limits(body_timeout_s=float("nan")), "limits.body_timeout_s"),
+    ("limits", Limits(append_timeout_s=float("inf")), "limits.append_timeout_s"),
+    ("limits", Limits(requests_per_s=0), "limits.requests_per_s"),
+    ("limits", Limits(burst=True), "limits.burst"),
+    ("limits", Limits(max_depth=7), "at least 8"),
+    ("on_outcome", "x", "on_outcome must be callable"),
+]
+
+
+@pytest.mark.parametrize(("name", "value", "words"), BAD)
+def test_a_setting_that_cannot_work(name: str, value: Any, words: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        Config(**{name: value})
+    assert len(caught.value.problems) == 1
+    assert words in caught.value.problems[0]
+
+
+def test_all_problems_at_once_and_no_key_among_them() -> None:
+    options: Any = {
+        "path": "x",
+        "batch": "?",
+        "keys": {"a": "hunter2"},
+        "allowed_origins": ["*"],
+        "trusted_proxies": -1,
+    }
+    with pytest.raises(ConfigError) as caught:
+        Config(**options)
+    assert len(caught.value.problems) == 5
+    assert "hunter2" not in str(caught.value)
+
+
+GOOD: list[tuple[str, Any]] = [
+    ("path", "/zaraz/api"),
+    ("path", "/a~!$&'()*+,;=:@-._/b"),
+    ("tools", [A, FunctionTool("a-2", lambda _: None)]),
+    ("consumers", [consumer("crm")(lambda _: None)]),
+    ("receipt", False),
+    ("keys", [LONG, Secret("o" * 16)]),
+    ("allowed_origins", ["https://a.example", "http://localhost:8000", "null", "http://[::1]:80"]),
+    ("limits", Limits(requests_per_s=0.5, body_timeout_s=1)),
+]
+
+
+@pytest.mark.parametrize(("name", "value"), GOOD)
+def test_a_setting_that_works(name: str, value: Any) -> None:
+    assert getattr(Config(**{name: value}), name) == value
+
+
+def test_the_defaults_work_and_answer_nothing() -> None:
+    assert Config().path is None
+
+
+def test_keys_have_names() -> None:
+    assert Config().named_keys == {}
+    assert Config(keys=[LONG, "o" * 16]).named_keys == {"key-1": LONG, "key-2": "o" * 16}
+    assert Config(keys={"shop": Secret(LONG)}).named_keys == {"shop": LONG}
+    assert LONG not in repr(Config(keys={"shop": Secret(LONG)}))
+
+
+def test_a_consumer_and_a_tool_share_one_space_of_ids() -> None:
+    with pytest.raises(ConfigError, match="two tools have the id 'a'"):
+        Config(tools=[A], consumers=[consumer("a")(lambda _: None)])
+
+
+def test_tools_come_before_consumers_in_their_order() -> None:
+    config = Config(tools=[FunctionTool("z", lambda _: None), A], consumers=[consumer("crm")(lambda _: None)])
+    assert [tool.id for tool in config.bound_tools] == ["z", "a", "crm"]
+
+
+def test_reserved_names_are_the_credentials_that_eventmw_gives() -> None:
+    from eventmw.door import ANONYMOUS
+    from eventmw.tracking import TRACKED
+
+    assert frozenset({ANONYMOUS, TRACKED}) == RESERVED
+
+
+def test_every_limit_is_documented() -> None:
+    text = Limits.__doc__ or ""
+    assert all(f"        {field.name}: " in text for field in dataclasses.fields(Limits))

@@ -1,0 +1,178 @@
+"""Settings from code, the environment and a file: which wins, and what is said of a mistake."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from eventmw.config import Config, Limits
+from eventmw.errors import ConfigError
+from eventmw.secret import EnvSecret
+from eventmw.settings import complete, from_toml
+from eventmw.tools import Console, File
+from tests.gateways import both
+
+
+def written(tmp_path: Path, text: str) -> Path:
+    file = tmp_path / "eventmw.toml"
+    file.write_text(text)
+    return file
+
+
+def test_code_wins_over_a_variable_and_a_variable_over_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = written(tmp_path, 'path = "/file"\nbatch = "atomic"\nreceipt = "full"\n')
+    monkeypatch.setenv("EVENTMW_PATH", "/variable")
+    monkeypatch.setenv("EVENTMW_BATCH", "independent")
+    assert complete({"path": "/code"}).path == "/code"
+    assert complete({}).path == "/variable"
+    config = complete(from_toml(file))
+    assert (config.path, config.batch, config.receipt) == ("/variable", "independent", "full")
+
+
+@pytest.mark.parametrize(
+    ("variable", "text", "name", "value"),
+    [
+        ("DATA_DIR", "/srv/x", "data_dir", "/srv/x"),
+        ("STRICT", "1", "strict", True),
+        ("STRICT", "No", "strict", False),
+        ("DRY_RUN", "true", "dry_run", True),
+        ("RECEIPT", "off", "receipt", False),
+        ("RECEIPT", "full", "receipt", "full"),
+        ("TRUSTED_PROXIES", "2", "trusted_proxies", 2),
+        ("KEYS", "kkkkkkkkkkkkkkkk, oooooooooooooooo,", "keys", ["k" * 16, "o" * 16]),
+        ("ALLOWED_ORIGINS", "https://a.example,null", "allowed_origins", ["https://a.example", "null"]),
+        ("LIMITS_MAX_EVENTS", "5", "limits", Limits(max_events=5)),
+        ("LIMITS_REQUESTS_PER_S", "0.5", "limits", Limits(requests_per_s=0.5)),
+    ],
+)
+def test_variables(monkeypatch: pytest.MonkeyPatch, variable: str, text: str, name: str, value: Any) -> None:
+    monkeypatch.setenv("EVENTMW_" + variable, text)
+    assert getattr(complete({}), name) == value
+
+
+@pytest.mark.parametrize(
+    ("variable", "text", "words"),
+    [
+        ("STRICT", "maybe", "EVENTMW_STRICT must be 1 or 0"),
+        ("TRUSTED_PROXIES", "two", "EVENTMW_TRUSTED_PROXIES must be a number"),
+        ("LIMITS_MAX_EVENTS", "many", "EVENTMW_LIMITS_MAX_EVENTS must be a number"),
+        ("KEYS", "", "keys is empty"),
+        ("PATH", "x", "path must start with /"),
+    ],
+)
+def test_variables_that_cannot_work(monkeypatch: pytest.MonkeyPatch, variable: str, text: str, words: str) -> None:
+    monkeypatch.setenv("EVENTMW_" + variable, text)
+    with pytest.raises(ConfigError, match=words):
+        complete({})
+
+
+def test_a_variable_changes_one_limit_of_a_file_and_leaves_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = written(tmp_path, "[limits]\nmax_events = 5\nmax_depth = 9\n")
+    monkeypatch.setenv("EVENTMW_LIMITS_MAX_EVENTS", "7")
+    assert complete(from_toml(file)).limits == Limits(max_events=7, max_depth=9)
+
+
+def test_a_whole_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = written(
+        tmp_path,
+        """
+        path = "/zaraz/api"
+        receipt = "none"
+        trusted_proxies = 1
+        allowed_origins = ["https://shop.example"]
+        keys = { shop = { env = "SHOP_KEY" } }
+
+        [limits]
+        max_events = 10
+
+        [[tools]]
+        type = "console"
+
+        [[tools]]
+        type = "eventmw.tools:File"
+        path = "events.jsonl"
+        id = "log"
+
+        [[consumers]]
+        type = "THIS:CRM"
+        """.replace("THIS", __name__),
+    )
+    monkeypatch.setenv("SHOP_KEY", "k" * 16)
+    config = complete(from_toml(file))
+    assert config == Config(
+        path="/zaraz/api",
+        receipt=False,
+        trusted_proxies=1,
+        allowed_origins=["https://shop.example"],
+        keys={"shop": EnvSecret("SHOP_KEY")},
+        limits=Limits(max_events=10),
+        tools=[Console(), File("events.jsonl", id="log")],
+        consumers=[CRM],
+    )
+
+
+class Crm:
+    id = "crm"
+
+    def handle(self, _event: Any) -> Any:
+        return ()
+
+
+CRM = Crm()
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("path = ", "is not valid TOML"),
+        ("colour = 'red'", "there is no setting 'colour'"),
+        ("receipt = []", "receipt must be one of"),
+        ("limits = 5", "limits must be a table"),
+        ("[limits]\nmax_evnts = 5", "limits has no 'max_evnts'"),
+        ("tools = 'ga4'", r"tools must be written as \[\[tools\]\]"),
+        ("[[tools]]\nid = 'x'", "number 1 needs a type"),
+        ("[[tools]]\ntype = 'nosuch'", "there is no tool type 'nosuch'; write one of"),
+        ("[[tools]]\ntype = 'no_such_module:X'", "cannot be imported"),
+        ("[[tools]]\ntype = 'eventmw.tools:Nosuch'", "cannot be imported"),
+        ("[[tools]]\ntype = ':X'", "number 1"),
+        ("[[tools]]\ntype = 'console'\ncolour = 'red'", "number 1, console: .*colour"),
+        (f"[[tools]]\ntype = '{__name__}:CRM'\nwhen = 'x'", "takes no when here"),
+        ("[[tools]]\ntype = 'file'\npath = ''", "File: path must name a file"),
+        ("path = { env = 5 }", "path must start with /"),
+    ],
+)
+def test_mistakes_in_a_file(tmp_path: Path, text: str, words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+        complete(from_toml(written(tmp_path, text)))
+
+
+def test_a_file_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"nothing\.toml cannot be read: No such file"):
+        from_toml(tmp_path / "nothing.toml")
+    (tmp_path / "binary.toml").write_bytes(b"\xff\xfe")
+    with pytest.raises(ConfigError, match="not valid TOML"):
+        from_toml(tmp_path / "binary.toml")
+
+
+def test_all_mistakes_of_a_file_at_once(tmp_path: Path) -> None:
+    file = written(tmp_path, "path = 'x'\n[limits]\na = 1\n[[tools]]\ntype = 'nosuch'\n[[consumers]]\nid = 'x'\n")
+    with pytest.raises(ConfigError) as caught:
+        complete(from_toml(file))
+    assert len(caught.value.problems) == 4
+
+
+def test_unknown_parameters_are_named() -> None:
+    with pytest.raises(ConfigError, match=r"there is no setting 'pth'; the settings are .*path"):
+        complete({"pth": "/x"})  # type: ignore[typeddict-unknown-key]  # a mistake that is being tested
+
+
+def test_both_gateways_read_variables(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EVENTMW_STRICT", "1")
+    with both() as pair:
+        assert all(site.runtime.config.strict for site in pair.sites)
