@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+from eventmw.sockets import is_answered
+
 ROOT = Path(__file__).parent.parent
 PATIENCE_S = 30.0
 _T = TypeVar("_T")
@@ -114,9 +116,9 @@ class Site:
             urllib.request.urlopen(f"http://127.0.0.1:{self.port}/step", timeout=PATIENCE_S).close()
 
     def live(self) -> Path:
-        """Wait for its socket."""
+        """Wait until it listens on its socket."""
         socket = self.data_dir / "live" / f"{self.process.pid}.sock"
-        until(socket.exists)
+        until(lambda: is_answered(socket))
         return socket
 
     def run(self, *arguments: str, **options: Any) -> Ran:
