@@ -55,17 +55,16 @@ OWNS = objects(id=IDS, timestamp=TIMES)
 GOOD_EVENTS = st.fixed_dictionaries({"client": CLIENTS}, optional={"system": SYSTEMS, "eventmw": OWNS})
 
 # What PHP, hurried people and other systems send in place of the right thing, and values on both sides of every bound.
-SURPRISES: st.SearchStrategy[Any] = st.sampled_from(
-    [
-        None, True, False, 0, 1, -1, 1.0, 1.5, 1e300, 10**25, "", " ", "x", [], {}, [1], [[]], {"a": 1},
-        "x" * 127, "x" * 128, "x" * 129, "𝄞" * 128, "𝄞" * 129,
-        "1x1", "1x1\n", "100000x1", "1 x 1", "１x１", "1x1x1",
-        "127.0.0.1", "::1", "fe80::1%eth0", "1.2.3", "300.1.1.1", "01.2.3.4", "::ffff:1.2.3.4",
-        "https://", "https:///x", "https://A", "https://z", "https://{x}", "https://é", "https:// x", "HTTPS://x", "//x", "x:y",
-        253402300799999, 253402300800000, -1, 1624910874832.0, 1624910874832.5,
-        "9999-12-31T23:59:59.999Z", "10000-01-01", "1969-12-31T23:59:59Z", "2021-02-30", "2021-W01-1", "20210628", "noon",
-    ],
-)  # fmt: skip
+ODD_VALUES: list[Any] = [
+    None, True, False, 0, 1, -1, 1.0, 1.5, 1e300, 10**25, "", " ", "x", [], {}, [1], [[]], {"a": 1},
+    "x" * 127, "x" * 128, "x" * 129, "𝄞" * 128, "𝄞" * 129,
+    "1x1", "1x1\n", "100000x1", "1 x 1", "１x１", "1x1x1",
+    "127.0.0.1", "::1", "fe80::1%eth0", "1.2.3", "300.1.1.1", "01.2.3.4", "::ffff:1.2.3.4",
+    "https://", "https:///x", "https://A", "https://z", "https://{x}", "https://é", "https:// x", "HTTPS://x", "//x", "x:y",
+    253402300799999, 253402300800000, -1, 1624910874832.0, 1624910874832.5,
+    "9999-12-31T23:59:59.999Z", "10000-01-01", "1969-12-31T23:59:59Z", "2021-02-30", "2021-W01-1", "20210628", "noon",
+]  # fmt: skip
+SURPRISES = st.sampled_from(ODD_VALUES)
 
 
 def _places(value: Any, at: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:

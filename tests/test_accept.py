@@ -95,6 +95,25 @@ def test_each_verdict_is_exact_or_a_sure_yes(event: Any) -> None:
         assert nothing_to_say
 
 
+PLACES = [
+    "client", "client.__zarazTrack", "client.a", "system", "system.cookies", "system.cookies.a", "system.device",
+    *(f"system.device.{key}" for key in ("ip", "resolution", "viewport", "language", "user-agent")), "system.page",
+    *(f"system.page.{key}" for key in ("url", "referrer", "title", "encoding")), "eventmw", "eventmw.id", "eventmw.timestamp",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_every_odd_value_in_every_place(place: str) -> None:
+    *outer, last = place.split(".")
+    for value in own.ODD_VALUES:
+        event: Any = {"client": {}}
+        inner = event
+        for key in outer:
+            inner = inner.setdefault(key, {})
+        inner[last] = value
+        test_each_verdict_is_exact_or_a_sure_yes.hypothesis.inner_test(event)  # type: ignore[attr-defined]  # the bare test
+
+
 @given(own.GOOD_EVENTS.map(lambda event: json.loads(json.dumps(event))))
 def test_good_events_are_good(event: Any) -> None:
     assert is_valid(event)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -87,6 +88,28 @@ def test_depth_is_counted_from_the_top_on_every_path(value: Any, max_depth: int)
                 judge(document, max_depth=max_depth)
         else:
             judge(document, max_depth=max_depth)
+
+
+@pytest.mark.parametrize(
+    "around",
+    [
+        lambda inside: {"events": [{"client": {"a": inside}}]},
+        lambda inside: {"events": [{"client": {}, "x": inside}]},
+        lambda inside: {"events": [inside, GOOD]},
+        lambda inside: {"events": [GOOD], "x": inside},
+    ],
+)
+def test_the_deepest_that_may_be_and_one_more(around: Callable[[Any], Any]) -> None:
+    def levels(value: Any) -> int:
+        values = value.values() if isinstance(value, dict) else value if isinstance(value, list) else None
+        return 0 if values is None else 1 + max(map(levels, values), default=0)
+
+    inside: Any = []
+    while levels(around(inside)) < 8:
+        inside = [inside]
+    judge(around(inside), max_depth=8)
+    with pytest.raises(Refused, match="at most 8 levels"):
+        judge(around([inside]), max_depth=8)
 
 
 def test_the_number_of_events_is_bounded_before_any_is_looked_at() -> None:

@@ -72,6 +72,12 @@ def test_any_json_value_can_be_returned(value: Any) -> None:
     assert json.loads(result.encode())["return"]["tool"] == value
 
 
+@pytest.mark.parametrize("url", ["http://[", "//x", "/x", "javascript:alert(1)", "", 5, None, "https://\ud800"])
+def test_what_is_no_address_to_fetch(url: Any) -> None:
+    with pytest.raises(Unfit):
+        Result().add("a", Fetch(url))
+
+
 def test_a_value_is_what_it_was_when_it_came() -> None:
     value: dict[str, Any] = {"a": 1}
     result = Result()
