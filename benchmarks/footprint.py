@@ -20,8 +20,8 @@ from benchmarks.machine import ROOT
 from benchmarks.report import Effort, Figure, Report, Spread, Table, shown
 from benchmarks.rounds import Samples, interleaved
 from eventmw.config import Config, Limits
-from eventmw.http import Reply, RequestHead
 from eventmw.exchange import Exchange
+from eventmw.http import Reply, RequestHead
 from eventmw.runtime import Runtime
 
 EVENTS: Final = 3_000
