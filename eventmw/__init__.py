@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Self, Unpack, cast
 
 from eventmw.config import Limits, Settings
 from eventmw.effects import Drop, Execute, Fetch, Packed, Return, Send, SetCookie, Verdict
-from eventmw.errors import ConfigError, EventmwError, JournalDown, JournalFull
+from eventmw.errors import ConfigError, EventmwError, InvalidEvent, JournalDown, JournalFull
 from eventmw.event import Device, Event, Page, Receipt
 from eventmw.http import HttpReply, HttpRequest
 from eventmw.outcome import Outcome
@@ -48,6 +48,7 @@ __all__ = [
     "Fetch",
     "HttpReply",
     "HttpRequest",
+    "InvalidEvent",
     "JournalDown",
     "JournalFull",
     "Limits",

@@ -17,7 +17,7 @@ from eventmw.config import Settings
 from eventmw.exchange import Exchange
 from eventmw.http import Reply
 from eventmw.incoming import head_of_scope
-from eventmw.paths import is_ours, tails
+from eventmw.paths import is_ours
 from eventmw.settings import complete, from_toml
 from eventmw.site import Site
 from eventmw.waiting import wait
@@ -29,8 +29,6 @@ class EventsMiddleware(Site):
     def __init__(self, app: ASGIApp, **options: Unpack[Settings]) -> None:
         self.app = app
         self._set_up(complete(options))
-        self._path = self.runtime.config.path
-        self._tails = tails(self._path)
 
     @classmethod
     def from_config(cls, app: ASGIApp, path: str) -> EventsMiddleware:

@@ -22,9 +22,8 @@ from pathlib import Path
 from typing import Any, Final
 from weakref import WeakSet
 
-from eventmw.errors import JournalDown, JournalFull
+from eventmw.errors import InvalidEvent, JournalDown, JournalFull
 from eventmw.jsontext import encode
-from eventmw.payload import InvalidEvent
 from eventmw.sockets import SUFFIX, connected, folder_of, is_answered, prepare, short
 
 log = logging.getLogger("eventmw.control")

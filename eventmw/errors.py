@@ -26,6 +26,10 @@ class ConfigError(EventmwError):
         super().__init__("\n".join(("eventmw cannot start:", *(f"  - {problem}" for problem in self.problems))))
 
 
+class InvalidEvent(EventmwError, ValueError):  # noqa: N818 - reads as what it is
+    """The event given to `track` is not valid; the message says what was expected where."""
+
+
 class JournalFull(EventmwError):  # noqa: N818 - the name of the condition, as JOURNAL.md gives it
     """The journal has reached its byte cap and takes nothing more until tools have delivered. Becomes ``503``."""
 

@@ -5,6 +5,8 @@ Layer: pure rules. Source: PROTOCOLS.md 1.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 
 def tails(path: str | None) -> frozenset[str]:
     """Return every tail of our path that a server may show when the site is mounted below a prefix.
@@ -15,6 +17,24 @@ def tails(path: str | None) -> frozenset[str]:
     if path is None:
         return frozenset()
     return frozenset(path[start:] for start, char in enumerate(path) if char == "/") | {""}
+
+
+class FirstLook:
+    """Stands for the tails of a path until they are asked for the first time, and then has that noticed.
+
+    A site is built long before it serves, and perhaps in another process, so what runs beside it starts with its first
+    request. Whoever holds this puts the tails in its place when told, and no later request pays for it.
+    """
+
+    __slots__ = ("_notice", "_tails")
+
+    def __init__(self, tails: frozenset[str], notice: Callable[[frozenset[str]], None]) -> None:
+        self._tails = tails
+        self._notice = notice
+
+    def __contains__(self, path: object) -> bool:
+        self._notice(self._tails)
+        return path in self._tails
 
 
 def is_ours(ours: str | None, prefix: str, path: str) -> bool:

@@ -9,12 +9,8 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from eventmw.errors import EventmwError
+from eventmw.errors import InvalidEvent
 from eventmw.jsontext import encode_exactly
-
-
-class InvalidEvent(EventmwError, ValueError):  # noqa: N818 - reads as what it is
-    """The event given to `track` is not valid; the message says what was expected where."""
 
 
 def payload(

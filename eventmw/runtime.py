@@ -103,10 +103,11 @@ class Runtime:
             return
         if self.config.courier == "thread" and self.engine.tools:
             self.courier.start()
-        self._open_control()
+        self.show()
         self._courier_pid = os.getpid()
 
-    def _open_control(self) -> None:
+    def show(self) -> None:
+        """Open the control channel, by which commands and `eventmw.Tracker` find this process."""
         from eventmw.control import ControlServer  # noqa: PLC0415 - not needed before the first event
         from eventmw.operations import Operations  # noqa: PLC0415 - as above
 

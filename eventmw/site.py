@@ -5,13 +5,14 @@ Layer: gateways.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from datetime import datetime
 from typing import Any
 
 from eventmw.config import Config
 from eventmw.errors import JournalDown
 from eventmw.event import Receipt
+from eventmw.paths import FirstLook, tails
 from eventmw.payload import payload
 from eventmw.runtime import Runtime
 from eventmw.tracking import Tracking
@@ -25,9 +26,16 @@ class Site:
     """
 
     runtime: Runtime
+    _tails: Container[object]
 
     def _set_up(self, config: Config) -> None:
         self.runtime = Runtime(config)
+        self._path = config.path
+        self._tails = FirstLook(tails(config.path), self._first_request)
+
+    def _first_request(self, known: frozenset[str]) -> None:
+        self._tails = known
+        self.runtime.show()
 
     def track(
         self,

@@ -10,10 +10,9 @@ from dataclasses import dataclass
 from typing import Final, Protocol, Self
 
 from eventmw.door import Visit
-from eventmw.errors import JournalDown, Refused
+from eventmw.errors import InvalidEvent, JournalDown, Refused
 from eventmw.event import Receipt
 from eventmw.journal import Journal, Position
-from eventmw.payload import InvalidEvent
 from eventmw.protocols.zaraz import Accepted
 
 TRACKED: Final = "track"

@@ -19,9 +19,8 @@ from typing import Any
 import pytest
 
 from eventmw.control import ControlServer
-from eventmw.errors import JournalDown, JournalFull
+from eventmw.errors import InvalidEvent, JournalDown, JournalFull
 from eventmw.live import LiveView, Unanswered, ask
-from eventmw.payload import InvalidEvent
 from eventmw.sockets import connected, folder_of, found, is_answered, pid_of, prepare
 from eventmw.view import NobodyLive
 from tests.running import ROOT, environment, serving, until

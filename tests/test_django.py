@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from eventmw import Limits
-from eventmw.http import RequestHead
 from eventmw.exchange import Exchange
+from eventmw.http import RequestHead
 from eventmw.runtime import Runtime
 from eventmw.settings import complete
 from tests.servers import Server, chunk, errors_in, head, running, without_date

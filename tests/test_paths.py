@@ -9,7 +9,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from eventmw import asgi, wsgi
-from eventmw.paths import is_ours, tails
+from eventmw.paths import FirstLook, is_ours, tails
 from tests.calls import Answer, ask_asgi, ask_wsgi
 
 OURS = "/zaraz/api"
@@ -142,3 +142,12 @@ def test_the_raw_path_does_not_matter() -> None:
 def test_a_server_that_says_nothing_of_a_prefix() -> None:
     assert ask_wsgi(wsgi.EventsMiddleware(_wsgi_site, path=OURS), "GET", OURS, SCRIPT_NAME=None).status == ANSWERED
     assert through_asgi(None, OURS).status == ANSWERED  # type: ignore[arg-type]
+
+
+def test_the_first_look_is_noticed_and_answers_as_the_tails_do() -> None:
+    noticed: list[frozenset[str]] = []
+    look = FirstLook(tails("/a/b"), noticed.append)
+    assert "/b" in look
+    assert "/c" not in look
+    assert None not in look
+    assert noticed == [tails("/a/b")] * 3

@@ -12,9 +12,8 @@ import pytest
 from hypothesis import given
 
 from eventmw import Drop, Limits, Receipt, tool
-from eventmw.errors import JournalDown, JournalFull
+from eventmw.errors import InvalidEvent, JournalDown, JournalFull
 from eventmw.event import Event
-from eventmw.payload import InvalidEvent
 from eventmw.testing import NOW_MS, deliver
 from tests import strategies as own
 from tests.gateways import Pair, both

@@ -12,8 +12,8 @@ import pytest
 
 from eventmw import JournalDown, JournalFull, Tracker
 from eventmw.control import ControlServer
+from eventmw.errors import InvalidEvent
 from eventmw.inspection import look_into
-from eventmw.payload import InvalidEvent
 from eventmw.sockets import folder_of, found, is_answered
 from tests.running import serving, until
 

@@ -6,6 +6,7 @@ import asyncio
 import copy
 import threading
 from collections.abc import Callable, Iterable, Iterator
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -33,10 +34,23 @@ OTHERS = [
 
 # Ours. One gateway for all scripts: it keeps nothing of a request that is not its own.
 
-_asgi_gateway = asgi.EventsMiddleware(lambda *_: asyncio.sleep(0), path=OURS)
-_wsgi_gateway = wsgi.EventsMiddleware(lambda *_: [], path=OURS)
-_asgi_idle = asgi.EventsMiddleware(lambda *_: asyncio.sleep(0))
-_wsgi_idle = wsgi.EventsMiddleware(lambda *_: [])
+_folder = TemporaryDirectory()
+_asgi_gateway = asgi.EventsMiddleware(lambda *_: asyncio.sleep(0), path=OURS, data_dir=_folder.name)
+_wsgi_gateway = wsgi.EventsMiddleware(lambda *_: [], path=OURS, data_dir=_folder.name)
+_asgi_idle = asgi.EventsMiddleware(lambda *_: asyncio.sleep(0), data_dir=_folder.name)
+_wsgi_idle = wsgi.EventsMiddleware(lambda *_: [], data_dir=_folder.name)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _first_requests() -> Iterator[None]:
+    """The first request of a process starts what runs beside the site; every other starts nothing."""
+    gateways = (_asgi_gateway, _wsgi_gateway, _asgi_idle, _wsgi_idle)
+    for gateway in gateways:
+        assert "/" not in gateway._tails
+    yield
+    for gateway in gateways:
+        gateway.close(0)
+    _folder.cleanup()
 
 
 def wrapped_by(gateway: Any) -> oracle.Wrapper:

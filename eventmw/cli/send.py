@@ -19,7 +19,8 @@ from rich.text import Text
 
 from eventmw.cli import output
 from eventmw.cli.output import count, plain
-from eventmw.payload import InvalidEvent, payload
+from eventmw.errors import InvalidEvent
+from eventmw.payload import payload
 
 _TIMEOUT_S: Final = 30.0
 _OK: Final = 200
