@@ -13,11 +13,11 @@ from benchmarks.report import Effort, Figure, Report, Spread, Table
 from benchmarks.rounds import Samples, cpu_us, interleaved, ratios
 from eventmw import record as records
 from eventmw.config import Limits
-from eventmw.door import ANONYMOUS, Visit
 from eventmw.engine import Engine
+from eventmw.intake.door import ANONYMOUS, Visit
+from eventmw.intake.recent import Recent
 from eventmw.protocols.zaraz import Accepted, Judge, Options, Zaraz
 from eventmw.protocols.zaraz.accept import Usual, usual
-from eventmw.recent import Recent
 from eventmw.strictjson import check_digits
 
 BATCH: Final = 100

@@ -28,13 +28,13 @@ from django.core.exceptions import RequestDataTooBig  # type: ignore[import-unty
 from django.http import HttpResponse  # type: ignore[import-untyped]
 from django.http.request import RawPostDataException, UnreadablePostError  # type: ignore[import-untyped]
 
-from eventmw.body import too_large
 from eventmw.errors import ConfigError
 from eventmw.exchange import Exchange
 from eventmw.http import Reply
 from eventmw.incoming import head_of_environ
+from eventmw.intake.body import too_large
+from eventmw.intake.paths import is_ours
 from eventmw.journal import Position
-from eventmw.paths import is_ours
 from eventmw.settings import complete
 from eventmw.site import Site
 from eventmw.waiting import wait

@@ -47,7 +47,7 @@ class Fetch:
 
 @dataclass(frozen=True, slots=True)
 class Execute:
-    """Ask the sender to run this JavaScript in the user's browser. Put data in by `eventmw.templates`, never by ``+``."""
+    """Ask the sender to run this JavaScript in the user's browser. Put data in by templates, never by ``+``."""
 
     code: str
 

@@ -9,10 +9,10 @@ import logging
 from concurrent.futures import Future
 from typing import Final
 
-from eventmw.body import Body
-from eventmw.door import Visit
 from eventmw.errors import JournalDown, JournalFull, Refused
 from eventmw.http import Headers, Reply, RequestHead
+from eventmw.intake.body import Body
+from eventmw.intake.door import Visit
 from eventmw.journal import Position
 from eventmw.protocols.zaraz import Accepted
 from eventmw.runtime import Runtime

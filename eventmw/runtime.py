@@ -16,19 +16,19 @@ from typing import TYPE_CHECKING, Any
 from eventmw import record as records
 from eventmw.clock import Clock, SystemClock
 from eventmw.config import Config
-from eventmw.door import ANONYMOUS, Door, Visit
+from eventmw.delivery.transport import Transport
 from eventmw.engine import Engine
 from eventmw.errors import Refused
+from eventmw.intake.door import ANONYMOUS, Door, Visit
+from eventmw.intake.rates import Rates
+from eventmw.intake.recent import Recent
 from eventmw.journal import Journal, Position
 from eventmw.journal.memory import MemoryJournal
 from eventmw.protocols.zaraz import Accepted, Judge, Options, Zaraz
-from eventmw.rates import Rates
-from eventmw.recent import Recent
-from eventmw.transport import Transport
 
 if TYPE_CHECKING:
-    from eventmw.control import ControlServer
-    from eventmw.courier import Courier
+    from eventmw.control.server import ControlServer
+    from eventmw.delivery.courier import Courier
 
 log = logging.getLogger("eventmw")
 
@@ -85,7 +85,7 @@ class Runtime:
         """The courier of this process, made when it is first asked for."""
         with self._starting:
             if self._courier is None:
-                from eventmw.courier import Courier  # noqa: PLC0415 - asyncio is not needed before the first event
+                from eventmw.delivery.courier import Courier  # noqa: PLC0415 - asyncio is not needed before the first event
 
                 self._courier = Courier(
                     self.journal,
@@ -108,8 +108,8 @@ class Runtime:
 
     def show(self) -> None:
         """Open the control channel, by which commands and `eventmw.Tracker` find this process."""
-        from eventmw.control import ControlServer  # noqa: PLC0415 - not needed before the first event
-        from eventmw.operations import Operations  # noqa: PLC0415 - as above
+        from eventmw.control.operations import Operations  # noqa: PLC0415 - as above
+        from eventmw.control.server import ControlServer  # noqa: PLC0415 - not needed before the first event
 
         with self._starting:
             self._control = self._control or ControlServer(self.config.data_dir, Operations(self))
@@ -170,7 +170,7 @@ class Runtime:
 
     def stats(self) -> Mapping[str, Any]:
         """Return where everything stands, as JSON values: the journal, and the courier's lanes when it runs."""
-        from eventmw.standing import as_json  # noqa: PLC0415 - only people ask
+        from eventmw.control.standing import as_json  # noqa: PLC0415 - only people ask
 
         return as_json(self.journal.stats(), self._courier.state() if self._courier else {})
 
@@ -187,6 +187,6 @@ class Runtime:
 
 
 def _outbound() -> Transport:
-    from eventmw.outbound import Outbound  # noqa: PLC0415 - aiohttp is not needed before the first event
+    from eventmw.delivery.outbound import Outbound  # noqa: PLC0415 - aiohttp is not needed before the first event
 
     return Outbound()

@@ -12,7 +12,7 @@ from typing import Any
 from eventmw.config import Config
 from eventmw.errors import JournalDown
 from eventmw.event import Receipt
-from eventmw.paths import FirstLook, tails
+from eventmw.intake.paths import FirstLook, tails
 from eventmw.payload import payload
 from eventmw.runtime import Runtime
 from eventmw.tracking import Tracking

@@ -162,7 +162,7 @@ Answers = Iterable[Answering] | Callable[[Order], Answering]
 
 
 class RecordingTransport:
-    """A `eventmw.transport.Transport` that sends nothing and keeps what it should have sent. Thread-safe.
+    """A `eventmw.delivery.transport.Transport` that sends nothing and keeps what it should have sent. Thread-safe.
 
     Args:
         answers: for each order in turn an `HttpReply`, a status, or an exception to raise (after the last, 200); or a

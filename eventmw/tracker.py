@@ -50,7 +50,7 @@ class Tracker:
             JournalFull: the site has no room for it.
             JournalDown: no site is running there, or it could not keep the event in time.
         """
-        from eventmw.inspection import look_into  # noqa: PLC0415 - importing eventmw stays light
+        from eventmw.control.inspection import look_into  # noqa: PLC0415 - importing eventmw stays light
         from eventmw.payload import payload  # noqa: PLC0415 - as above
 
         if self._closed:

@@ -9,9 +9,9 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Final, Protocol, Self
 
-from eventmw.door import Visit
 from eventmw.errors import InvalidEvent, JournalDown, Refused
 from eventmw.event import Receipt
+from eventmw.intake.door import Visit
 from eventmw.journal import Journal, Position
 from eventmw.protocols.zaraz import Accepted
 

@@ -20,7 +20,7 @@ from eventmw.config import Settings
 from eventmw.exchange import Exchange
 from eventmw.http import Reply
 from eventmw.incoming import head_of_environ
-from eventmw.paths import is_ours
+from eventmw.intake.paths import is_ours
 from eventmw.settings import complete, from_toml
 from eventmw.site import Site
 

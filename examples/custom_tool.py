@@ -17,10 +17,10 @@ from dataclasses import dataclass, field
 from eventmw import Drop, Event, HttpReply, HttpRequest, Packed, Secret, Send, Verdict
 from eventmw.effects import DONE, refused, retry
 from eventmw.formats import to_iso
-from eventmw.packing import batches
 from eventmw.retry import retry_after_s
 from eventmw.secret import AnySecret, reveal
 from eventmw.testing import an_event, effects_of
+from eventmw.toolkit.packing import batches
 
 # Segment answers 200 to events that it then drops, so its limits are checked before anything is sent.
 MAX_CALL_BYTES, MAX_BATCH_BYTES, MAX_BATCH_CALLS = 32_000, 500_000, 2_500

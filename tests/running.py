@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from eventmw.sockets import is_answered
+from eventmw.control.sockets import is_answered
 
 ROOT = Path(__file__).parent.parent
 PATIENCE_S = 30.0

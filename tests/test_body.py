@@ -11,8 +11,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from eventmw.body import Body
 from eventmw.errors import Refused
+from eventmw.intake.body import Body
 
 
 def raw_deflate(data: bytes) -> bytes:

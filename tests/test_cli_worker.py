@@ -37,7 +37,7 @@ import sys
 from eventmw import consumer, record
 from eventmw.cli.worker import deliver
 from eventmw.config import Config
-from eventmw.door import Visit
+from eventmw.intake.door import Visit
 from eventmw.payload import payload
 from eventmw.runtime import Runtime
 

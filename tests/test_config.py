@@ -138,7 +138,7 @@ def test_tools_come_before_consumers_in_their_order() -> None:
 
 
 def test_reserved_names_are_the_credentials_that_eventmw_gives() -> None:
-    from eventmw.door import ANONYMOUS
+    from eventmw.intake.door import ANONYMOUS
     from eventmw.tracking import TRACKED
 
     assert frozenset({ANONYMOUS, TRACKED}) == RESERVED

@@ -18,11 +18,11 @@ from typing import Any
 
 import pytest
 
-from eventmw.control import ControlServer
+from eventmw.control.live import LiveView, Unanswered, ask
+from eventmw.control.server import ControlServer
+from eventmw.control.sockets import connected, folder_of, found, is_answered, pid_of, prepare
+from eventmw.control.view import NobodyLive
 from eventmw.errors import InvalidEvent, JournalDown, JournalFull
-from eventmw.live import LiveView, Unanswered, ask
-from eventmw.sockets import connected, folder_of, found, is_answered, pid_of, prepare
-from eventmw.view import NobodyLive
 from tests.running import ROOT, environment, serving, until
 
 LONG = "a-folder-with-a-very-long-name-as-deployments-have-them/" * 4
@@ -94,7 +94,10 @@ def test_errors_are_the_same_on_both_sides(
 def test_a_bug_is_logged_at_the_site_and_tells_the_command_nothing_of_it(
     server: ControlServer, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    with caplog.at_level(logging.ERROR, "eventmw.control"), pytest.raises(Unanswered, match="KeyError") as raised:
+    with (
+        caplog.at_level(logging.ERROR, "eventmw.control.server"),
+        pytest.raises(Unanswered, match="KeyError") as raised,
+    ):
         list(ask(only(tmp_path), {"op": "bug"}))
     assert "secret" not in str(raised.value)
     assert "a command failed" in caplog.text
@@ -181,7 +184,7 @@ def test_two_sites_of_one_process_have_a_socket_each(tmp_path: Path) -> None:
 def test_no_socket_is_a_warning_and_nothing_more(tmp_path: Path, echo: Echo, caplog: pytest.LogCaptureFixture) -> None:
     (tmp_path / "file").write_text("in the way")
     server = ControlServer(tmp_path / "file", echo)
-    with caplog.at_level(logging.WARNING, "eventmw.control"):
+    with caplog.at_level(logging.WARNING, "eventmw.control.server"):
         server.start()
         until(lambda: caplog.records)
         server.start()
@@ -233,8 +236,8 @@ def test_a_process_that_is_stopped_is_told_apart_from_one_that_is_gone(tmp_path:
 
 FORKING = """
 import os, sys, time
-from eventmw.control import ControlServer
-from eventmw.sockets import folder_of, found, is_answered
+from eventmw.control.server import ControlServer
+from eventmw.control.sockets import folder_of, found, is_answered
 data_dir = sys.argv[1]
 server = ControlServer(data_dir, lambda request: [os.getpid()])
 server.start()

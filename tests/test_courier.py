@@ -15,17 +15,17 @@ from typing import Any
 import pytest
 
 from eventmw.clock import SystemClock
-from eventmw.courier import THREAD_NAME, Courier
+from eventmw.delivery.courier import THREAD_NAME, Courier
+from eventmw.delivery.outbound import Outbound
+from eventmw.delivery.transport import Transport
 from eventmw.effects import Order
 from eventmw.errors import JournalDown
 from eventmw.event import Event
 from eventmw.http import HttpReply, HttpRequest
 from eventmw.journal import Commit, Lease
 from eventmw.journal.memory import MemoryJournal
-from eventmw.outbound import Outbound
 from eventmw.outcome import Outcome
 from eventmw.tool import Delivery, consumer
-from eventmw.transport import Transport
 from eventmw.vendor import HANG, RESET, Vendor
 from tests.delivering import Batching, JsonDispatcher, append, payloads
 

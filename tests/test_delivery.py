@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eventmw.batches import Batch
-from eventmw.delivery import SUSPECT_AFTER, SendQueue
+from eventmw.delivery.batches import Batch
+from eventmw.delivery.endings import Ended, Item, Moment, Postponed
+from eventmw.delivery.queue import SUSPECT_AFTER, SendQueue
 from eventmw.effects import DONE, Packed, Send, Verdict, dead, refused, retry
-from eventmw.endings import Ended, Item, Moment, Postponed
 from eventmw.http import HttpReply
 from eventmw.journal import Key, Position
 from eventmw.tool import BoundTool, Delivery, bind

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from eventmw.door import ANONYMOUS, Door
 from eventmw.errors import PROBLEMS, Refused
 from eventmw.http import RequestHead
+from eventmw.intake.door import ANONYMOUS, Door
 
 LISTED = "https://shop.example"
 FIELDS = ["authorization", "content-encoding", "content-length", "host", "idempotency-key", "origin", "sec-fetch-site",

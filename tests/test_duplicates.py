@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eventmw.duplicates import CAPACITY, WINDOW_MS, Duplicates
+from eventmw.delivery.duplicates import CAPACITY, WINDOW_MS, Duplicates
 from eventmw.journal import Position
 
 HOUR_MS = 3600 * 1000

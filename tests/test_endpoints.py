@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eventmw.endpoints import problem_with
+from eventmw.toolkit.endpoints import problem_with
 
 GOOD = [
     "https://example.com",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from eventmw.event import Device, Event, Page
-from eventmw.eventjson import as_json
+from eventmw.toolkit.eventjson import as_json
 
 
 def test_the_whole_shape() -> None:

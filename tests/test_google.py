@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eventmw import google
 from eventmw.event import Event
+from eventmw.toolkit import google
 
 NOW_MS = 1_747_132_700_000
 

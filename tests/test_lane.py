@@ -13,16 +13,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from eventmw.batches import Batch
-from eventmw.duplicates import Duplicates
+from eventmw.delivery.batches import Batch
+from eventmw.delivery.duplicates import Duplicates
+from eventmw.delivery.lane import PARKED_CAP, Lane
+from eventmw.delivery.settlement import MAX_STEP
 from eventmw.effects import DONE, retry
 from eventmw.errors import JournalDown
 from eventmw.http import HttpReply
 from eventmw.journal import Commit, Key, Lease, Parked, Reading
 from eventmw.journal.memory import MemoryJournal
-from eventmw.lane import PARKED_CAP, Lane
 from eventmw.outcome import Outcome
-from eventmw.settlement import MAX_STEP
 from eventmw.tool import Delivery
 from tests.delivering import NOW_MS, Batching, JsonDispatcher, StandingClock, append, payloads, record
 

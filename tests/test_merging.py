@@ -7,7 +7,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eventmw.merging import merged
+from eventmw.control.merging import merged
 
 COUNTS = st.integers(0, 9)
 PHASES = ("flowing", "probing", "standing")

@@ -14,11 +14,11 @@ from typing import Any, TypeVar
 
 import pytest
 
+from eventmw.delivery.outbound import MAX_CALLS, MAX_REPLY_BYTES, Outbound
+from eventmw.delivery.transport import TransportError
 from eventmw.effects import Call, Order, Write
 from eventmw.event import Event
 from eventmw.http import HttpReply, HttpRequest
-from eventmw.outbound import MAX_CALLS, MAX_REPLY_BYTES, Outbound
-from eventmw.transport import TransportError
 from eventmw.vendor import HANG, RESET, Answer, Vendor, too_many
 
 T = TypeVar("T")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 
-from eventmw.pacer import REST_S, SLICE_NS, Pacer
+from eventmw.delivery.pacer import REST_S, SLICE_NS, Pacer
 
 
 def work_a_slice() -> None:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from eventmw.effects import Send
-from eventmw.packing import batches
+from eventmw.toolkit.packing import batches
 
 SIZES = st.lists(st.integers(0, 120), max_size=60)
 

@@ -9,7 +9,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from eventmw import asgi, wsgi
-from eventmw.paths import FirstLook, is_ours, tails
+from eventmw.intake.paths import FirstLook, is_ours, tails
 from tests.calls import Answer, ask_asgi, ask_wsgi
 
 OURS = "/zaraz/api"

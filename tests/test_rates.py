@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from eventmw.rates import MAX_SENDERS, Rates
+from eventmw.intake.rates import MAX_SENDERS, Rates
 
 
 @given(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eventmw.recent import MAX_IDS, WINDOW_MS, Recent
+from eventmw.intake.recent import MAX_IDS, WINDOW_MS, Recent
 
 STEPS = st.lists(
     st.tuples(st.sampled_from("ab"), st.lists(st.sampled_from("xyz"), max_size=4), st.integers(0, WINDOW_MS)),

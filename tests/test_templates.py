@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from eventmw.errors import ConfigError
 from eventmw.event import Event
-from eventmw.templates import Place, Template, as_text, parse
+from eventmw.toolkit.templates import Place, Template, as_text, parse
 
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),

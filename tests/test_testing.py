@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 import eventmw.testing
 from eventmw import Drop, Event, HttpReply, HttpRequest, Limits, Send, tool
 from eventmw.clock import Clock
+from eventmw.delivery.transport import Transport, TransportError
 from eventmw.engine import Flood
 from eventmw.event import Device, Page
-from eventmw.templates import Template
 from eventmw.testing import NOW_MS, FrozenClock, RecordingTransport, an_event, deliver, effects_of, freeze, record
-from eventmw.transport import Transport, TransportError
+from eventmw.toolkit.templates import Template
 from tests.gateways import both
 
 REQUEST = HttpRequest("POST", "https://vendor.example/collect")

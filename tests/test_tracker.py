@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from eventmw import JournalDown, JournalFull, Tracker
-from eventmw.control import ControlServer
+from eventmw.control.inspection import look_into
+from eventmw.control.server import ControlServer
+from eventmw.control.sockets import folder_of, found, is_answered
 from eventmw.errors import InvalidEvent
-from eventmw.inspection import look_into
-from eventmw.sockets import folder_of, found, is_answered
 from tests.running import serving, until
 
 

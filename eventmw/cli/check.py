@@ -122,7 +122,7 @@ def _lines(config: Config) -> Iterator[tuple[str, str]]:
 def _judged(config: Config, body: bytes) -> dict[str, Any]:
     """Judge a payload as the site would: ``{"refused": n, "problem": …, "events": [{"index", "verdict", …}]}``."""
     from eventmw import record as records  # noqa: PLC0415 - brings jsonschema, for this alone
-    from eventmw.door import ANONYMOUS, Visit  # noqa: PLC0415 - as above
+    from eventmw.intake.door import ANONYMOUS, Visit  # noqa: PLC0415 - as above
     from eventmw.runtime import Runtime  # noqa: PLC0415 - as above
 
     runtime = Runtime(config)

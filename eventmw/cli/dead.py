@@ -12,7 +12,7 @@ import click
 
 from eventmw.cli import output
 from eventmw.cli.output import count, plain
-from eventmw.view import Changed, Json, View
+from eventmw.control.view import Changed, Json, View
 
 _TOOL: Final = click.option("--tool", metavar="ID", help="Only those of this tool.")
 _IDS: Final = click.option(

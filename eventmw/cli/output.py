@@ -22,10 +22,10 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
+from eventmw.control.inspection import DATA_DIR, DEFAULT_DATA_DIR, look_into
+from eventmw.control.view import View
 from eventmw.errors import ConfigError, EventmwError
-from eventmw.inspection import DATA_DIR, DEFAULT_DATA_DIR, look_into
 from eventmw.jsontext import for_line
-from eventmw.view import View
 
 GOOD: Final = "green"
 BAD: Final = "red"

@@ -15,8 +15,8 @@ import click
 from eventmw.cli import output
 from eventmw.cli.output import count, span
 from eventmw.cli.stats import state
+from eventmw.control.view import View
 from eventmw.formats import from_iso
-from eventmw.view import View
 
 _UNITS_S: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 _POLL_S: Final = 0.5

@@ -13,9 +13,9 @@ from rich.text import Text
 
 from eventmw.cli import output
 from eventmw.cli.output import Cell, age, clock_time, count, pairs, plain, sizes
-from eventmw.inspection import resolved
-from eventmw.merging import NOT_DELIVERING
-from eventmw.view import Json, NobodyLive, View
+from eventmw.control.inspection import resolved
+from eventmw.control.merging import NOT_DELIVERING
+from eventmw.control.view import Json, NobodyLive, View
 
 INTERVAL_S: Final = 1.0
 

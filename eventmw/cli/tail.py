@@ -12,7 +12,7 @@ from rich.text import Text
 
 from eventmw.cli import output
 from eventmw.cli.output import plain
-from eventmw.view import Json
+from eventmw.control.view import Json
 
 
 @click.command(short_help="Watch events as the site accepts them.")

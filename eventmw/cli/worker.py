@@ -17,14 +17,14 @@ from eventmw.cli import output
 from eventmw.cli.output import count, pairs
 from eventmw.clock import SystemClock
 from eventmw.config import Config
-from eventmw.courier import Courier
+from eventmw.delivery.courier import Courier
+from eventmw.delivery.lane import Dispatcher
+from eventmw.delivery.transport import Transport
 from eventmw.errors import ConfigError
 from eventmw.journal import Journal
-from eventmw.lane import Dispatcher
 from eventmw.outcome import Outcome
 from eventmw.runtime import Runtime
 from eventmw.settings import complete, from_toml
-from eventmw.transport import Transport
 
 GRACE_S: Final = 10.0
 PROGRESS_S: Final = 10.0

@@ -18,10 +18,10 @@ from rich.rule import Rule
 from rich.table import Table
 from rich.text import Text
 
+from eventmw.control.inspection import DEFAULT_DATA_DIR
 from eventmw.demo.play import EVENTS_PATH, SiteKind, Stage, events_in
 from eventmw.demo.servers import Server
 from eventmw.demo.verdict import Cell, Row
-from eventmw.inspection import DEFAULT_DATA_DIR
 from eventmw.jsontext import for_line
 
 MAX_WIDTH: Final = 100

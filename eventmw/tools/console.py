@@ -13,10 +13,10 @@ from typing import Final
 
 from eventmw.effects import Packed, Send, Write
 from eventmw.event import Event
-from eventmw.eventjson import as_json
 from eventmw.formats import to_iso
 from eventmw.jsontext import for_line
 from eventmw.tool import Delivery, When
+from eventmw.toolkit.eventjson import as_json
 
 _DELIVERY: Final = Delivery(ordered=True)
 

@@ -31,8 +31,8 @@ from eventmw.effects import Execute
 from eventmw.errors import ConfigError
 from eventmw.event import Event
 from eventmw.jsontext import for_script
-from eventmw.templates import Path, as_text, data_of, parse
 from eventmw.tool import Delivery, When
+from eventmw.toolkit.templates import Path, as_text, data_of, parse
 
 # The nonce is that of the script element in which the caller runs this code; scripts with an address keep their order.
 _INSERT: Final = """\

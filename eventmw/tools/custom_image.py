@@ -14,8 +14,8 @@ from typing import ClassVar, Final
 from eventmw.effects import Fetch
 from eventmw.errors import ConfigError
 from eventmw.event import Event
-from eventmw.templates import Template
 from eventmw.tool import Delivery, When
+from eventmw.toolkit.templates import Template
 
 # The host is the owner's and fixed: data may stand behind it only.
 _fixed_host = re.compile(r"https://[A-Za-z0-9.-]+(?::[0-9]{1,5})?[/?]|/(?![/\\])").match

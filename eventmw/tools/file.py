@@ -13,9 +13,9 @@ from typing import Final
 from eventmw.effects import Packed, Send, Write
 from eventmw.errors import ConfigError
 from eventmw.event import Event
-from eventmw.eventjson import as_json
 from eventmw.jsontext import encode
 from eventmw.tool import Delivery, When
+from eventmw.toolkit.eventjson import as_json
 
 _DELIVERY: Final = Delivery(ordered=True)
 

@@ -1,6 +1,6 @@
 """Webhook: events in batches to any https address, signed.
 
-One request is ``POST`` with ``{"events": [event, …]}``, each event as `eventmw.eventjson.as_json` has it, and::
+One request is ``POST`` with ``{"events": [event, …]}``, each event as `eventmw.toolkit.eventjson.as_json` has it, and::
 
     content-type: application/json
     idempotency-key, webhook-id: the same value, a function of the events' ids: the same batch has the same one
@@ -28,16 +28,16 @@ from types import MappingProxyType
 from typing import Final, NamedTuple
 
 from eventmw.effects import Packed, Send, Verdict, retry
-from eventmw.endpoints import problem_with
 from eventmw.errors import ConfigError
 from eventmw.event import Event
-from eventmw.eventjson import as_json
 from eventmw.http import Headers, HttpReply, HttpRequest
 from eventmw.jsontext import encode
-from eventmw.packing import batches
 from eventmw.retry import retry_after_s
 from eventmw.secret import AnySecret, Secret, reveal
 from eventmw.tool import Delivery, When, verdict_by_status
+from eventmw.toolkit.endpoints import problem_with
+from eventmw.toolkit.eventjson import as_json
+from eventmw.toolkit.packing import batches
 
 _token = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+").fullmatch
 _value = re.compile(r"[\x20-\x7e]*").fullmatch

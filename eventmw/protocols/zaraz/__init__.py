@@ -12,11 +12,11 @@ import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
-from eventmw.door import Visit
 from eventmw.engine import Engine
 from eventmw.errors import Refused
 from eventmw.event import Event, Record
 from eventmw.http import Headers, Reply
+from eventmw.intake.door import Visit
 from eventmw.protocols.zaraz import answer, events
 from eventmw.protocols.zaraz.answer import Accepted, Options
 from eventmw.protocols.zaraz.judge import Judge, Judgement

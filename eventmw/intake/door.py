@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from typing import Final
 from urllib.parse import urlsplit
 
-from eventmw.body import ENCODINGS, too_large
 from eventmw.errors import Refused
 from eventmw.formats import is_ip
 from eventmw.http import Headers, RequestHead
+from eventmw.intake.body import ENCODINGS, too_large
 
 ANONYMOUS: Final = "anonymous"
 PREFLIGHT_AGE_S: Final = "600"

@@ -17,17 +17,17 @@ from itertools import islice
 from typing import Final, Protocol
 
 from eventmw.clock import Clock
-from eventmw.delivery import Phase, SendQueue
-from eventmw.duplicates import Duplicates
+from eventmw.delivery.duplicates import Duplicates
+from eventmw.delivery.endings import Ended, Item, Moment
+from eventmw.delivery.queue import Phase, SendQueue
+from eventmw.delivery.settlement import Settlement, plain
 from eventmw.effects import Send
-from eventmw.endings import Ended, Item, Moment
 from eventmw.event import Event
 from eventmw.journal import Entry, Key, Lease, Parked, Reading, ToolStats
 from eventmw.outcome import Outcome, OutcomeKind
-from eventmw.settlement import Settlement, plain
 from eventmw.tool import BoundTool
 
-log = logging.getLogger("eventmw.courier")
+log = logging.getLogger("eventmw.delivery.courier")
 
 PARKED_CAP: Final = 5000
 """Parked items of one tool, past which it reads no further. Source: JOURNAL.md «State»."""

@@ -9,8 +9,8 @@ import os
 from pathlib import Path
 from typing import Final
 
-from eventmw.live import LiveView
-from eventmw.view import View
+from eventmw.control.live import LiveView
+from eventmw.control.view import View
 
 DATA_DIR: Final = "EVENTMW_DATA_DIR"
 DEFAULT_DATA_DIR: Final = "eventmw-data"

@@ -1,6 +1,6 @@
 """The view of running processes: it asks each live socket of a data directory, and merges what they answer.
 
-Layer: input and output. See `eventmw.view.View` for what each method promises, `eventmw.control` for the protocol.
+Layer: input and output. `view.View` has what each method promises, `server` the protocol.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final, cast
 
-from eventmw.control import ERRORS
+from eventmw.control.merging import merged
+from eventmw.control.server import ERRORS
+from eventmw.control.sockets import connected, folder_of, found, pid_of
+from eventmw.control.view import Changed, Json, NobodyLive, NotAllowed
 from eventmw.errors import EventmwError, JournalDown, JournalFull
 from eventmw.event import Receipt
 from eventmw.jsontext import encode
-from eventmw.merging import merged
-from eventmw.sockets import connected, folder_of, found, pid_of
-from eventmw.view import Changed, Json, NobodyLive, NotAllowed
 
 TIMEOUT_S: Final = 5.0
 POLL_S: Final = 0.25

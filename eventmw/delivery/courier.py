@@ -4,7 +4,7 @@ A lane whose vendor is slow, dead or hostile delays no other lane, and nothing t
 journal that fails is tried again, with back-off, until it works. Deliveries are at least once: what was in flight when the
 process died goes out again, under the same event ids.
 
-Layer: input and output. Logs to ``eventmw.courier``: never a payload, an address or a secret.
+Layer: input and output. Logs to ``eventmw.delivery.courier``: never a payload, an address or a secret.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ from contextlib import suppress
 from typing import Final
 
 from eventmw.clock import Clock
-from eventmw.driver import SURVEY_S, Work
-from eventmw.duplicates import Duplicates
+from eventmw.delivery.driver import SURVEY_S, Work
+from eventmw.delivery.duplicates import Duplicates
+from eventmw.delivery.lane import Dispatcher, LaneState
+from eventmw.delivery.pacer import Pacer
+from eventmw.delivery.shift import Shift
+from eventmw.delivery.transport import Transport
 from eventmw.journal import Journal
-from eventmw.lane import Dispatcher, LaneState
 from eventmw.outcome import Outcome
-from eventmw.pacer import Pacer
 from eventmw.retry import backoff_s
-from eventmw.shift import Shift
-from eventmw.transport import Transport
 
-log = logging.getLogger("eventmw.courier")
+log = logging.getLogger("eventmw.delivery.courier")
 
 THREAD_NAME: Final = "eventmw-courier"
 LEAD_POLL_S: Final = 1.0

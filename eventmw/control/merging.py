@@ -1,6 +1,6 @@
 """The numbers of several processes as one picture: each tool summed, its state the worst of them.
 
-Layer: pure rules over what `eventmw.standing` shows.
+Layer: pure rules over what `eventmw.control.standing` shows.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ NOT_DELIVERING: Final = "waiting"
 
 
 def merged(processes: Sequence[Json]) -> dict[str, Any]:
-    """Return the whole picture; see `eventmw.view.View.stats` for its shape."""
+    """Return the whole picture; see `eventmw.control.view.View.stats` for its shape."""
     journals = [process["stats"] for process in processes]
     ids = dict.fromkeys(tool for journal in journals for tool in journal["tools"])
     return {

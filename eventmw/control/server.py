@@ -4,8 +4,8 @@ A connection carries one request, one line of JSON ``{"op": …, …}``, and its
 number of times, then ``{"end": true}`` or ``{"error": kind, "message": …}``. An answer without its last line was cut off.
 Only the site's own user may enter the folder of the sockets.
 
-Layer: input and output. What is asked is not known here, see `eventmw.operations`; who asks is `eventmw.live`. Nothing in
-here raises into the site: without a socket, commands do not find the process, and the log says so once.
+Layer: input and output. What is asked is not known here, see `operations`; who asks is `live`. Nothing in here raises
+into the site: without a socket, commands do not find the process, and the log says so once.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from pathlib import Path
 from typing import Any, Final
 from weakref import WeakSet
 
+from eventmw.control.sockets import SUFFIX, connected, folder_of, is_answered, prepare, short
 from eventmw.errors import InvalidEvent, JournalDown, JournalFull
 from eventmw.jsontext import encode
-from eventmw.sockets import SUFFIX, connected, folder_of, is_answered, prepare, short
 
-log = logging.getLogger("eventmw.control")
+log = logging.getLogger("eventmw.control.server")
 
 THREAD_NAME: Final = "eventmw-control"
 MAX_REQUEST_BYTES: Final = 8 * 1024 * 1024

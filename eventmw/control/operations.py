@@ -16,9 +16,9 @@ from eventmw.clock import Clock
 from eventmw.config import Config
 from eventmw.engine import Engine
 from eventmw.event import Event
-from eventmw.eventjson import as_json
 from eventmw.formats import to_iso
 from eventmw.journal import DeadLetter, Entry, Key, Position
+from eventmw.toolkit.eventjson import as_json
 from eventmw.tracking import Keeper, Tracking
 from eventmw.version import VERSION
 

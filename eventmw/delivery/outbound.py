@@ -22,10 +22,10 @@ import aiohttp
 from multidict import CIMultiDict
 from yarl import URL
 
+from eventmw.delivery.threads import DaemonPool
+from eventmw.delivery.transport import TransportError
 from eventmw.effects import Call, Order, Write
 from eventmw.http import HttpReply, HttpRequest
-from eventmw.threads import DaemonPool
-from eventmw.transport import TransportError
 
 MAX_REPLY_BYTES: Final = 64 * 1024
 CONNECT_S: Final = 2.0
@@ -47,7 +47,7 @@ class Outbound:
         self._pools: dict[Hashable, DaemonPool] = {}
 
     async def send(self, order: Order, *, timeout_s: float) -> HttpReply:
-        """Carry out one order; see `eventmw.transport.Transport`."""
+        """Carry out one order; see `eventmw.delivery.transport.Transport`."""
         match order:
             case HttpRequest():
                 return await self._http.send(order, timeout_s=timeout_s)

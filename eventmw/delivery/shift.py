@@ -12,12 +12,12 @@ from collections.abc import Coroutine, Sequence
 from contextlib import suppress
 from typing import Any, Final
 
-from eventmw.driver import Driver, Work
-from eventmw.duplicates import WINDOW_MS
+from eventmw.delivery.driver import Driver, Work
+from eventmw.delivery.duplicates import WINDOW_MS
+from eventmw.delivery.lane import Lane, LaneState
 from eventmw.journal import Entry, Lease, Position
-from eventmw.lane import Lane, LaneState
 
-log = logging.getLogger("eventmw.courier")
+log = logging.getLogger("eventmw.delivery.courier")
 
 LINGER_S: Final = 0.008
 """How long the first append after a quiet while waits for company: a busy site pays for one wake-up in this time."""

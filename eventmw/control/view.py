@@ -1,7 +1,7 @@
 """Looking into running sites from outside, and asking things of them: the port behind every command.
 
-A memory journal is inside its process, so `eventmw.live` asks each live process of a data directory. A journal on disk can
-be read without any: that is another implementation of `View`. `eventmw.inspection` chooses.
+A memory journal is inside its process, so `live` asks each live process of a data directory. A journal on disk can be
+read without any: that is another implementation of `View`. `inspection` chooses.
 
 Layer: vocabulary.
 """
@@ -56,7 +56,7 @@ class View(Protocol):
         ...
 
     def tail(self, *, last: int, tool: str | None = None, follow: bool = False) -> Iterator[Json | None]:
-        """Return the `last` events in order of time, as `eventmw.eventjson.as_json` has them; with `follow` all that come.
+        """Return the `last` events in order of time, in the form of `eventjson.as_json`; with `follow` all that come.
 
         None stands for "nothing now", some times a second, so that whoever follows can do something else.
         """

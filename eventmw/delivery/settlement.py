@@ -11,11 +11,11 @@ from collections.abc import Callable
 from typing import Final
 
 from eventmw.clock import Clock
-from eventmw.endings import Ended, Ending, Item, Postponed
+from eventmw.delivery.endings import Ended, Ending, Item, Postponed
 from eventmw.journal import Commit, DeadLetter, Key, Lease, Parked
 from eventmw.outcome import BURIED, Outcome
 
-log = logging.getLogger("eventmw.courier")
+log = logging.getLogger("eventmw.delivery.courier")
 
 MAX_STEP: Final = 1000
 """Endings in one commit at most. Source: assumption."""

@@ -12,17 +12,17 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
-from eventmw.batches import Batch
 from eventmw.clock import Clock
-from eventmw.duplicates import Duplicates
+from eventmw.delivery.batches import Batch
+from eventmw.delivery.duplicates import Duplicates
+from eventmw.delivery.lane import Dispatcher, Lane
+from eventmw.delivery.pacer import Pacer
+from eventmw.delivery.transport import Transport, TransportError
 from eventmw.journal import Journal
-from eventmw.lane import Dispatcher, Lane
 from eventmw.outcome import Outcome
-from eventmw.pacer import Pacer
 from eventmw.retry import backoff_s
-from eventmw.transport import Transport, TransportError
 
-log = logging.getLogger("eventmw.courier")
+log = logging.getLogger("eventmw.delivery.courier")
 
 SURVEY_S: Final = 5.0
 """How often the backlogs of tools that stand are looked at."""
