@@ -13,28 +13,43 @@ is made.
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any, Self, Unpack, cast
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Final, Self, Unpack, cast
 
-from eventmw.config import Limits, Settings
-from eventmw.effects import Drop, Execute, Fetch, Packed, Return, Send, SetCookie, Verdict
-from eventmw.errors import ConfigError, EventmwError, InvalidEvent, JournalDown, JournalFull
-from eventmw.event import Device, Event, Page, Receipt
-from eventmw.http import HttpReply, HttpRequest
-from eventmw.outcome import Outcome
-from eventmw.secret import Secret, env
-from eventmw.tool import Delivery, consumer, tool
-from eventmw.tracker import Tracker
 from eventmw.version import VERSION
 
 if TYPE_CHECKING:
     from eventmw import asgi, wsgi
+    from eventmw.config import Limits, Settings
+    from eventmw.contract import Delivery, consumer, tool
+    from eventmw.effects import Drop, Execute, Fetch, Packed, Return, Send, SetCookie, Verdict
+    from eventmw.errors import ConfigError, EventmwError, InvalidEvent, JournalDown, JournalFull
+    from eventmw.event import Device, Event, Page, Receipt
+    from eventmw.http import HttpReply, HttpRequest
+    from eventmw.outcome import Outcome
+    from eventmw.secret import Secret, env
     from eventmw.site import Site as _Site  # what comes back has these methods
+    from eventmw.tracker import Tracker
 else:
     _Site = object
 
 __version__ = VERSION
+
+# Where each name lives. They are looked up when they are first asked for (PEP 562), so that a process that imports this
+# package, and perhaps tracks nothing, pays for nothing.
+_HOMES: Final = {
+    "config": ("Limits",),
+    "contract": ("Delivery", "consumer", "tool"),
+    "effects": ("Drop", "Execute", "Fetch", "Packed", "Return", "Send", "SetCookie", "Verdict"),
+    "errors": ("ConfigError", "EventmwError", "InvalidEvent", "JournalDown", "JournalFull"),
+    "event": ("Device", "Event", "Page", "Receipt"),
+    "http": ("HttpReply", "HttpRequest"),
+    "outcome": ("Outcome",),
+    "secret": ("Secret", "env"),
+    "tracker": ("Tracker",),
+}
+_HOME_OF: Final = {name: module for module, names in _HOMES.items() for name in names}
 
 __all__ = [
     "ConfigError",
@@ -66,6 +81,20 @@ __all__ = [
     "env",
     "tool",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Look a public name up where it lives."""
+    if name not in _HOME_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    found = getattr(import_module(f"eventmw.{_HOME_OF[name]}"), name)
+    globals()[name] = found
+    return found
+
+
+def __dir__() -> list[str]:
+    """Name what is public, looked up or not."""
+    return sorted({*globals(), *__all__})
 
 
 class EventsMiddleware(_Site):
@@ -153,11 +182,15 @@ def _looks_like_asgi(app: object) -> bool:
 
 def _is_coroutine(app: Callable[..., object]) -> bool:
     """Tell by the language's mark, or by the one that asyncio and asgiref put on plain functions before Python 3.12."""
+    import inspect  # noqa: PLC0415 - costly, and not needed before a site is wrapped
+
     return inspect.iscoroutinefunction(app) or getattr(app, "_is_coroutine", None) is not None
 
 
 def _arity(app: Callable[..., object]) -> int | None:
     """Return how many arguments without defaults a call takes by position, or None when that is not to be seen."""
+    import inspect  # noqa: PLC0415 - as above
+
     try:
         parameters = inspect.signature(app).parameters.values()
     except (TypeError, ValueError):

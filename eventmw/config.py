@@ -13,10 +13,10 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Literal, TypedDict, cast
 from urllib.parse import urlsplit
 
+from eventmw.contract import BoundTool, bind
 from eventmw.errors import ConfigError
 from eventmw.outcome import Outcome
 from eventmw.secret import AnySecret, reveal
-from eventmw.tool import BoundTool, bind
 
 MIN_DEPTH: Final = 8
 """What the fast accept path may find in an ordinary event."""

@@ -12,11 +12,11 @@ from dataclasses import dataclass, replace
 from typing import Final, Protocol
 
 from eventmw import record as records
+from eventmw.contract import BoundTool
 from eventmw.effects import Drop, Effect, Execute, Fetch, Return, Send, SetCookie
 from eventmw.event import Event, Record
 from eventmw.outcome import OutcomeKind
 from eventmw.results import EMPTY, Result, Unfit
-from eventmw.tool import BoundTool
 
 log = logging.getLogger("eventmw.engine")
 

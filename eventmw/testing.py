@@ -25,11 +25,11 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from eventmw import engine
+from eventmw.contract import bind
 from eventmw.effects import Effect, Order
 from eventmw.event import Device, Event, Kind, Page
 from eventmw.http import HttpReply, HttpRequest
 from eventmw.site import Site
-from eventmw.tool import bind
 
 if TYPE_CHECKING:
     from eventmw.vendor import Vendor

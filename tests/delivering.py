@@ -6,13 +6,13 @@ import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
+from eventmw.contract import BoundTool, Delivery, bind, verdict_by_status
 from eventmw.effects import DONE, Drop, Effect, Packed, Send, Verdict, dead, retry
 from eventmw.engine import Dispatch
 from eventmw.event import Event
 from eventmw.http import HttpReply, HttpRequest
 from eventmw.journal import Journal
 from eventmw.record import UnreadableRecord
-from eventmw.tool import BoundTool, Delivery, bind, verdict_by_status
 
 NOW_MS = 1_790_000_000_000
 DEFAULTS = Delivery()

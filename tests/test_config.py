@@ -8,10 +8,10 @@ from typing import Any, cast
 import pytest
 
 from eventmw.config import RESERVED, Config, Limits
+from eventmw.contract import FunctionTool, consumer
 from eventmw.effects import Send
 from eventmw.errors import ConfigError
 from eventmw.secret import Secret, env
-from eventmw.tool import FunctionTool, consumer
 
 A = FunctionTool("a", lambda _: Send("x"))
 LONG = "k" * 16

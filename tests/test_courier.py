@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from eventmw.clock import SystemClock
+from eventmw.contract import Delivery, consumer
 from eventmw.delivery.courier import THREAD_NAME, Courier
 from eventmw.delivery.outbound import Outbound
 from eventmw.delivery.transport import Transport
@@ -25,7 +26,6 @@ from eventmw.http import HttpReply, HttpRequest
 from eventmw.journal import Commit, Lease
 from eventmw.journal.memory import MemoryJournal
 from eventmw.outcome import Outcome
-from eventmw.tool import Delivery, consumer
 from eventmw.vendor import HANG, RESET, Vendor
 from tests.delivering import Batching, JsonDispatcher, append, payloads
 

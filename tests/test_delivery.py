@@ -10,13 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from eventmw.contract import BoundTool, Delivery, bind
 from eventmw.delivery.batches import Batch
 from eventmw.delivery.endings import Ended, Item, Moment, Postponed
 from eventmw.delivery.queue import SUSPECT_AFTER, SendQueue
 from eventmw.effects import DONE, Packed, Send, Verdict, dead, refused, retry
 from eventmw.http import HttpReply
 from eventmw.journal import Key, Position
-from eventmw.tool import BoundTool, Delivery, bind
 from tests.delivering import NOW_MS, Batching, payloads
 
 RULES = Delivery(window=2, first_backoff_s=1.0, max_backoff_s=8.0, give_up_s=3600.0)

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from eventmw import record as records
+from eventmw.contract import FunctionTool, bind
 from eventmw.effects import Drop, Effect, Execute, Fetch, Return, Send, SetCookie
 from eventmw.engine import MAX_EFFECTS, Engine
 from eventmw.event import Event, Record
@@ -17,7 +18,6 @@ from eventmw.outcome import OUTCOME_KINDS
 from eventmw.protocols.zaraz import Judge, Options, Zaraz
 from eventmw.results import EMPTY
 from eventmw.testing import an_event
-from eventmw.tool import FunctionTool, bind
 from tests import strategies as own
 
 ZARAZ = Zaraz(Judge(max_events=1000, max_depth=32, strict=False), Options())

@@ -25,7 +25,8 @@ def loaded_by(statement: str) -> set[str]:
 
 def test_importing_the_package_brings_nothing_heavy() -> None:
     loaded = loaded_by("import eventmw")
-    assert "eventmw.tool" in loaded
+    assert "eventmw.version" in loaded
+    assert "eventmw.contract" not in loaded
     assert not {name for name in loaded if name.startswith(HEAVY)}
 
 
@@ -68,3 +69,10 @@ def test_every_public_name_exists_and_is_documented(name: str) -> None:
 
 def test_all_is_sorted_and_has_no_doubles() -> None:
     assert list(eventmw.__all__) == sorted(set(eventmw.__all__))
+
+
+def test_every_public_name_has_a_home() -> None:
+    assert set(eventmw._HOME_OF) | {"EventsMiddleware"} == set(eventmw.__all__) <= set(dir(eventmw))
+    assert eventmw.tool is eventmw.contract.tool
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        eventmw.nothing  # noqa: B018 - asking is the test

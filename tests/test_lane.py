@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from eventmw.contract import Delivery
 from eventmw.delivery.batches import Batch
 from eventmw.delivery.duplicates import Duplicates
 from eventmw.delivery.lane import PARKED_CAP, Lane
@@ -23,7 +24,6 @@ from eventmw.http import HttpReply
 from eventmw.journal import Commit, Key, Lease, Parked, Reading
 from eventmw.journal.memory import MemoryJournal
 from eventmw.outcome import Outcome
-from eventmw.tool import Delivery
 from tests.delivering import NOW_MS, Batching, JsonDispatcher, StandingClock, append, payloads, record
 
 RULES = Delivery(window=2, first_backoff_s=1.0, max_backoff_s=60.0, give_up_s=3600.0)

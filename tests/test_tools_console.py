@@ -9,9 +9,9 @@ from typing import Any
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from eventmw.contract import bind
 from eventmw.effects import Send, Write
 from eventmw.event import Event
-from eventmw.tool import bind
 from eventmw.tools import Console
 
 

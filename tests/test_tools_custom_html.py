@@ -11,10 +11,10 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from eventmw.contract import bind
 from eventmw.effects import Execute
 from eventmw.errors import ConfigError
 from eventmw.event import Event
-from eventmw.tool import bind
 from eventmw.tools import CustomHTML
 
 NASTY = "\"'`</script><script>alert(1)</script><img src=x onerror=alert(1)>${alert(1)}&quot;\u2028-alert(1)-"

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from eventmw.contract import bind
 from eventmw.effects import Fetch
 from eventmw.errors import ConfigError
 from eventmw.event import Event
-from eventmw.tool import bind
 from eventmw.tools import CustomImage
 
 

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from eventmw.contract import bind
 from eventmw.effects import Send, Write
 from eventmw.errors import ConfigError
 from eventmw.event import Event
-from eventmw.tool import bind
 from eventmw.tools import File
 
 PROPERTIES = st.dictionaries(st.text(), st.none() | st.booleans() | st.integers() | st.text() | st.lists(st.text()))

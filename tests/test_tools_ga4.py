@@ -11,11 +11,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from eventmw.contract import bind
 from eventmw.effects import Drop, Effect, Packed, Send, SetCookie
 from eventmw.errors import ConfigError
 from eventmw.event import Device, Event, Page
 from eventmw.http import HttpReply, HttpRequest
-from eventmw.tool import bind
 from eventmw.tools import GA4
 from eventmw.tools.ga4 import EVENT_NAMES, MAX_BODY_BYTES, RESERVED_EVENTS, RESERVED_PREFIXES
 

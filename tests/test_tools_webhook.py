@@ -12,12 +12,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from eventmw.contract import bind
 from eventmw.effects import DONE, Packed, Send
 from eventmw.errors import ConfigError
 from eventmw.event import Event
 from eventmw.http import HttpReply, HttpRequest
 from eventmw.secret import Secret, env
-from eventmw.tool import bind
 from eventmw.tools import Webhook
 from eventmw.tools.webhook import sign, verify
 

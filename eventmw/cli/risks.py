@@ -12,8 +12,8 @@ from typing import Any, Final, cast
 from urllib.parse import urlsplit
 
 from eventmw.config import Config
+from eventmw.contract import Delivery
 from eventmw.secret import EnvSecret, Secret
-from eventmw.tool import Delivery
 
 MASK: Final = "••••"
 

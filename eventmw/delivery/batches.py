@@ -10,9 +10,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
+from eventmw.contract import BoundTool, verdict_by_status
 from eventmw.effects import Call, Order, Packed, Send, Verdict, Write, retry
 from eventmw.http import HttpReply, HttpRequest
-from eventmw.tool import BoundTool, verdict_by_status
 
 
 @dataclass(slots=True, eq=False)

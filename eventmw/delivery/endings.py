@@ -13,11 +13,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, NamedTuple
 
+from eventmw.contract import Delivery
 from eventmw.effects import DONE, Send, Verdict
 from eventmw.journal import Key
 from eventmw.outcome import OutcomeKind
 from eventmw.retry import backoff_s
-from eventmw.tool import Delivery
 
 _RANK: Final = {"done": 0, "retry": 1, "dead": 2, "refused": 2}
 

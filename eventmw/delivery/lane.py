@@ -17,6 +17,7 @@ from itertools import islice
 from typing import Final, Protocol
 
 from eventmw.clock import Clock
+from eventmw.contract import BoundTool
 from eventmw.delivery.duplicates import Duplicates
 from eventmw.delivery.endings import Ended, Item, Moment
 from eventmw.delivery.queue import Phase, SendQueue
@@ -25,7 +26,6 @@ from eventmw.effects import Send
 from eventmw.event import Event
 from eventmw.journal import Entry, Key, Lease, Parked, Reading, ToolStats
 from eventmw.outcome import Outcome, OutcomeKind
-from eventmw.tool import BoundTool
 
 log = logging.getLogger("eventmw.delivery.courier")
 

@@ -15,13 +15,13 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Final, Literal
 
+from eventmw.contract import BoundTool
 from eventmw.delivery.batches import Batch, Rubbish, pack, verdicts
 from eventmw.delivery.endings import Ending, Item, Moment, Undecided
 from eventmw.effects import DONE, Send, Verdict, dead, retry
 from eventmw.http import HttpReply
 from eventmw.outcome import OutcomeKind
 from eventmw.retry import backoff_s
-from eventmw.tool import BoundTool
 
 Phase = Literal["flowing", "standing", "probing"]
 

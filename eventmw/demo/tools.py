@@ -9,10 +9,10 @@ import os
 from collections.abc import Iterator, Sequence
 from typing import Final
 
+from eventmw.contract import Delivery, tool
 from eventmw.demo.story import FAILED, LOST
 from eventmw.effects import Effect, Return, SetCookie
 from eventmw.event import Event
-from eventmw.tool import Delivery, tool
 from eventmw.tools import CustomHTML, CustomImage, Webhook
 
 VENDOR: Final = "EVENTMW_DEMO_VENDOR"

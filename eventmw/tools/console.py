@@ -11,11 +11,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from eventmw.contract import Delivery, When
 from eventmw.effects import Packed, Send, Write
 from eventmw.event import Event
 from eventmw.formats import to_iso
 from eventmw.jsontext import for_line
-from eventmw.tool import Delivery, When
 from eventmw.toolkit.eventjson import as_json
 
 _DELIVERY: Final = Delivery(ordered=True)

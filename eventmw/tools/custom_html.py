@@ -27,11 +27,11 @@ from html.parser import HTMLParser
 from typing import Any, ClassVar, Final
 from urllib.parse import quote
 
+from eventmw.contract import Delivery, When
 from eventmw.effects import Execute
 from eventmw.errors import ConfigError
 from eventmw.event import Event
 from eventmw.jsontext import for_script
-from eventmw.tool import Delivery, When
 from eventmw.toolkit.templates import Path, as_text, data_of, parse
 
 # The nonce is that of the script element in which the caller runs this code; scripts with an address keep their order.

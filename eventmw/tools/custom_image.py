@@ -11,10 +11,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import ClassVar, Final
 
+from eventmw.contract import Delivery, When
 from eventmw.effects import Fetch
 from eventmw.errors import ConfigError
 from eventmw.event import Event
-from eventmw.tool import Delivery, When
 from eventmw.toolkit.templates import Template
 
 # The host is the owner's and fixed: data may stand behind it only.

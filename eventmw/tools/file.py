@@ -10,11 +10,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from eventmw.contract import Delivery, When
 from eventmw.effects import Packed, Send, Write
 from eventmw.errors import ConfigError
 from eventmw.event import Event
 from eventmw.jsontext import encode
-from eventmw.tool import Delivery, When
 from eventmw.toolkit.eventjson import as_json
 
 _DELIVERY: Final = Delivery(ordered=True)

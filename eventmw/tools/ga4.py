@@ -28,6 +28,7 @@ from urllib.parse import urlencode
 
 import msgspec
 
+from eventmw.contract import Delivery, When, verdict_by_status
 from eventmw.effects import DONE, Drop, Effect, Packed, Send, SetCookie, Verdict, refused, retry
 from eventmw.errors import ConfigError
 from eventmw.event import Event
@@ -35,7 +36,6 @@ from eventmw.formats import is_ip
 from eventmw.http import HttpReply, HttpRequest
 from eventmw.jsontext import encode, is_list, is_object
 from eventmw.secret import AnySecret, Secret, reveal
-from eventmw.tool import Delivery, When, verdict_by_status
 from eventmw.toolkit import google
 from eventmw.toolkit.endpoints import problem_with
 from eventmw.toolkit.packing import batches

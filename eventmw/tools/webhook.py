@@ -27,6 +27,7 @@ from functools import partial
 from types import MappingProxyType
 from typing import Final, NamedTuple
 
+from eventmw.contract import Delivery, When, verdict_by_status
 from eventmw.effects import Packed, Send, Verdict, retry
 from eventmw.errors import ConfigError
 from eventmw.event import Event
@@ -34,7 +35,6 @@ from eventmw.http import Headers, HttpReply, HttpRequest
 from eventmw.jsontext import encode
 from eventmw.retry import retry_after_s
 from eventmw.secret import AnySecret, Secret, reveal
-from eventmw.tool import Delivery, When, verdict_by_status
 from eventmw.toolkit.endpoints import problem_with
 from eventmw.toolkit.eventjson import as_json
 from eventmw.toolkit.packing import batches

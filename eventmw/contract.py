@@ -138,7 +138,7 @@ def bind(tool: object) -> BoundTool:
     if not isinstance(ident, str) or not ID_PATTERN.fullmatch(ident):
         problems.append(f"{label}: id must be 1 to 64 of a-z, 0-9, _ . - and start with a letter or digit")
     if not isinstance(delivery, Delivery):
-        problems.append(f"{label}: delivery must be an eventmw.tool.Delivery, not {type(delivery).__name__}")
+        problems.append(f"{label}: delivery must be an eventmw.contract.Delivery, not {type(delivery).__name__}")
     if not _is_when(when):
         problems.append(f"{label}: when must be an event name, a list of names, or a function of the event")
     problems += [

@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from eventmw.contract import Delivery, Tool, bind, consumer, matcher, pack_singly, tool, verdict_by_status
 from eventmw.effects import DONE, Call, Drop, Effect, Packed, Send, Verdict
 from eventmw.errors import ConfigError
 from eventmw.event import Event
 from eventmw.http import HttpReply, HttpRequest
 from eventmw.testing import an_event, effects_of
-from eventmw.tool import Delivery, Tool, bind, consumer, matcher, pack_singly, tool, verdict_by_status
 
 ORDERED = Delivery(ordered=True)
 
@@ -65,7 +65,7 @@ def test_every_optional_part_is_taken() -> None:
         ({"id": "-x"}, "id must be"),
         ({"id": "a\n"}, "id must be"),
         ({"id": 5}, "id must be"),
-        ({"delivery": {"ordered": True}}, "delivery must be an eventmw.tool.Delivery, not dict"),
+        ({"delivery": {"ordered": True}}, "delivery must be an eventmw.contract.Delivery, not dict"),
         ({"pack": "x"}, "pack must be a method"),
         ({"verdict": 5}, "verdict must be a method"),
         ({"when": 5}, "when must be"),
