@@ -137,7 +137,7 @@ def _judged(config: Config, body: bytes) -> dict[str, Any]:
         faults_of.setdefault(note.index, []).extend([note.fault] if note.fault else [])
     kept = iter(runtime.engine.events(records.encode(accepted.record)))
     events: list[dict[str, Any]] = []
-    for index in range(len(judgement.raws)):
+    for index in range(judgement.count):
         event = None if index in judgement.invalid else next(kept)
         events.append(
             {

@@ -93,7 +93,7 @@ class Zaraz:
         over_budget: Callable[[], bool],
     ) -> None:
         """Fill in the Result Objects, and for a full receipt what becomes of each event. Most often nobody is asked."""
-        results = [EMPTY] * len(accepted.judgement.raws)
+        results = [EMPTY] * accepted.judgement.count
         full = self._options.receipt == "full"
         if engine.answering or full:
             tools: dict[int, dict[str, str]] = {}
@@ -127,7 +127,7 @@ def _repeatable_id(credential: str, key: str) -> str:
 
 
 def _kept(judgement: Judgement) -> Sequence[int]:
-    everything = range(len(judgement.raws))
+    everything = range(judgement.count)
     if not judgement.invalid:
         return everything
     refused = set(judgement.invalid)
@@ -136,7 +136,7 @@ def _kept(judgement: Judgement) -> Sequence[int]:
 
 def _not_enough(judgement: Judgement) -> Refused:
     faults = tuple(note.fault for note in judgement.notes if note.status == "invalid" and note.fault is not None)
-    total, bad = len(judgement.raws), len(judgement.invalid)
+    total, bad = judgement.count, len(judgement.invalid)
     unexplained = bad - len({fault.index for fault in faults})
     detail = f"{bad} of {total} events {'is' if bad == 1 else 'are'} not valid, so none was accepted."
     return Refused(

@@ -105,7 +105,7 @@ def _exceptions(accepted: Accepted) -> Iterator[Entry]:
 
 def _others(accepted: Accepted) -> Iterator[Entry]:
     told = {note.index for note in accepted.judgement.notes} | set(accepted.duplicates)
-    return (_entry(accepted, index, "accepted") for index in range(len(accepted.judgement.raws)) if index not in told)
+    return (_entry(accepted, index, "accepted") for index in range(accepted.judgement.count) if index not in told)
 
 
 def _entry(accepted: Accepted, index: int, status: str) -> Entry:

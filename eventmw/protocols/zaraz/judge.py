@@ -18,11 +18,14 @@ import msgspec
 from eventmw import strictjson
 from eventmw.errors import Fault, Refused
 from eventmw.formats import from_iso
-from eventmw.protocols.zaraz.accept import MAX_ID, NO_OWN, is_valid, needs_no_advice, usual
+from eventmw.protocols.zaraz.accept import MAX_ID, NO_OWN, is_valid, needs_no_advice, usual, usual_payload
 from eventmw.schema import Authority, published
 
-MAX_EXPLAINED: Final = 100
-"""Faults after which jsonschema is asked no more in one request: a hostile body must not buy more of its time."""
+WHOLE_BYTES: Final = 128 * 1024
+"""Up to this size a body is decoded at once; of a larger one, only one event at a time is objects in memory."""
+
+MAX_EXPLAINED: Final = 25
+"""Faults after which jsonschema is asked no more in one request: a hostile body is full of them."""
 
 FUTURE_MS: Final = 5 * 60 * 1000
 """A sender's clock may be this far ahead without a warning. Source: assumption."""
@@ -35,6 +38,7 @@ class _Envelope(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     events: list[msgspec.Raw]
 
 
+_FRAME_BYTES: Final = len(b'{"events":[]}')
 _decode_envelope = msgspec.json.Decoder(_Envelope).decode
 _decode_shallow = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _decode_array = msgspec.json.Decoder(list[msgspec.Raw]).decode
@@ -54,17 +58,19 @@ class Note:
 
 @dataclass(slots=True)
 class Judgement:
-    """What became of each event of a payload: ``len(raws)`` events, of which those in `invalid` are refused.
+    """What became of each event of a payload.
 
     Attributes:
-        raws: the bytes of each Event Object, in order.
+        count: how many Event Objects there are.
+        raws: the bytes of each, in order; empty when none is refused and nobody had to take the payload apart.
         invalid: the indexes of the refused ones, ascending.
         notes: what there is to say of refused and warned events, in order, at least one note for each of them.
         explained: how many of the notes have a fault.
         ids: index → the sender's own event id.
     """
 
-    raws: Sequence[msgspec.Raw]
+    count: int
+    raws: Sequence[msgspec.Raw] = ()
     invalid: list[int] = field(default_factory=list[int])
     notes: list[Note] = field(default_factory=list[Note])
     explained: int = 0
@@ -73,7 +79,7 @@ class Judgement:
     @property
     def accepted(self) -> int:
         """How many events are accepted."""
-        return len(self.raws) - len(self.invalid)
+        return self.count - len(self.invalid)
 
 
 class Judge:
@@ -100,11 +106,32 @@ class Judge:
         Raises:
             Refused: the payload as a whole is no list of events (400) or over a limit (413).
         """
+        strictjson.check_digits(body)
+        judgement = self._judge_whole(body, now_ms) if len(body) <= WHOLE_BYTES else None
+        return judgement or self._judge_apart(body, now_ms)
+
+    def _judge_whole(self, body: bytes, now_ms: int) -> Judgement | None:
+        """Say yes to a payload of nothing but usual events, decoded at once; None says nothing."""
+        events = usual_payload(body)
+        if not events or len(events) > self._max_events:
+            return None
+        judgement = Judgement(len(events))
+        for index, event in enumerate(events):
+            own = event.eventmw
+            if own is not NO_OWN:
+                if own.timestamp > now_ms + FUTURE_MS:
+                    return None
+                if own.id:
+                    judgement.ids[index] = own.id
+        return judgement
+
+    def _judge_apart(self, body: bytes, now_ms: int) -> Judgement:
+        """Take a payload apart and judge each event by itself."""
         raws = self._split(body)
         if len(raws) > self._max_events:
             detail = f"Expected at most {self._max_events:,} events in one request, got {len(raws):,}."
             raise Refused("too_many_events", detail)
-        judgement = Judgement(raws)
+        judgement = Judgement(len(raws), raws)
         for index, raw in enumerate(raws):
             event = usual(raw)
             if event is None:
@@ -117,13 +144,12 @@ class Judge:
         return judgement
 
     def _split(self, body: bytes) -> list[msgspec.Raw]:
-        strictjson.check_digits(body)
         try:
             raws = _decode_envelope(body).events
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             raws = self._split_slowly(strictjson.without_bom(body))
         else:
-            if _may_hide(body):
+            if not _is_compact(body, raws) and _may_hide(body):
                 strictjson.decode(body)
         if not raws:
             self._refuse_envelope({"events": []})
@@ -151,7 +177,9 @@ class Judge:
 
     def _judge_slowly(self, index: int, raw: msgspec.Raw, body: bytes, now_ms: int, judgement: Judgement) -> None:
         event = strictjson.decode(raw, whole=body)
-        if strictjson.deeper_than(event, self._event_depth):
+        text = bytes(raw)
+        may_be_deep = text.count(b"{") + text.count(b"[") > self._event_depth
+        if may_be_deep and strictjson.deeper_than(event, self._event_depth):
             self._refuse_depth()
         own = strictjson.object_in((strictjson.object_in(event) or {}).get("eventmw")) or {}
         ident = own.get("id")
@@ -165,6 +193,11 @@ class Judge:
         if late or not needs_no_advice(event):
             status: Status = "invalid" if self._strict else "warned"
             _note(judgement, index, status, chain(self._advice.faults(event, at=at, index=index), late))
+
+
+def _is_compact(body: bytes, raws: Sequence[msgspec.Raw]) -> bool:
+    """Return whether the body is nothing but these events, without a blank between: then nothing can hide in it."""
+    return len(body) == _FRAME_BYTES + sum(map(len, map(bytes, raws))) + len(raws) - 1
 
 
 def _may_hide(body: bytes) -> bool:
