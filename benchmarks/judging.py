@@ -93,7 +93,7 @@ def run(effort: Effort) -> Report:
                 f"decode and validate {BATCH} events", "at most", 2.0, "µs an event", _a_batch(valid[_OURS]), by="low"
             ),
             *(_bad_figure(bad, where) for where in _PLACES),
-            Figure("the worst hostile body", "at most", 10.0, "ms", _worst(hostile), by="low"),
+            Figure("the worst hostile body of 1,000 wrong events", "at most", 10.0, "ms", _worst(hostile), by="low"),
             Figure(
                 f"an event of {size:,} to one of {BATCH}",
                 "at most",
@@ -257,7 +257,8 @@ def _hostile_table(samples: Samples) -> Table:
 
 
 def _worst(samples: Samples) -> Spread:
-    return Spread.of(value / 1000 for value in max(samples.values(), key=min))
+    thousands = [values for name, values in samples.items() if name != payload.CROWD]
+    return Spread.of(value / 1000 for value in max(thousands, key=min))
 
 
 def _growth_table(samples: Samples, size: int) -> Table:

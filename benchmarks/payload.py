@@ -86,7 +86,11 @@ def hostile(count: int) -> Iterator[tuple[str, bytes]]:
     for name, events in kinds.items():
         yield name, msgspec.json.encode({"events": events})
     crowd: dict[str, Any] = {"client": {}, "system": {"cookies": {f"c{n:06}": {} for n in range(70_000)}}}
-    yield "advice: one event, 70,000 odd cookies", msgspec.json.encode({"events": [crowd]})
+    yield CROWD, msgspec.json.encode({"events": [crowd]})
+
+
+CROWD: Final = "beside them: one event of 0.9 MB, 70,000 odd cookies"
+"""Not one of the bodies of a thousand wrong events that a figure is asked of."""
 
 
 def _wrong(one: dict[str, Any], at: int) -> Any:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Final
 
 LATEST_MS: Final = 253_402_300_799_999
@@ -32,8 +33,13 @@ def from_iso(text: str) -> int:
 
 def to_iso(milliseconds: int) -> str:
     """Return the ISO 8601 form with milliseconds and ``Z``: ``2021-06-28T20:07:54.832Z``."""
-    moment = datetime.fromtimestamp(milliseconds // 1000, UTC)
-    return f"{moment:%Y-%m-%dT%H:%M:%S}.{milliseconds % 1000:03d}Z"
+    seconds, rest = divmod(milliseconds, 1000)
+    return f"{_to_the_second(seconds)}.{rest:03d}Z"
+
+
+@lru_cache(maxsize=1024)  # the events of one request were recorded together, and most happened just before
+def _to_the_second(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat()[:19]
 
 
 def is_timestamp(value: object) -> bool:
@@ -47,9 +53,14 @@ def is_timestamp(value: object) -> bool:
     return True
 
 
+_OCTET: Final = "(?:25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])"
+IPV4_PATTERN: Final = rf"(?:{_OCTET}\.){{3}}{_OCTET}"
+_ipv4 = re.compile(IPV4_PATTERN).fullmatch  # ten times as fast as ipaddress, which decides all else
+
+
 def is_ip(value: object) -> bool:
     """Return whether a text is an IPv4 or IPv6 address without a zone; other types are not judged here."""
-    if not isinstance(value, str):
+    if not isinstance(value, str) or _ipv4(value):
         return True
     try:
         ipaddress.ip_address(value)

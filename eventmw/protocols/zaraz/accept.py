@@ -16,7 +16,7 @@ from typing import Annotated, Any, Final
 import msgspec
 from msgspec import Meta, Struct, field
 
-from eventmw.formats import LATEST_MS, is_ip, is_timestamp
+from eventmw.formats import IPV4_PATTERN, LATEST_MS, is_ip, is_timestamp
 from eventmw.strictjson import object_in
 
 MAX_ID: Final = 128
@@ -82,10 +82,9 @@ _decode = msgspec.json.Decoder(Usual).decode
 _decode_payload = msgspec.json.Decoder(UsualPayload).decode
 
 _SIZE_PATTERN: Final = "[0-9]{1,5}x[0-9]{1,5}"
-_OCTET: Final = "(?:25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])"
 _size = re.compile(rf"{_SIZE_PATTERN}\Z").match
 # One pattern over three texts is cheaper than three. None of them can hold a blank and match.
-_device = re.compile(rf"(?:{_OCTET}\.){{3}}{_OCTET} {_SIZE_PATTERN} {_SIZE_PATTERN}\Z").match
+_device = re.compile(rf"{IPV4_PATTERN} {_SIZE_PATTERN} {_SIZE_PATTERN}\Z").match
 
 # Between these two lie exactly the texts that start with https:// and a letter (or one of [ \\ ] ^ _ `): two comparisons
 # instead of a pattern. The rest is left to the authority.
@@ -127,7 +126,7 @@ def _is_usual(event: Usual) -> bool:
         and _URL_FROM <= page.referrer < _URL_BELOW
         and (
             _device(f"{device.ip} {device.resolution} {device.viewport}") is not None
-            or (is_ip(device.ip) and _size(device.resolution) is not None and _size(device.viewport) is not None)
+            or (_size(device.resolution) is not None and _size(device.viewport) is not None and is_ip(device.ip))
         )
     )
 

@@ -133,7 +133,8 @@ class Judge:
             raise Refused("too_many_events", detail)
         judgement = Judgement(len(raws), raws)
         for index, raw in enumerate(raws):
-            event = usual(raw)
+            # After so many faults the quick way would mostly be taken in vain.
+            event = usual(raw) if judgement.explained < MAX_EXPLAINED else None
             if event is None:
                 self._judge_slowly(index, raw, body, now_ms, judgement)
             elif (own := event.eventmw) is not NO_OWN:
