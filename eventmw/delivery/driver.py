@@ -82,6 +82,7 @@ class Driver:
         lane, breathe = self.lane, self._work.pacer.breathe
         for _ in lane.intake():
             await breathe()
+        self._work.pacer.make_room()
         while (batch := lane.queue.next(lane.moment())) is not None:
             self._depart(batch)
             await breathe()
@@ -90,11 +91,16 @@ class Driver:
         return bool(lane.queue.endings) or lane.is_hungry()
 
     async def settle(self) -> None:
-        """Commit what was decided."""
-        for _ in self.lane.settle():
-            await self._work.pacer.breathe()
-        if self.lane.commit():
-            self._committed()
+        """Commit what was decided, in small steps."""
+        lane, pacer = self.lane, self._work.pacer
+        while True:
+            for _ in lane.settle():
+                await pacer.breathe()
+            pacer.make_room()
+            if lane.commit():
+                self._committed()
+            if not lane.queue.endings:
+                return
 
     def _depart(self, batch: Batch) -> None:
         if self._work.dry_run:
@@ -106,6 +112,7 @@ class Driver:
 
     async def _fly(self, batch: Batch) -> None:
         lane = self.lane
+        self._work.pacer.make_room()
         try:
             reply = await self._work.transport.send(batch.order, timeout_s=lane.tool.delivery.timeout_s)
         except TransportError as error:

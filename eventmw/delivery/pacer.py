@@ -17,6 +17,9 @@ SLICE_NS: Final = 500_000
 REST_S: Final = 0.001
 _RUDE_SLICE_NS: Final = 5_000_000
 
+REQUEST_NS: Final = 300_000
+"""What one step without a pause takes at most, as a rule: to write a request out, to fill requests, to commit."""
+
 
 class Pacer:
     """Counts what its thread has worked, and rests when that is a slice. One for each thread.
@@ -28,19 +31,37 @@ class Pacer:
         polite: rest between slices; False where there is no site in the process. Lanes take turns either way.
     """
 
-    __slots__ = ("_polite", "_since_ns", "_slice_ns", "rests")
+    __slots__ = ("_polite", "_since_ns", "_slice_ns", "_until_ns", "rests")
 
     def __init__(self, *, polite: bool) -> None:
         self.rests = 0
         self._polite = polite
         self._slice_ns = SLICE_NS if polite else _RUDE_SLICE_NS
         self._since_ns = time.thread_time_ns()
+        self._until_ns = 0
 
     async def breathe(self) -> None:
         """Rest, and let the other lanes have their turn, when a slice is over. Cheap enough to call after each event."""
-        if time.thread_time_ns() - self._since_ns >= self._slice_ns:
+        if not self._has_room(0):
             self.rest()
             await asyncio.sleep(0)
+
+    def make_room(self) -> None:
+        """Rest now when `REQUEST_NS` more would be too much for this slice."""
+        if not self._has_room(REQUEST_NS):
+            self.rest()
+
+    def _has_room(self, wanted_ns: int) -> bool:
+        """Return whether the slice lasts longer than this.
+
+        A thread works no more than time passes. So its own clock, which is a call into the system, is asked only when
+        the slice could be over by the time that has passed.
+        """
+        then_ns = time.perf_counter_ns() + wanted_ns
+        if then_ns >= self._until_ns:
+            left_ns = self._slice_ns - (time.thread_time_ns() - self._since_ns)
+            self._until_ns = then_ns - wanted_ns + left_ns
+        return then_ns < self._until_ns
 
     def rest(self) -> None:
         """End the slice. Blocking is meant: the whole thread is to leave the interpreter's lock alone."""
@@ -48,3 +69,4 @@ class Pacer:
             time.sleep(REST_S)
         self.rests += 1
         self._since_ns = time.thread_time_ns()
+        self._until_ns = 0

@@ -17,8 +17,8 @@ from eventmw.outcome import BURIED, Outcome
 
 log = logging.getLogger("eventmw.delivery.courier")
 
-MAX_STEP: Final = 1000
-"""Endings in one commit at most. Source: assumption."""
+MAX_STEP: Final = 100
+"""Endings in one commit at most: it is carried out without a pause. Source: assumption."""
 
 _MAX_REASONS: Final = 200
 """Different (Outcome, reason) pairs that are counted for one tool; what a vendor says may not grow the journal's state."""
@@ -58,26 +58,28 @@ class Settlement:
         self._dead: list[DeadLetter] = []
         self._counts: Counter[tuple[str, str]] = Counter()
         self._outcomes: list[Outcome] = []
+        self._size = 0
 
     def is_full(self) -> bool:
         """Return whether it should be committed before more is added."""
-        return len(self._outcomes) + len(self._park) >= MAX_STEP
+        return self._size >= MAX_STEP
 
     def is_empty(self) -> bool:
         """Return whether there is nothing to commit."""
-        return self._step is None and not self._outcomes and not self._park
+        return self._step is None and not self._size
 
     def add(self, ending: Ending) -> None:
         """Take in one ending. A copy of the event is made here when it is parked or buried."""
         item = ending.item
+        self._size += 1
         match ending:
-            case Postponed():
-                reason = plain(ending.reason)
-                self._park.append(Parked(item.key, self._copy(item), item.attempts, ending.due_ms, reason))
             case Ended():
                 self._end(ending)
                 if item.parked:
                     self._unpark.append(item.key)
+            case Postponed():
+                reason = plain(ending.reason)
+                self._park.append(Parked(item.key, self._copy(item), item.attempts, ending.due_ms, reason))
         if not item.parked:
             self._settled.append(item.key)
 
@@ -88,7 +90,8 @@ class Settlement:
             copy = self._copy(item)
             self._dead.append(DeadLetter(self._tool, item.key, copy, kind, reason, item.attempts, now_ms))
         self._counts[self._countable(kind, reason)] += 1
-        self._outcomes.append(Outcome(self._tool, item.event_id, kind, reason))
+        if self._on_outcome is not None:
+            self._outcomes.append(Outcome(self._tool, item.event_id, kind, reason))
 
     def _copy(self, item: Item) -> bytes:
         if item.ordinal is None:
@@ -113,7 +116,7 @@ class Settlement:
             JournalDown: the journal cannot write now. Nothing is lost: call it again.
         """
         if self._step is None:
-            if not (self._outcomes or self._park):
+            if not self._size:
                 return False
             self._step = self._gather()
         commit, outcomes = self._step
@@ -149,4 +152,6 @@ class Settlement:
 
 def plain(reason: str) -> str:
     """Return a tool's or vendor's text as one short line: control characters could forge lines of a log."""
+    if len(reason) <= _REASON_CHARS and reason.isprintable():
+        return reason
     return "".join(char if char.isprintable() else " " for char in reason[:_REASON_CHARS])
