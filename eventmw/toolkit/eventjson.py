@@ -5,7 +5,9 @@ Layer: pure rules.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import fields
+from operator import attrgetter
 from typing import Any, Final
 
 from eventmw.event import Device, Event, Page
@@ -13,6 +15,8 @@ from eventmw.formats import to_iso
 
 _DEVICE: Final = tuple(field.name for field in fields(Device))
 _PAGE: Final = tuple(field.name for field in fields(Page))
+_of_device = attrgetter(*_DEVICE)
+_of_page = attrgetter(*_PAGE)
 
 
 def as_json(event: Event, *, cookies: bool = False) -> dict[str, Any]:
@@ -38,12 +42,12 @@ def as_json(event: Event, *, cookies: bool = False) -> dict[str, Any]:
         "recorded": to_iso(event.recorded_ms),
         "user_id": event.user_id,
         "properties": event.properties,
-        "device": _present(event.device, _DEVICE),
-        "page": _present(event.page, _PAGE),
+        "device": _present(_DEVICE, _of_device(event.device)),
+        "page": _present(_PAGE, _of_page(event.page)),
         "dialect": event.dialect,
     }
     return body | {"cookies": event.cookies} if cookies else body
 
 
-def _present(part: Device | Page, names: tuple[str, ...]) -> dict[str, str]:
-    return {name: value for name in names if (value := getattr(part, name)) is not None}
+def _present(names: Iterable[str], values: Iterable[str | None]) -> dict[str, str]:
+    return {name: value for name, value in zip(names, values, strict=True) if value is not None}
