@@ -5,7 +5,6 @@ Layer: pure rules.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -80,14 +79,14 @@ def said(error: BaseException) -> str:
 
 
 def _check_packed(packed: Sequence[object], sends: Sequence[Send]) -> None:
-    found: Counter[int] = Counter()
+    found: list[int] = []
     for one in packed:
         if not isinstance(one, Packed) or not isinstance(one.request, HttpRequest | Write | Call):
             raise Rubbish(f"yielded {type(one).__name__} where Packed(request, items) was expected")
         if not one.items:
             raise Rubbish("yielded a request without items")
-        found.update(map(id, one.items))
-    if found != Counter(map(id, sends)):
+        found += map(id, one.items)
+    if sorted(found) != sorted(map(id, sends)):
         raise Rubbish("did not give back each of its items exactly once (the same objects, not copies)")
 
 

@@ -41,7 +41,7 @@ class Duplicates:
         generations: how many tables they stand in.
     """
 
-    __slots__ = ("_generations", "_latest_ms", "_per_generation", "_window_ms")
+    __slots__ = ("_generations", "_latest_ms", "_per_generation", "_record", "_window_ms")
 
     def __init__(
         self,
@@ -54,6 +54,7 @@ class Duplicates:
         self._per_generation = max(1, capacity // generations)
         self._generations: deque[_Generation] = deque(maxlen=generations)
         self._latest_ms = 0
+        self._record = (Position("", 0), crc32(b"/0/"))
 
     def __len__(self) -> int:
         return sum(generation.used for generation in self._generations)
@@ -64,7 +65,7 @@ class Duplicates:
         Asking again about the same place in the log gives the same answer for as long as the id is remembered.
         """
         mark, rest = _fingerprint(credential, event_id)
-        place = crc32(f"{position.stream}/{position.seq}/{ordinal}".encode())
+        place = crc32(b"%d" % ordinal, self._place(position))
         repeated = False
         for generation in reversed(self._generations):
             for first_place, first_ms in generation.find(mark, rest):
@@ -74,6 +75,14 @@ class Duplicates:
         if not repeated:
             self._remember(mark, rest, place, recorded_ms)
         return repeated
+
+    def _place(self, position: Position) -> int:
+        """Return the checksum of a record's place; most often it is the same record as last time."""
+        known, place = self._record
+        if known != position:
+            place = crc32(f"{position.stream}/{position.seq}/".encode())
+            self._record = (position, place)
+        return place
 
     def _remember(self, mark: int, rest: int, place: int, recorded_ms: int) -> None:
         self._latest_ms = max(self._latest_ms, recorded_ms)

@@ -56,8 +56,7 @@ class Item:
     buried_as: OutcomeKind = "rejected"
 
 
-@dataclass(frozen=True, slots=True)
-class Ended:
+class Ended(NamedTuple):
     """This event ended at this tool, for good."""
 
     item: Item
@@ -65,8 +64,7 @@ class Ended:
     reason: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Postponed:
+class Postponed(NamedTuple):
     """This event waits, by itself, until `due_ms` (wall time, milliseconds since 1970)."""
 
     item: Item

@@ -126,6 +126,7 @@ class Lane:
         self._exhausted = False
         self._crowded = False
         self._reported: set[str] = set()
+        self._now = self.moment()
 
     def moment(self) -> Moment:
         """Return now."""
@@ -215,6 +216,7 @@ class Lane:
     def _work_through(self, reading: Reading) -> Iterator[None]:
         """Take in one record's events, one a step; what cannot be decoded ends as ``tool_error`` with the record's bytes."""
         entry, seen, trouble = reading.entry, 0, _UNREADABLE
+        self._now = self.moment()
         try:
             credential = self._dispatcher.credential(entry.record)
             for event in islice(self._dispatcher.events(entry.record), entry.events):
@@ -261,6 +263,7 @@ class Lane:
             self._end(item, "tool_error", f"{_UNREADABLE}: {type(error).__name__}")
             return
         item.event_id, item.recorded_ms = event.id, event.recorded_ms
+        self._now = self.moment()
         self._dispatch(item, event)
 
     def _dispatch(self, item: Item, event: Event) -> None:
@@ -273,7 +276,7 @@ class Lane:
             return
         if wanted.sends:
             self._live.add(item.key)
-            self.queue.add(item, wanted.sends, self.moment())
+            self.queue.add(item, wanted.sends, self._now)
         else:
             self._end(item, wanted.outcome or "filtered", wanted.reason)
 

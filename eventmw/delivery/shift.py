@@ -136,8 +136,12 @@ class Shift:
     async def _recall(self) -> None:
         """Tell the judge of duplicates what was accepted in its window: it may have been another process that judged it.
 
-        Lanes wait for it. Otherwise a repetition could go out whose first was delivered before the start.
+        Lanes wait for it. Otherwise a repetition could go out whose first was delivered before the start. While nothing is
+        settled for any tool there is nothing to tell: each lane will read the whole log, and judge it in order.
         """
+        stats = self._work.journal.stats()
+        if all(tool.backlog_events == stats.events for tool in stats.tools):
+            return
         since_ms = self._work.clock.now_ms() - WINDOW_MS
         after: Position | None = None
         while entries := self._work.journal.scan(after, _SCAN):
