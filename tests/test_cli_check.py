@@ -191,3 +191,14 @@ def test_settings_are_shown_and_secrets_masked() -> None:
     assert settings_of(tool) == {"measurement_id": "G-ABC123", "api_secret": "••••", "debug": True}
     assert settings_of(GA4("G-ABC123", api_secret=env("X")))["api_secret"] == "env(X)"
     assert settings_of(object()) == {}
+
+
+def test_own_tools_are_found_beside_the_file_and_in_the_working_folder(tmp_path: Path) -> None:
+    (tmp_path / "beside.py").write_text("from eventmw import tool\n\n\n@tool('own')\ndef own(event):\n    return None\n")
+    (tmp_path / "eventmw.toml").write_text('path = "/events-4f2a"\n\n[[tools]]\ntype = "beside:own"\n')
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    for file, folder in ((tmp_path / "eventmw.toml", elsewhere), (Path("eventmw.toml"), tmp_path)):
+        ran = run("check", str(file), cwd=folder)
+        assert (ran.code, ran.err) == (0, "")
+        assert "own" in ran.out

@@ -28,12 +28,28 @@ def configuration(source: str) -> Config:
     """
     module_name, colon, attribute = source.partition(":")
     if source.endswith(".toml") or not colon or os.path.exists(source):  # noqa: PTH110 - a text that may be no path
-        return complete(from_toml(source))
+        return of_file(source)
     return _inside(_imported(module_name, attribute), source)
 
 
+def of_file(path: str) -> Config:
+    """Return the configuration of a TOML file. Own tools are found in the working folder and beside it.
+
+    Raises:
+        ConfigError: it has problems.
+    """
+    _look_in(os.path.dirname(os.path.abspath(path)))  # noqa: PTH100, PTH120 - as below
+    _look_in(os.getcwd())  # noqa: PTH109 - as servers do
+    return complete(from_toml(path))
+
+
+def _look_in(folder: str) -> None:
+    if folder not in sys.path:
+        sys.path.insert(0, folder)
+
+
 def _imported(module_name: str, attribute: str) -> object:
-    sys.path.insert(0, os.getcwd())  # noqa: PTH109 - as servers do
+    _look_in(os.getcwd())  # noqa: PTH109 - as servers do
     try:
         found: Any = importlib.import_module(module_name)
         for part in attribute.split("."):

@@ -14,6 +14,7 @@ from typing import Final
 import click
 
 from eventmw.cli import output
+from eventmw.cli.found import of_file
 from eventmw.cli.output import count, pairs
 from eventmw.clock import SystemClock
 from eventmw.config import Config
@@ -24,7 +25,6 @@ from eventmw.errors import ConfigError
 from eventmw.journal import Journal
 from eventmw.outcome import Outcome
 from eventmw.runtime import Runtime
-from eventmw.settings import complete, from_toml
 
 GRACE_S: Final = 10.0
 PROGRESS_S: Final = 10.0
@@ -53,7 +53,7 @@ def worker(config: str, grace_s: float) -> None:
     under way, and notes how far it came.
     """
     try:
-        settings = complete(from_toml(config))
+        settings = of_file(config)
     except ConfigError as error:
         output.fail(str(error))
     journal = _shared_journal(settings)
