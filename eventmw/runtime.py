@@ -6,12 +6,12 @@ for one future.
 
 from __future__ import annotations
 
-import logging
 import os
 import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any
+from weakref import WeakSet
 
 from eventmw import record as records
 from eventmw.clock import Clock, SystemClock
@@ -30,11 +30,19 @@ if TYPE_CHECKING:
     from eventmw.control.server import ControlServer
     from eventmw.delivery.courier import Courier
 
-log = logging.getLogger("eventmw")
-
-
 def _never() -> bool:
     return False
+
+
+_runtimes: WeakSet[Runtime] = WeakSet()
+
+
+def _after_fork() -> None:
+    for runtime in _runtimes:
+        runtime.leave_parent_behind()
+
+
+os.register_at_fork(after_in_child=_after_fork)
 
 
 class Runtime:
@@ -72,10 +80,10 @@ class Runtime:
         self._courier_pid = 0
         self._control: ControlServer | None = None
         self._starting = threading.Lock()
-        os.register_at_fork(after_in_child=self._after_fork)
+        _runtimes.add(self)
 
-    # A child that was forked has no courier thread, and it may have been forked while the lock was held.
-    def _after_fork(self) -> None:
+    def leave_parent_behind(self) -> None:
+        """Begin anew in a forked child: it has no courier thread, and the lock may have been held when it was forked."""
         self._starting = threading.Lock()
         self._courier = None
         self._courier_pid = 0
