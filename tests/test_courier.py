@@ -395,6 +395,37 @@ def test_a_backlog_over_its_cap_is_buried_while_the_vendor_is_down_and_nobody_el
         assert "e99" in arrived(down)
 
 
+class _CountingDispatcher(JsonDispatcher):
+    """Counts how often records are read."""
+
+    reads = 0
+
+    def events(self, record: bytes) -> Iterator[Event]:
+        self.reads += 1
+        return super().events(record)
+
+
+@pytest.mark.parametrize(("settled", "reads"), [(False, 2), (True, 3)], ids=["nothing settled", "something settled"])
+def test_what_was_judged_before_is_recalled_and_only_that(settled: bool, reads: int) -> None:
+    with Vendor() as vendor:
+        site = Site([Batching(vendor.url, delivery=QUICK)])
+        dispatcher = _CountingDispatcher(site.tools)
+        site.journal.register(["batching"])
+        site.append("a")
+        if settled:
+            with site.running() as before:
+                assert before.drain(PATIENCE_S)
+        site.append("b") if settled else site.append("a", "b")
+        courier = Courier(site.journal, dispatcher, Outbound, SystemClock())
+        courier.start()
+        try:
+            assert courier.drain(PATIENCE_S)
+        finally:
+            courier.stop(0.0)
+        assert sorted(arrived(vendor)) == ["a", "b"]
+        assert dispatcher.reads == reads, "the lane's, and one for each record where something was settled"
+
+
 def test_a_large_record_is_worked_through_in_slices() -> None:
     with Vendor() as vendor:
         site = Site([Batching(vendor.url, delivery=QUICK, per_request=500)])

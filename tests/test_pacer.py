@@ -5,13 +5,17 @@ from __future__ import annotations
 import asyncio
 import time
 
-from eventmw.delivery.pacer import REST_S, SLICE_NS, Pacer
+from eventmw.delivery.pacer import REQUEST_NS, REST_S, SLICE_NS, Pacer
+
+
+def work(spent_ns: int) -> None:
+    until_ns = time.thread_time_ns() + spent_ns
+    while time.thread_time_ns() < until_ns:
+        pass
 
 
 def work_a_slice() -> None:
-    until_ns = time.thread_time_ns() + SLICE_NS + 100_000
-    while time.thread_time_ns() < until_ns:
-        pass
+    work(SLICE_NS + 100_000)
 
 
 def rest_without_the_pacer() -> None:
@@ -42,6 +46,20 @@ def test_a_rest_is_a_sleep_of_the_whole_thread() -> None:
 
 def test_without_a_site_slices_are_longer() -> None:
     assert rests(Pacer(polite=False), 5) < 5
+
+
+def test_a_large_step_begins_with_a_fresh_slice() -> None:
+    pacer = Pacer(polite=True)
+    work(SLICE_NS - REQUEST_NS)
+    pacer.make_room()
+    assert pacer.rests == 1
+
+
+def test_a_large_step_has_room_in_a_longer_slice() -> None:
+    pacer = Pacer(polite=False)
+    work(SLICE_NS)
+    pacer.make_room()
+    assert pacer.rests == 0
 
 
 def test_waiting_is_not_working() -> None:

@@ -79,13 +79,14 @@ class Driver:
     async def _turn(self) -> bool:
         """Read, depart, commit. Returns whether there is more to do at once."""
         self.begun += 1
-        lane, breathe = self.lane, self._work.pacer.breathe
+        lane, pacer = self.lane, self._work.pacer
         for _ in lane.intake():
-            await breathe()
-        self._work.pacer.make_room()
+            if pacer.is_over():
+                await pacer.breathe()
+        pacer.make_room()
         while (batch := lane.queue.next(lane.moment())) is not None:
             self._depart(batch)
-            await breathe()
+            await pacer.breathe()
         await self.settle()
         self.finished = self.begun
         return bool(lane.queue.endings) or lane.is_hungry()
@@ -95,7 +96,8 @@ class Driver:
         lane, pacer = self.lane, self._work.pacer
         while True:
             for _ in lane.settle():
-                await pacer.breathe()
+                if pacer.is_over():
+                    await pacer.breathe()
             pacer.make_room()
             if lane.commit():
                 self._committed()
@@ -120,6 +122,7 @@ class Driver:
         except Exception as error:  # noqa: BLE001 - a transport of somebody else's may raise anything
             lane.queue.failed(batch, f"the transport raised {type(error).__name__}", lane.moment())
         else:
+            self._work.pacer.make_room()  # the answers of several requests may have come at once
             lane.queue.answered(batch, reply, lane.moment())
         self.kick.set()
 

@@ -156,8 +156,16 @@ class SendQueue:
         return self._ready.popleft() if self._ready else None
 
     def _pop(self, waiting: deque[Send]) -> Sequence[Send]:
-        sends = [waiting.popleft() for _ in range(min(len(waiting), self._rules.max_batch_items))]
-        self._waiting_bytes -= sum(map(self._size, sends))
+        most = self._rules.max_batch_items
+        if len(waiting) > most:
+            sends = [waiting.popleft() for _ in range(most)]
+        else:
+            sends = list(waiting)
+            waiting.clear()
+        if self._waiting or self._waiting_again:
+            self._waiting_bytes -= sum(map(self._size, sends))
+        else:
+            self._waiting_bytes = 0
         return sends
 
     def _pick_probe(self, now: Moment) -> Batch | None:

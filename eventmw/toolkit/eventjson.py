@@ -15,8 +15,8 @@ from eventmw.formats import to_iso
 
 _DEVICE: Final = tuple(field.name for field in fields(Device))
 _PAGE: Final = tuple(field.name for field in fields(Page))
-_of_device = attrgetter(*_DEVICE)
-_of_page = attrgetter(*_PAGE)
+_device = attrgetter(*_DEVICE)
+_page = attrgetter(*_PAGE)
 
 
 def as_json(event: Event, *, cookies: bool = False) -> dict[str, Any]:
@@ -42,8 +42,8 @@ def as_json(event: Event, *, cookies: bool = False) -> dict[str, Any]:
         "recorded": to_iso(event.recorded_ms),
         "user_id": event.user_id,
         "properties": event.properties,
-        "device": _present(_DEVICE, _of_device(event.device)),
-        "page": _present(_PAGE, _of_page(event.page)),
+        "device": _present(_DEVICE, _device(event.device)),
+        "page": _present(_PAGE, _page(event.page)),
         "dialect": event.dialect,
     }
     return body | {"cookies": event.cookies} if cookies else body

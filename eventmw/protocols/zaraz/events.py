@@ -91,7 +91,7 @@ def _properties(client: Mapping[str, Any]) -> dict[str, Any]:
     return properties
 
 
-# By position, in the order of the classes' fields: names take twice as long, and this is done for each event twice.
+# By position, in the order of the classes' fields: names take twice as long.
 def _device(part: Mapping[str, Any]) -> Device:
     get = part.get
     return Device(get("ip"), get("user-agent"), get("language"), get("resolution"), get("viewport"))
