@@ -9,7 +9,7 @@ Source: ASGI 3.0 and its HTTP message format 2.5.
 from __future__ import annotations
 
 import asyncio
-from typing import Unpack
+from typing import Any, Unpack, cast
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -37,11 +37,25 @@ class EventsMiddleware(Site):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request on our path; pass everything else by identity."""
-        if scope.get("path") in self._tails and self._is_ours(scope):
-            await _write(await self._answer(scope, receive), send)
-            return None
+        path = scope.get("path")
+        if path in self._tails:
+            if path is None:
+                return await self._live(scope, receive, send)
+            if self._is_ours(scope):
+                await _write(await self._answer(scope, receive), send)
+                return None
         # A site returns None, and uvicorn closes the connection of one that does not: that too is the site's own affair.
         return await self.app(scope, receive, send)
+
+    async def _live(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the lifespan by identity; when the site has ended, deliver what would end with the process.
+
+        Nothing is awaited after the site's end: uvicorn goes on as soon as the loop turns, and ends the process by a signal.
+        """
+        result = await cast(Any, self.app)(scope, receive, send)
+        if scope.get("type") == "lifespan":
+            self.runtime.finish()
+        return result
 
     def _is_ours(self, scope: Scope) -> bool:
         return scope.get("type") == "http" and is_ours(self._path, scope.get("root_path") or "", scope["path"])

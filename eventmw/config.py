@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 from eventmw.contract import BoundTool, bind
 from eventmw.errors import ConfigError
 from eventmw.outcome import Outcome
-from eventmw.secret import AnySecret, reveal
+from eventmw.secret import AnySecret, EnvSecret, reveal
 
 MIN_DEPTH: Final = 8
 """What the fast accept path may find in an ordinary event."""
@@ -41,6 +41,7 @@ class Limits:
         answer_budget_s: seconds that all answering tools together may take for one request.
         requests_per_s: requests a second from one key, or from one address without keys; None for no limit.
         burst: requests that may come at once within that rate.
+        exit_grace_s: seconds that a process which ends may take to deliver what it holds in memory.
         journal_bytes: bytes of records that are kept and not yet delivered; past it the answer is 503.
     """
 
@@ -52,6 +53,7 @@ class Limits:
     answer_budget_s: float = 0.05
     requests_per_s: float | None = None
     burst: int = 100
+    exit_grace_s: float = 5.0
     journal_bytes: int = 64 * 1024 * 1024
 
 
@@ -182,9 +184,22 @@ def _tool_problems(config: Config) -> Iterator[str]:
             except ConfigError as error:
                 yield from error.problems
                 continue
+            yield from _secret_problems(ident, member)
             if ident in seen:
                 yield f"two tools have the id {ident!r}; give one of them its own, such as {ident}-2: places hang on ids"
             seen.add(ident)
+
+
+def _secret_problems(ident: str, tool: object) -> Iterator[str]:
+    """Ask for the secrets that a tool's settings name: one that is missing would only show at the first event."""
+    if not dataclasses.is_dataclass(tool) or isinstance(tool, type):
+        return
+    for spec in dataclasses.fields(tool):
+        value: object = getattr(tool, spec.name)
+        named = cast(Mapping[str, object], value).values() if isinstance(value, Mapping) else (value,)
+        for secret in named:
+            if isinstance(secret, EnvSecret) and not secret.is_set():
+                yield f"tool {ident}: {spec.name} names the environment variable {secret.name}, which is not set"
 
 
 def _key_problems(config: Config) -> Iterator[str]:

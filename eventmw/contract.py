@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Protocol, cast, runtime_checkable
 
 from eventmw.effects import DONE, Call, Effect, Packed, Send, Verdict, refused, retry
-from eventmw.errors import ConfigError
+from eventmw.errors import ConfigError, Misuse
 from eventmw.event import Event
 from eventmw.http import HttpReply, HttpRequest
 from eventmw.retry import retry_after_s
@@ -72,13 +72,22 @@ def pack_singly(items: Sequence[Send]) -> Iterable[Packed]:
     """Send each payload, an `HttpRequest`, by itself: the default ``pack``.
 
     Raises:
-        TypeError: a payload is not an `HttpRequest`; the tool lacks a ``pack`` of its own.
+        Misuse: a payload is not an `HttpRequest`; the tool lacks a ``pack`` of its own.
     """
     for item in items:
-        if not isinstance(item.payload, HttpRequest):
-            kind = type(item.payload).__name__
-            raise TypeError(f"Send(payload) must be an HttpRequest unless the tool has its own pack; it was a {kind}")
+        check_alone(item)
         yield Packed(item.payload, (item,))
+
+
+def check_alone(item: Send) -> None:
+    """Refuse a send that the default ``pack`` cannot pack.
+
+    Raises:
+        Misuse: its payload is not an `HttpRequest`.
+    """
+    if not isinstance(item.payload, HttpRequest):
+        kind = type(item.payload).__name__
+        raise Misuse(f"yielded Send({kind}), but the tool has no pack(): send an HttpRequest, or give the tool a pack()")
 
 
 def verdict_by_status(reply: HttpReply, items: Sequence[Send]) -> Sequence[Verdict]:

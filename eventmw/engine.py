@@ -11,8 +11,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Final, NamedTuple, Protocol, get_args
 
 from eventmw import record as records
-from eventmw.contract import BoundTool
+from eventmw.contract import BoundTool, check_alone, pack_singly
 from eventmw.effects import Drop, Effect, Execute, Fetch, Return, Send, SetCookie
+from eventmw.errors import Misuse, told
 from eventmw.event import Event, Record
 from eventmw.outcome import OutcomeKind
 from eventmw.results import EMPTY, Result, Unfit
@@ -22,6 +23,7 @@ log = logging.getLogger("eventmw.engine")
 MAX_EFFECTS: Final = 100
 """Effects of one tool for one event; more is a tool that floods."""
 
+_ANSWERS: Final = (Fetch, Execute, Return, SetCookie)
 _EFFECTS: Final = get_args(Effect)  # a tuple is asked several times faster than the union
 
 
@@ -39,7 +41,7 @@ class Reader(Protocol):
         ...
 
 
-class Flood(RuntimeError):  # noqa: N818 - the name of what the tool does
+class Flood(Misuse):
     """A tool yielded more than `MAX_EFFECTS` effects for one event."""
 
 
@@ -94,8 +96,8 @@ class Engine:
             effects = effects_of(tool, event)
             return Dispatch((), "filtered", "when") if effects is None else _dispatched(effects, event.id)
         except Exception as error:  # noqa: BLE001 - a tool harms only itself
-            log.warning("tool %s failed on an event: %s", tool.id, type(error).__name__)
-            return Dispatch((), "tool_error", f"handle raised {type(error).__name__}")
+            log.warning("tool %s failed on an event: %s", tool.id, told(error))
+            return Dispatch((), "tool_error", f"handle {told(error)}")
 
     def answer(self, event: Event, over_budget: Callable[[], bool]) -> bytes:
         """Run the answering tools on one event and return its Result Object as JSON.
@@ -118,9 +120,9 @@ class Engine:
         try:
             effects = effects_of(tool, event) or ()
         except Exception as error:  # noqa: BLE001 - a tool harms only itself
-            log.warning("tool %s failed at the door: %s", tool.id, type(error).__name__)
+            log.warning("tool %s failed at the door: %s", tool.id, told(error))
             return ()
-        return [effect for effect in effects if isinstance(effect, Fetch | Execute | Return | SetCookie)]
+        return [effect for effect in effects if isinstance(effect, _ANSWERS)]
 
     def decisions(self, event: Event) -> dict[str, str]:
         """Return, for each tool, what the door knows: ``queued``, or ``filtered`` by its ``when``."""
@@ -132,19 +134,28 @@ def effects_of(tool: BoundTool, event: Event) -> list[Effect] | None:
 
     Raises:
         Flood: it wants too much.
-        TypeError: it yielded something that is no effect.
+        Misuse: it yielded what is no effect, or what it does not say it would.
         Exception: whatever the tool raised.
     """
     if tool.matches is not None and not tool.matches(event):
         return None
     effects: list[Effect] = []
     for effect in tool.handle(event):
-        if not isinstance(effect, _EFFECTS):
-            raise TypeError(f"a tool yields effects, not {type(effect).__name__}")
+        _check_effect(tool, effect)
         effects.append(effect)
         if len(effects) > MAX_EFFECTS:
-            raise Flood(f"more than {MAX_EFFECTS} effects for one event")
+            raise Flood(f"wants more than {MAX_EFFECTS} things for one event")
     return effects
+
+
+def _check_effect(tool: BoundTool, effect: object) -> None:
+    if isinstance(effect, Send):
+        if tool.pack is pack_singly:
+            check_alone(effect)
+    elif not isinstance(effect, _EFFECTS):
+        raise Misuse(f"yielded {type(effect).__name__} where an effect was expected, such as Send or Drop")
+    elif isinstance(effect, _ANSWERS) and not tool.answers:
+        raise Misuse(f"yielded {type(effect).__name__}, but the tool does not have answers = True")
 
 
 def _dispatched(effects: Sequence[Effect], event_id: str) -> Dispatch:

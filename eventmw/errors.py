@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
+from traceback import walk_tb
 from typing import Final
 
 
@@ -24,6 +26,10 @@ class ConfigError(EventmwError):
     def __init__(self, problems: Iterable[str]) -> None:
         self.problems: tuple[str, ...] = tuple(problems)
         super().__init__("\n".join(("eventmw cannot start:", *(f"  - {problem}" for problem in self.problems))))
+
+
+class Misuse(EventmwError, TypeError):  # noqa: N818 - what it is
+    """A tool's code hands over what its contract does not allow. The message says what, and holds no values."""
 
 
 class InvalidEvent(EventmwError, ValueError):  # noqa: N818 - reads as what it is
@@ -128,3 +134,21 @@ class Refused(EventmwError):  # noqa: N818 - a refusal is an answer, not a fault
         self.faults = faults
         self.omitted = omitted
         self.headers = headers
+
+
+_OWN: Final = str(Path(__file__).parent)
+
+
+def told(error: BaseException) -> str:
+    """Return what somebody's code did wrong: the kind of the exception and the file and line, in one phrase.
+
+    Only our own messages are repeated: any other may hold values of an event or a secret.
+    """
+    if isinstance(error, Misuse):
+        return str(error)
+    if isinstance(error, ConfigError):
+        return "; ".join(error.problems)
+    places = [(frame.f_code.co_filename, line) for frame, line in walk_tb(error.__traceback__)]
+    # The first place outside this package is the line that its owner wrote; further in are the libraries it called.
+    file, line = next((place for place in places if not place[0].startswith(_OWN)), (places or [("", 0)])[-1])
+    return f"raised {type(error).__name__}" + (f" ({Path(file).name}:{line})" if file else "")

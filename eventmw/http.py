@@ -7,7 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import cast
 from urllib.parse import urlsplit
+
+from eventmw.errors import Misuse
 
 Headers = tuple[tuple[str, str], ...]
 
@@ -44,6 +47,9 @@ class HttpRequest:
     ``at_send`` makes further header fields from the seconds since 1970 at the moment of sending, at each attempt anew: a
     tool has no clock, and a signature that is as old as the event would be refused after an outage.
 
+    Raises:
+        Misuse: the body is not bytes, the address is not absolute, or the headers are no pairs.
+
     The representation shows method, host and size only: addresses, fields and bodies carry secrets and people's data.
     """
 
@@ -52,6 +58,16 @@ class HttpRequest:
     headers: Headers = ()
     body: bytes = b""
     at_send: Callable[[int], Headers] | None = None
+
+    def __post_init__(self) -> None:
+        url, headers, body = cast(tuple[object, object, object], (self.url, self.headers, self.body))
+        if not isinstance(body, bytes):
+            kind = type(body).__name__
+            raise Misuse(f"made an HttpRequest whose body is {kind}, not bytes: write json.dumps(…).encode() or the like")
+        if not isinstance(url, str) or not url.startswith(("https://", "http://")):
+            raise Misuse("made an HttpRequest whose url is no absolute http or https address")
+        if not isinstance(headers, tuple | list):
+            raise Misuse(f"made an HttpRequest whose headers are {type(headers).__name__}, not pairs ((name, value), …)")
 
     def __repr__(self) -> str:
         parts = urlsplit(self.url)

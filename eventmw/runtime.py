@@ -6,10 +6,14 @@ for one future.
 
 from __future__ import annotations
 
+import atexit
+import logging
 import os
 import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
+from functools import cache
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
@@ -30,6 +34,9 @@ if TYPE_CHECKING:
     from eventmw.control.server import ControlServer
     from eventmw.delivery.courier import Courier
 
+log = logging.getLogger("eventmw")
+
+
 def _never() -> bool:
     return False
 
@@ -43,6 +50,23 @@ def _after_fork() -> None:
 
 
 os.register_at_fork(after_in_child=_after_fork)
+
+
+def _finish_all() -> None:
+    for runtime in list(_runtimes):
+        runtime.finish()
+
+
+@cache
+def _register_exit() -> None:
+    """Have the end of the process noticed while threads and pools still work, which is before ``atexit``'s own time.
+
+    The hook is the one by which concurrent.futures ends its pools. What registered last is called first, so the pools'
+    module is imported before. Without the hook, ``atexit`` has to do.
+    """
+    import_module("concurrent.futures.thread")
+    register: Callable[[Callable[[], None]], object] = getattr(threading, "_register_atexit", atexit.register)
+    register(_finish_all)
 
 
 class Runtime:
@@ -109,10 +133,24 @@ class Runtime:
         """Start the courier's thread in this process, when it is to run here, and the control channel; once a process."""
         if self._courier_pid == os.getpid():
             return
+        _register_exit()
         if self.config.courier == "thread" and self.engine.tools:
             self.courier.start()
         self.show()
         self._courier_pid = os.getpid()
+
+    def finish(self) -> None:
+        """Deliver what this process holds in memory, for at most `Limits.exit_grace_s` seconds; say what is lost.
+
+        A courtesy at the end of a process: nothing relies on it, and a process that is killed does not get here.
+        """
+        if self.journal.durability != "memory" or self._courier is None or self._courier_pid != os.getpid():
+            return
+        if self._courier.drain(self.config.limits.exit_grace_s):
+            return
+        for tool in self.journal.stats().tools:
+            if waiting := tool.backlog_events + tool.parked:
+                log.warning("the process ends, and %d events for tool %s with it: journal='memory'", waiting, tool.tool)
 
     def show(self) -> None:
         """Open the control channel, by which commands and `eventmw.Tracker` find this process."""

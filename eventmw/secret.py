@@ -57,6 +57,10 @@ class EnvSecret:
 
     name: str
 
+    def is_set(self) -> bool:
+        """Return whether the variable is there and not empty."""
+        return bool(os.environ.get(self.name))
+
     def reveal(self) -> str:
         """Return the variable's value.
 

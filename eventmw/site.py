@@ -31,9 +31,9 @@ class Site:
     def _set_up(self, config: Config) -> None:
         self.runtime = Runtime(config)
         self._path = config.path
-        self._tails = FirstLook(tails(config.path), self._first_request)
+        self._tails = FirstLook(tails(config.path) | {None}, self._first_request)
 
-    def _first_request(self, known: frozenset[str]) -> None:
+    def _first_request(self, known: frozenset[str | None]) -> None:
         self._tails = known
         self.runtime.show()
 

@@ -11,6 +11,7 @@ from itertools import islice
 
 from eventmw.contract import BoundTool, verdict_by_status
 from eventmw.effects import Call, Order, Packed, Send, Verdict, Write, retry
+from eventmw.errors import Misuse, told
 from eventmw.http import HttpReply, HttpRequest
 
 
@@ -27,7 +28,7 @@ class Batch:
     suspect: bool = False
 
 
-class Rubbish(Exception):  # noqa: N818 - what it is
+class Rubbish(Misuse):
     """A tool returned something that its contract does not allow. The message tells what, without values."""
 
 
@@ -43,7 +44,7 @@ def pack(tool: BoundTool, sends: Sequence[Send], bad: Callable[[Send, str], None
         raise
     except BaseException as error:  # noqa: BLE001 - a tool harms only itself, whatever it raises
         if len(sends) == 1:
-            bad(sends[0], f"pack {said(error)}")
+            bad(sends[0], f"pack {told(error)}")
             return []
         middle = len(sends) // 2
         return pack(tool, sends[:middle], bad) + pack(tool, sends[middle:], bad)
@@ -65,17 +66,12 @@ def verdicts(tool: BoundTool, batch: Batch, reply: HttpReply) -> Sequence[Verdic
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # noqa: BLE001 - as above
-        reason = f"verdict {said(error)}"
+        reason = f"verdict {told(error)}"
         plain = verdict_by_status(reply, batch.sends)[0]
         if plain.kind != "retry":
             raise Rubbish(reason) from None
         return [retry(f"{plain.reason}, and {reason}", plain.after_s)] * len(batch.sends)
     return given
-
-
-def said(error: BaseException) -> str:
-    """Return what a tool did wrong, without the message of an exception that is not ours: it may hold values."""
-    return str(error) if isinstance(error, Rubbish) else f"raised {type(error).__name__}"
 
 
 def _check_packed(packed: Sequence[object], sends: Sequence[Send]) -> None:
@@ -91,8 +87,10 @@ def _check_packed(packed: Sequence[object], sends: Sequence[Send]) -> None:
 
 
 def _check_verdicts(given: Sequence[object], sends: Sequence[Send]) -> None:
-    if len(given) != len(sends):
-        raise Rubbish(f"returned {len(given)} or more verdicts for {len(sends)} items")
+    if len(given) > len(sends):
+        raise Rubbish(f"returned more verdicts than its {len(sends)} items")
+    if len(given) < len(sends):
+        raise Rubbish(f"returned {len(given)} verdicts for {len(sends)} items")
     for one in given:
         if not isinstance(one, Verdict) or one.kind not in {"done", "retry", "dead", "refused"}:
             raise Rubbish(f"returned {type(one).__name__} where a Verdict was expected")

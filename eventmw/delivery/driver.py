@@ -17,7 +17,9 @@ from eventmw.delivery.batches import Batch
 from eventmw.delivery.duplicates import Duplicates
 from eventmw.delivery.lane import Dispatcher, Lane
 from eventmw.delivery.pacer import Pacer
+from eventmw.delivery.settlement import plain
 from eventmw.delivery.transport import Transport, TransportError
+from eventmw.errors import told
 from eventmw.journal import Journal
 from eventmw.outcome import Outcome
 from eventmw.retry import backoff_s
@@ -63,6 +65,7 @@ class Driver:
         self._work = work
         self._committed = committed
         self._failures = 0
+        self._stood = False
 
     async def run(self) -> None:
         """Take turns for ever."""
@@ -120,11 +123,22 @@ class Driver:
         except TransportError as error:
             lane.queue.failed(batch, str(error), lane.moment())
         except Exception as error:  # noqa: BLE001 - a transport of somebody else's may raise anything
-            lane.queue.failed(batch, f"the transport raised {type(error).__name__}", lane.moment())
+            lane.queue.failed(batch, f"the transport {told(error)}", lane.moment())
         else:
             self._work.pacer.make_room()  # the answers of several requests may have come at once
             lane.queue.answered(batch, reply, lane.moment())
+        self._report()
         self.kick.set()
+
+    def _report(self) -> None:
+        """Say once that a tool begins to stand, and once that it flows again."""
+        queue = self.lane.queue
+        stands = queue.phase != "flowing"
+        if stands and not self._stood:
+            log.warning("tool %s stands still and will try again: %s", self.lane.tool.id, plain(queue.last_error))
+        elif self._stood and not stands:
+            log.info("tool %s flows again", self.lane.tool.id)
+        self._stood = stands
 
     async def _rest(self, wait_s: float | None) -> None:
         with suppress(TimeoutError):

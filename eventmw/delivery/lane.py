@@ -23,6 +23,7 @@ from eventmw.delivery.endings import Ended, Item, Moment
 from eventmw.delivery.queue import Phase, SendQueue
 from eventmw.delivery.settlement import Settlement, plain
 from eventmw.effects import Send
+from eventmw.errors import told
 from eventmw.event import Event
 from eventmw.journal import Entry, Key, Lease, Parked, Reading, ToolStats
 from eventmw.outcome import Outcome, OutcomeKind
@@ -272,7 +273,7 @@ class Lane:
         except KeyboardInterrupt:
             raise
         except BaseException as error:  # noqa: BLE001 - a tool harms only itself, whatever it raises
-            self._end(item, "tool_error", f"handle raised {type(error).__name__}")
+            self._end(item, "tool_error", f"handle {told(error)}")
             return
         if wanted.sends:
             self._live.add(item.key)

@@ -25,6 +25,7 @@ from yarl import URL
 from eventmw.delivery.threads import DaemonPool
 from eventmw.delivery.transport import TransportError
 from eventmw.effects import Call, Order, Write
+from eventmw.errors import told
 from eventmw.http import HttpReply, HttpRequest
 
 MAX_REPLY_BYTES: Final = 64 * 1024
@@ -93,7 +94,7 @@ class Outbound:
         except BaseException as error:
             if _is_cancelled():
                 raise
-            how = f"took longer than {timeout_s:g} s" if timer.expired() else f"raised {type(error).__name__}"
+            how = f"took longer than {timeout_s:g} s" if timer.expired() else told(error)
             raise TransportError(f"{what} {how}") from None
 
 

@@ -28,7 +28,7 @@ class FirstLook:
 
     __slots__ = ("_notice", "_tails")
 
-    def __init__(self, tails: frozenset[str], notice: Callable[[frozenset[str]], None]) -> None:
+    def __init__(self, tails: frozenset[str | None], notice: Callable[[frozenset[str | None]], None]) -> None:
         self._tails = tails
         self._notice = notice
 
