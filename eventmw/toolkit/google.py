@@ -23,10 +23,9 @@ after 30 minutes without activity."""
 _client_id = re.compile(r"[A-Za-z0-9._-]{1,100}").fullmatch
 _session_id = re.compile(r"[0-9]{1,20}").fullmatch
 _ga = re.compile(r"GA[0-9]+\.[0-9-]+\.([A-Za-z0-9._-]{1,100})").fullmatch
-# GS1.1.<session>.<count>.… has places; GS2.1.s<session>$o<count>$… has letters, in any order.
-_ga_session = re.compile(
-    r"GS1\.[0-9-]+\.([0-9]{1,20})(?:\..*)?|GS2\.[0-9-]+\.(?:[^$]*\$)*?s([0-9]{1,20})(?:\$.*)?"
-).fullmatch
+
+MAX_COOKIE: Final = 4096
+"""Characters of a cookie that are looked at. Source: RFC 6265 6.1, what a browser keeps."""
 
 
 class Id(NamedTuple):
@@ -62,11 +61,27 @@ def session(event: Event, measurement_id: str) -> Id:
     given = event.properties.get("session_id")
     if isinstance(given, str | int) and _session_id(str(given)):
         return Id(str(given))
-    if found := _ga_session(event.cookies.get(session_cookie(measurement_id), "")):
-        return Id(found[1] or found[2])
+    if found := _session_in(event.cookies.get(session_cookie(measurement_id), "")):
+        return Id(found)
     now_s = event.recorded_ms // 1000
     start_s = now_s - now_s % SESSION_S
     return Id(str(start_s), f"GS2.1.s{start_s}$o1$g1$t{now_s}$j60$l0$h0")
+
+
+def _session_in(cookie: str) -> str | None:
+    """Return the session that a cookie names, in time that grows with its length alone: any sender may write it.
+
+    ``GS1.1.<session>.<count>.…`` has places; ``GS2.1.s<session>$o<count>$…`` has letters, in any order.
+    """
+    version, _, rest = cookie[:MAX_COOKIE].partition(".")
+    fields = rest.partition(".")[2]
+    if version == "GS1":
+        found = fields.partition(".")[0]
+    elif version == "GS2":
+        found = next((field[1:] for field in fields.split("$") if field[:1] == "s" and _session_id(field[1:])), "")
+    else:
+        found = ""
+    return found if _session_id(found) else None
 
 
 def session_cookie(measurement_id: str) -> str:

@@ -100,6 +100,9 @@ _ITEM: Final = (
     ("index", ("position",)),
     *((name, (name,)) for name in ("price", "quantity", "coupon", "discount")),
 )
+MAX_LOOKED_AT: Final = 1000
+"""Products, and fields of one object, that are looked at; GA4 takes far fewer. Source: assumption."""
+
 _Renames = Sequence[tuple[str, tuple[str, ...]]]
 _NUMBERS: Final = frozenset({"value", "tax", "shipping", "price", "quantity", "discount", "index"})
 _NOT_PARAMS: Final = frozenset({"client_id", "items", "products"})
@@ -268,11 +271,15 @@ def _items(event: Event) -> list[dict[str, Any]]:
     """Return the products: those of the list, or the one that an e-commerce event itself describes."""
     listed = event.properties.get("products", event.properties.get("items"))
     if is_list(listed):
-        items = [_renamed(product, _ITEM) | _others_of(product, _ITEM) for product in listed if is_object(product)]
+        products = (product for product in islice(listed, MAX_LOOKED_AT) if is_object(product))
+        items = _known(_renamed(product, _ITEM) | _others_of(product, _ITEM) for product in products)
     else:
-        items = [_renamed(event.properties, _ITEM)] if event.kind == "ecommerce" else []
-    known = [_first(MAX_ITEM_PARAMS, item) for item in items if "item_id" in item or "item_name" in item]
-    return known[:MAX_ITEMS]
+        items = _known([_renamed(event.properties, _ITEM)] if event.kind == "ecommerce" else [])
+    return list(islice(items, MAX_ITEMS))
+
+
+def _known(items: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    return (_first(MAX_ITEM_PARAMS, item) for item in items if "item_id" in item or "item_name" in item)
 
 
 def _renamed(source: Mapping[str, Any], renames: _Renames) -> dict[str, Any]:
@@ -285,7 +292,7 @@ def _others_of(source: Mapping[str, Any], renames: _Renames = ()) -> dict[str, A
     """Return all other fields that GA4 takes, under their names in GA4's alphabet."""
     renamed = {name for _, names in renames for name in names}
     fields: dict[str, Any] = {}
-    for name, value in source.items():
+    for name, value in islice(source.items(), MAX_LOOKED_AT):
         target = _cleaned(name)
         if name not in renamed and name not in _NOT_PARAMS and not _name_problem(target, RESERVED_PARAMS):
             for one in _scalars(target, (value,)):
