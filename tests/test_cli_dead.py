@@ -56,7 +56,21 @@ def test_an_id_that_is_not_there(tmp_path: Path) -> None:
         ran = site.run("dead", "retry", "--id", ident, "--id", "nope")
         assert ran.code == 1
         assert "1 dead letter will be tried again." in ran.out
-        assert "no dead letter has the id nope." in ran.err
+        assert "no dead letter has an id that is or begins with nope." in ran.err
+
+
+@pytest.mark.parametrize("action", [("retry",), ("drop", "--yes")])
+def test_the_beginning_of_an_id_is_enough_when_only_one_begins_so(tmp_path: Path, action: tuple[str, ...]) -> None:
+    with serving(tmp_path) as site:
+        first, second = bury(site, 2)
+        shared = first[: next(at for at, (one, other) in enumerate(zip(first, second, strict=True)) if one != other)]
+        unsure = site.run("dead", *action, "--id", shared)
+        assert (unsure.code, unsure.out) == (1, "")
+        assert f"2 ids begin with {shared}: {first}, {second}. Write more of the one that is meant." in unsure.err
+        sure = site.run("dead", *action, "--id", first[: len(shared) + 1])
+        assert (sure.code, sure.out.startswith("1 dead letter ")) == (0, True)
+        nothing = site.run("dead", *action, "--id", "nope")
+        assert (nothing.code, nothing.out) == (1, "")
 
 
 @pytest.mark.parametrize("action", ["retry", "drop"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pty
 import re
@@ -51,8 +52,27 @@ def test_a_table_where_there_is_room(site: Site) -> None:
     assert all(len(line) <= 100 for line in table)
 
 
+@pytest.mark.parametrize("columns", [80, 60, 40])
+def test_what_is_copied_is_never_broken(site: Site, columns: int) -> None:
+    (letter,) = map(json.loads, site.run("dead", "list", "--json").lines)
+    shown = COLOURS.sub("", on_terminal(site, "dead", "list", columns=columns))
+    assert letter["id"] in shown
+    assert letter["buried"][:19] + "Z" in shown
+    assert "  Reason: tool_error: handle raised" in shown
+    hook = COLOURS.sub("", on_terminal(site, "stats", columns=columns))
+    assert re.search(r"standing until \d\d:\d\d:\d\d|trying again", hook)
+    assert "  Reason: no connection: 127.0.0.1\n" in hook
+
+
+def test_the_last_column_goes_below_where_there_is_little(site: Site) -> None:
+    shown = COLOURS.sub("", on_terminal(site, "stats", columns=66))
+    lines = shown.splitlines()[2:]
+    assert lines[0].split() == ["Tool", "State", "Backlog", "Oldest", "Parked", "Dead"]
+    assert "  Outcomes: filtered 2, tool_error 1" in lines
+
+
 def test_blocks_where_there_is_little(site: Site) -> None:
-    shown = COLOURS.sub("", on_terminal(site, "stats", columns=60))
+    shown = COLOURS.sub("", on_terminal(site, "stats", columns=40))
     lines = shown.splitlines()
     block = lines[lines.index("broken") : lines.index("hook")]
     assert block == [

@@ -76,5 +76,9 @@ def test_the_state_is_the_worst_of_all(parts: list[Any]) -> None:
             for part in parts
             if ident in part["stats"]["tools"] and (lane := part["stats"]["tools"][ident]["lane"]) is not None
         }
-        worst = max(phases, key=PHASES.index) if phases else "waiting"
+        worst = (
+            max(phases, key=PHASES.index)
+            if phases
+            else ("waiting" if tool["backlog_events"] or tool["parked"] else "idle")
+        )
         assert tool["state"] == worst

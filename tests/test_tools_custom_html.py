@@ -103,6 +103,35 @@ def test_places_that_cannot_be_made_safe_are_told_at_the_start(html: str) -> Non
         CustomHTML(html)
 
 
+@pytest.mark.parametrize(
+    ("script", "place"),
+    [("f('a {{ client.x }}')", "a string"), ('f("{{ client.x }} b")', "a string"), ("f('it\\'s {{ client.x }}')", "a string"),
+     ("f(`a {{ client.x }}`)", "a template literal"), ("f(`${a}{{ client.x }}`)", "a template literal"),
+     ("f(`${`a {{ client.x }}`}`)", "a template literal"), ("// {{ client.x }}", "a comment"), ("a /* {{ client.x }} */", "a comment"),
+     ("f(/[/]{{ client.x }}/)", "a regular expression"), ("return /{{ client.x }}/", "a regular expression"),
+     ("f({{ client.y }}, 'a {{ client.x }}')", "a string"), ("f('{{ client.y }}{{ client.x }}')", "a string"), ("f(\"a'{{ client.x }}'b\")", "a string")],
+)  # fmt: skip
+def test_a_part_of_a_longer_string_is_told_at_the_start(script: str, place: str) -> None:
+    with pytest.raises(ConfigError, match=f"client.x }}}} stands inside {place} of a script"):
+        CustomHTML(f"<p title='it'>It's</p><script>{script}</script>")
+
+
+@pytest.mark.parametrize(
+    "script",
+    ["f('a' + {{ client.x }})", "// it's\nf({{ client.x }})", "/* ' */ f({{ client.x }})", "f(/'/, {{ client.x }})",
+     "a = b / c; d = '/' + {{ client.x }}", "f(`${ {{ client.x }} }`)", "f(`a${ {a: 1}.a}`, {{ client.x }})", "f(a[1] / 2, {{ client.x }} / 2)",
+     "f('\\'', \"{{ client.x }}\", '{{ client.x }}')", "f(/[/']/, {{ client.x }})", "if (a) { f({{ client.x }}) }"],
+)  # fmt: skip
+def test_code_around_a_placeholder_is_left_alone(script: str) -> None:
+    inserted, key, _ = arguments(f"<p title='it'>It's {{{{ client.y }}}}</p><script>{script}</script>", {"x": 1})
+    assert f"__eventmw.{key}[0]" in inserted
+
+
+def test_each_script_is_a_program_of_its_own() -> None:
+    CustomHTML("<script>// it's</script><p>It's</p><script type='module'>f({{ client.x }})</script>")
+    CustomHTML('<script data-a="it\'s{{ client.x }}">f({{ client.x }})</script>')
+
+
 def test_two_tools_and_two_events_do_not_share_data() -> None:
     html = "<script>{{ client.x }}</script>"
     assert arguments(html, {})[1] != arguments(html, {}, id="other")[1]

@@ -5,7 +5,7 @@ Layer: people.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Final
 
 import click
@@ -16,8 +16,13 @@ from eventmw.control.view import Changed, Json, View
 
 _TOOL: Final = click.option("--tool", metavar="ID", help="Only those of this tool.")
 _IDS: Final = click.option(
-    "--id", "ids", metavar="ID", multiple=True, help="The event with this id; may be given again."
+    "--id",
+    "ids",
+    metavar="ID",
+    multiple=True,
+    help="The event with this id, or the beginning of one; may be given again.",
 )
+_MOST_SHOWN: Final = 5
 _ALL: Final = click.option("--all", "every", is_flag=True, help="All of them.")
 
 
@@ -42,7 +47,8 @@ def dead_list(data_dir: str | None, tool: str | None, *, in_json: bool) -> None:
             for letter in letters:
                 output.say_json(letter)
         elif letters:
-            output.table(("Tool", "Given up", "Event", "Id", "Tries", "Reason"), [_row(letter) for letter in letters])
+            columns = ("Tool", "Given up", "Id", "Tries", "Event", "Reason")
+            output.table(columns, [_row(letter) for letter in letters], right=("Tries",), below=("Reason",))
         else:
             output.say("There are no dead letters.")
 
@@ -51,7 +57,7 @@ def _row(letter: Json) -> Sequence[str]:
     event = letter["event"]
     name = "(cannot be read)" if event is None else plain(event["name"]) or "(no name)"
     why = f"{letter['outcome']}: {plain(letter['reason'])}" if letter["reason"] else str(letter["outcome"])
-    return (letter["tool"], letter["buried"][:19] + "Z", name, plain(letter["id"]), str(letter["attempts"]), why)
+    return (letter["tool"], letter["buried"][:19] + "Z", plain(letter["id"]), str(letter["attempts"]), name, why)
 
 
 @dead.command()
@@ -67,7 +73,11 @@ def retry(data_dir: str | None, tool: str | None, ids: tuple[str, ...], *, every
     """
     _check_choice(ids, every=every)
     with output.looking(data_dir) as view:
-        _report(view.dead_retry(tool=tool, ids=ids or None), ids, "retried", "will be tried again", in_json=in_json)
+        meant, unknown = _meant(view, tool, ids)
+        if meant is None or meant:
+            changed = view.dead_retry(tool=tool, ids=meant)
+            _report(changed, "retried", "will be tried again", in_json=in_json)
+    _check_known(unknown)
 
 
 @dead.command()
@@ -83,10 +93,12 @@ def drop(
     """Throw dead letters away for good."""
     _check_choice(ids, every=every)
     with output.looking(data_dir) as view:
-        if not yes and not _confirmed(view, tool, ids):
+        meant, unknown = _meant(view, tool, ids)
+        if not yes and not _confirmed(view, tool, meant):
             output.say("Nothing was thrown away.")
-            return
-        _report(view.dead_drop(tool=tool, ids=ids or None), ids, "dropped", "thrown away", in_json=in_json)
+        elif meant is None or meant:
+            _report(view.dead_drop(tool=tool, ids=meant), "dropped", "thrown away", in_json=in_json)
+    _check_known(unknown)
 
 
 def _check_choice(ids: tuple[str, ...], *, every: bool) -> None:
@@ -94,16 +106,41 @@ def _check_choice(ids: tuple[str, ...], *, every: bool) -> None:
         raise click.UsageError("Say which: --id ID (as often as needed), or --all.")
 
 
-def _confirmed(view: View, tool: str | None, ids: tuple[str, ...]) -> bool:
-    meant = sum(not ids or letter["id"] in ids for letter in view.dead_list(tool=tool))
+def _meant(view: View, tool: str | None, given: tuple[str, ...]) -> tuple[Sequence[str] | None, Sequence[str]]:
+    """Return the whole ids that are meant, None for all, and what no dead letter's id begins with.
+
+    An id may stand among the letters of several tools; it is one id all the same.
+    """
+    if not given:
+        return None, ()
+    known = {str(letter["id"]) for letter in view.dead_list(tool=tool)}
+    found = {prefix: _beginning(prefix, known) for prefix in given}
+    return tuple(ident for ids in found.values() for ident in ids), [prefix for prefix, ids in found.items() if not ids]
+
+
+def _beginning(prefix: str, known: Collection[str]) -> Sequence[str]:
+    """Return the id that is `prefix`, or the only one that begins so; nothing when there is none."""
+    if prefix in known:
+        return (prefix,)
+    found = sorted(ident for ident in known if prefix and ident.startswith(prefix))
+    if len(found) > 1:
+        shown = ", ".join(map(plain, found[:_MOST_SHOWN])) + (", …" if len(found) > _MOST_SHOWN else "")
+        output.fail(f"{len(found)} ids begin with {plain(prefix)}: {shown}. Write more of the one that is meant.")
+    return found
+
+
+def _confirmed(view: View, tool: str | None, ids: Collection[str] | None) -> bool:
+    meant = sum(ids is None or letter["id"] in ids for letter in view.dead_list(tool=tool))
     return bool(meant) and click.confirm(f"Throw away {count(meant, 'dead letter')} for good?", err=True)
 
 
-def _report(changed: Changed, ids: tuple[str, ...], key: str, words: str, *, in_json: bool) -> None:
+def _report(changed: Changed, key: str, words: str, *, in_json: bool) -> None:
     if in_json:
         output.say_json({key: changed.count})
     else:
         output.say(f"{count(changed.count, 'dead letter')} {words}.")
-    missing = [ident for ident in ids if ident not in changed.ids]
-    if missing:
-        output.fail(f"no dead letter has the id {', '.join(map(plain, missing))}.")
+
+
+def _check_known(unknown: Sequence[str]) -> None:
+    if unknown:
+        output.fail(f"no dead letter has an id that is or begins with {', '.join(map(plain, unknown))}.")

@@ -16,10 +16,8 @@ from functools import partial
 from typing import IO, Final, NoReturn
 
 import click
-from rich import box
 from rich.console import Console
-from rich.measure import Measurement
-from rich.table import Table
+from rich.padding import Padding
 from rich.text import Text
 
 from eventmw.control.inspection import DATA_DIR, DEFAULT_DATA_DIR, look_into
@@ -62,44 +60,82 @@ def plain(value: object) -> str:
 
 
 Cell = str | Text
-_NARROW: Final = 80
+_GAP: Final = "  "
+_INDENT: Final = (0, 0, 0, 2)
 
 NOTHING: Final = "-"
 """Stands in a cell that has nothing to say."""
 
 
-def table(columns: Sequence[str], rows: Sequence[Sequence[Cell]], *, right: Sequence[str] = ()) -> None:
-    """Print a table, or a block for each row where the terminal is narrow; in a pipe one row a line, and nothing cut off.
+def table(
+    columns: Sequence[str], rows: Sequence[Sequence[Cell]], *, right: Sequence[str] = (), below: Sequence[str] = ()
+) -> None:
+    """Print a table whose cells are never broken; in a pipe one row a line, and nothing cut off.
+
+    On a terminal, columns without anything in them are left out. Where it is too narrow, the last column goes below its
+    row; where that is not enough, each row becomes a block.
 
     Args:
         columns: their headings.
         rows: ``len(row) == len(columns)``.
         right: the columns of numbers.
+        below: on a terminal, what stands in these columns stands in a line of its own below the row.
     """
     out = console()
     if not out.is_terminal:
         _columns(columns, rows)
         return
-    drawn = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold", show_edge=False)
-    for column in columns:
-        drawn.add_column(column, justify="right" if column in right else "left", overflow="fold")
-    for row in rows:
-        drawn.add_row(*row)
-    if out.width < _NARROW and Measurement.get(out, out.options.update(max_width=1000), drawn).maximum > out.width:
-        _blocks(out, columns, rows, right)
-    else:
-        out.print(drawn, soft_wrap=False)
+    records = [dict(zip(columns, row, strict=True)) for row in rows]
+    kept = [column for column in columns if any(_says(record[column]) for record in records)]
+    across = [column for column in kept if column not in below]
+    for drawn in (across, across[:-1]):
+        widths = {column: max(len(column), *(len(record[column]) for record in records)) for column in drawn}
+        if sum(widths.values()) + len(_GAP) * (len(widths) - 1) <= out.width:
+            _lines(out, records, widths, right, [column for column in kept if column not in drawn])
+            return
+    _blocks(out, kept, records, right)
 
 
-def _blocks(out: Console, columns: Sequence[str], rows: Sequence[Sequence[Cell]], right: Sequence[str]) -> None:
+def _says(cell: Cell) -> bool:
+    return str(cell) not in {"", NOTHING}
+
+
+def _lines(
+    out: Console,
+    records: Sequence[Mapping[str, Cell]],
+    widths: Mapping[str, int],
+    right: Sequence[str],
+    below: Sequence[str],
+) -> None:
+    heads: dict[str, Cell] = {column: Text(column, "bold") if column in widths else "" for column in (*widths, *below)}
+    for record in (heads, *records):
+        cells = [_aligned(record[column], width, end=column in right) for column, width in widths.items()]
+        line = Text(_GAP).join(cells)
+        line.rstrip()
+        out.print(line)
+        for column in below:
+            _below(out, column, record[column])
+
+
+def _aligned(cell: Cell, width: int, *, end: bool) -> Text:
+    text = cell.copy() if isinstance(cell, Text) else Text(cell)
+    text.align("right" if end else "left", width)
+    return text
+
+
+def _below(out: Console, column: str, cell: Cell) -> None:
+    if _says(cell):
+        out.print(Padding(Text.assemble((f"{column}: ", QUIET), cell), _INDENT, expand=False), soft_wrap=False)
+
+
+def _blocks(out: Console, columns: Sequence[str], records: Sequence[Mapping[str, Cell]], right: Sequence[str]) -> None:
     """Print the first cell as a heading, the numbers in one line, and each other cell in its own."""
-    for row in rows:
-        out.print(Text.assemble((str(row[0]), "bold")))
-        cells = dict(zip(columns[1:], row[1:], strict=True))
-        for column, cell in cells.items():
+    for record in records:
+        out.print(Text.assemble((str(record[columns[0]]), "bold")))
+        for column in columns[1:]:
             if column not in right:
-                out.print(Text.assemble("  ", (f"{column}: ", QUIET), cell))
-        if numbers := ", ".join(f"{column} {cells[column]}" for column in right):
+                _below(out, column, record[column])
+        if numbers := ", ".join(f"{column} {record[column]}" for column in columns if column in right):
             out.print(f"  {numbers}")
 
 

@@ -31,9 +31,11 @@ def stats(data_dir: str | None, *, watch: bool, each: bool, in_json: bool) -> No
     \b
     State    flowing: events go out as they come.
              standing until …: the tool's vendor fails; it is asked again then.
-             waiting: no courier works for the tool in this process.
+             idle: nothing was there to deliver yet.
+             waiting: events are there, and no courier works for the tool.
     Backlog  events that the tool is still to get, and how old the oldest is.
-    Parked   events that failed alone, and wait for another try.
+    Parked   events that failed alone: set aside, so that the others go on, and
+             tried again later and later, for up to 72 hours.
     Dead     events that were given up: see `eventmw dead list`.
     """  # noqa: D301 - \b is click's mark for lines that stay as they are
     try:
@@ -81,8 +83,8 @@ def _show(picture: Json, folder: str, *, each: bool) -> None:
 
 def _show_tools(tools: Json) -> None:
     rows = [_row(ident, tool) for ident, tool in tools.items()]
-    columns = ("Tool", "State", "Backlog", "Oldest", "Parked", "Dead", "Outcomes")
-    output.table(columns, rows, right=("Backlog", "Oldest", "Parked", "Dead"))
+    columns = ("Tool", "State", "Backlog", "Oldest", "Parked", "Dead", "Outcomes", "Reason")
+    output.table(columns, rows, right=("Backlog", "Oldest", "Parked", "Dead"), below=("Reason",))
 
 
 def _row(ident: str, tool: Json) -> tuple[Cell, ...]:
@@ -95,22 +97,21 @@ def _row(ident: str, tool: Json) -> tuple[Cell, ...]:
         f"{tool['parked']:,}",
         Text(f"{tool['dead']:,}", output.BAD if tool["dead"] else ""),
         pairs(tool["outcomes"]) or output.NOTHING,
+        plain(tool["last_error"]) if tool["state"] in {"probing", "standing"} else "",
     )
 
 
 def state(tool: Json) -> Text:
-    """Return a tool's state in words: ``flowing``, ``standing until 14:03:10: HTTP 503``."""
+    """Return a tool's state in words: ``flowing``, ``standing until 14:03:10``."""
     match tool["state"]:
         case "flowing":
             return Text("flowing", output.GOOD)
         case "probing":
-            return Text(f"trying again: {plain(tool['last_error'])}", output.WARNING)
+            return Text("trying again", output.WARNING)
         case "standing":
-            return Text(
-                f"standing until {clock_time(tool['next_probe_ms'])}: {plain(tool['last_error'])}", output.WARNING
-            )
-        case _:
-            return Text(NOT_DELIVERING, output.QUIET)
+            return Text(f"standing until {clock_time(tool['next_probe_ms'])}", output.WARNING)
+        case other:
+            return Text(other, output.WARNING if other == NOT_DELIVERING else output.QUIET)
 
 
 def _show_processes(picture: Json) -> None:
@@ -119,7 +120,7 @@ def _show_processes(picture: Json) -> None:
         own = process["stats"]
         output.say(
             f"Process {process['pid']}, {process['path'] or 'no path'}, "
-            f"first event {age(process['since_ms'])} ago, {count(own['appended_events'], 'event')} since"
+            f"first used {age(process['since_ms'])} ago, {count(own['appended_events'], 'event')} since"
         )
         rows = [
             (

@@ -191,8 +191,8 @@ class LiveView:
 
     def _nobody(self) -> NobodyLive:
         return NobodyLive(
-            f"No running site was found in {self._data_dir}. A site shows itself there from its first event on. "
-            "If its data_dir is another folder, name it with --data-dir or EVENTMW_DATA_DIR."
+            f"No running site was found in {self._data_dir}. A site shows itself there from its first request on. "
+            "If its data_dir is another folder, name that one."
         )
 
 

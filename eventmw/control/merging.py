@@ -15,7 +15,9 @@ _SUMMED: Final = ("backlog_records", "backlog_events", "backlog_bytes", "parked"
 _JOURNAL_SUMMED: Final = ("records", "events", "bytes", "cap_bytes", "appended_records", "appended_events")
 _WORST_FIRST: Final = ("standing", "probing", "flowing")
 NOT_DELIVERING: Final = "waiting"
-"""No lane works for the tool in that process: its courier is off, or has not started."""
+"""Events are there for the tool, and no lane works for it: its courier is off."""
+IDLE: Final = "idle"
+"""No lane works for the tool yet, and there is nothing to deliver: couriers start with the first event."""
 
 
 def merged(processes: Sequence[Json]) -> dict[str, Any]:
@@ -39,18 +41,20 @@ def _tool(parts: Sequence[Json]) -> dict[str, Any]:
     outcomes: Counter[str] = Counter()
     for part in parts:
         outcomes.update(part["outcomes"])
+    sums = {name: sum(part[name] for part in parts) for name in _SUMMED}
+    at_rest = NOT_DELIVERING if sums["backlog_events"] or sums["parked"] else IDLE
     return {
-        **_lane([part["lane"] for part in parts if part["lane"] is not None]),
-        **{name: sum(part[name] for part in parts) for name in _SUMMED},
+        **_lane([part["lane"] for part in parts if part["lane"] is not None], at_rest),
+        **sums,
         "oldest_ms": min(oldest, default=None),
         "outcomes": dict(outcomes),
         "processes": len(parts),
     }
 
 
-def _lane(lanes: Sequence[Json]) -> dict[str, Any]:
+def _lane(lanes: Sequence[Json], at_rest: str) -> dict[str, Any]:
     if not lanes:
-        return {"state": NOT_DELIVERING, "next_probe_ms": None, "attempts": 0, "last_error": "", "in_flight": 0}
+        return {"state": at_rest, "next_probe_ms": None, "attempts": 0, "last_error": "", "in_flight": 0}
     worst = min(lanes, key=lambda lane: _WORST_FIRST.index(lane["phase"]))
     return {
         "state": worst["phase"],

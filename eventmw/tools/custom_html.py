@@ -7,7 +7,7 @@ The HTML is the owner's; what ``{{ client.x }}`` puts in is a stranger's. So eac
   never choose the scheme or the host;
 * inside ``<script>`` a placeholder becomes an expression that reads the value from a variable. The data stay out of the
   program's text, whatever stands around the placeholder: ``f({{ client.x }})`` and ``f("{{ client.x }}")`` both work,
-  the first with the JSON value, the second with its text;
+  the first with the JSON value, the second with its text. Inside a longer string it could become none, and is refused;
 * all other places are refused: unquoted attributes, event handlers, ``style``, comments, names of tags.
 
 Layer: pure rules. Nothing is sent from here: the code stands in the Result Object's ``execute``, and the page runs it.
@@ -32,6 +32,7 @@ from eventmw.effects import Execute
 from eventmw.errors import ConfigError
 from eventmw.event import Event
 from eventmw.jsontext import for_script
+from eventmw.toolkit.jsplaces import ProgramPlaces
 from eventmw.toolkit.templates import Path, as_text, data_of, parse
 
 # The nonce is that of the script element in which the caller runs this code; scripts with an address keep their order.
@@ -57,24 +58,31 @@ _NO_DATA_TAGS: Final = frozenset({"animate", "animatemotion", "animatetransform"
 # Source: HTML Standard, «type» of script: the essence matches of JavaScript in use; all other types are data blocks.
 _PROGRAMS: Final = frozenset({"", "text/javascript", "application/javascript", "module"})
 
-_marks = re.compile("eventmwslot([0-9]+)x").findall
+_mark: Final = re.compile("eventmwslot([0-9]+)x")
+_marks = _mark.findall
 _quoted_values = re.compile(r"""=\s*(?:"[^"]*"|'[^']*')""")
 
 _DELIVERY: Final = Delivery()
 
 
 class _Places(HTMLParser):
-    """Finds where each mark stands: ``found[index]`` is "html", "url" or "script"; one that is refused is absent."""
+    """Finds where each mark stands: ``found[index]`` is "html", "url" or "script"; one that is refused is absent.
+
+    ``inside[index]`` says inside of what longer thing of a script, such as "a string", one stands.
+    """
 
     def __init__(self) -> None:
         super().__init__(convert_charrefs=True)
         self.found: dict[int, str] = {}
+        self.inside: dict[int, str] = {}
+        self._program = ProgramPlaces()
         self._inside = "html"
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         if tag == "script":
             kind = (dict(attrs).get("type") or "").strip().lower()
             self._inside = "script" if kind in _PROGRAMS else ""
+            self._program = ProgramPlaces()
         elif tag == "style":
             self._inside = ""
         bare = _quoted_values.sub("", self.get_starttag_text() or "")
@@ -87,6 +95,18 @@ class _Places(HTMLParser):
 
     def handle_data(self, data: str) -> None:
         self._note(data, self._inside)
+        if self._inside == "script":
+            self._follow(_mark.split(data))
+
+    def _follow(self, pieces: Sequence[str]) -> None:
+        """Go on in a script over texts and, between each two of them, the number of a mark."""
+        self._program.read(pieces[0])
+        for at in range(1, len(pieces), 2):
+            after = pieces[at + 1]
+            if self._program.inside and not self._program.is_only_content(after):
+                self.inside[int(pieces[at])] = self._program.inside
+            self._program.read_value()
+            self._program.read(after)
 
     def _attributes(self, attrs: list[tuple[str, str | None]]) -> None:
         for name, value in attrs:
@@ -169,13 +189,27 @@ def _compile(html: str) -> tuple[str | _Slot, ...]:
     lost = [part for at, part in enumerate(parsed) if isinstance(part, Path) and at not in places.found]
     if lost:
         raise ConfigError(_no_place(path) for path in lost)
+    if places.inside:
+        raise ConfigError(_no_part(parsed[at], place) for at, place in places.inside.items())
     parts = [part if isinstance(part, str) else _Slot(part, places.found[at]) for at, part in enumerate(parsed)]
     return tuple(_with_quotes(parts))
 
 
+def _no_part(path: str | Path, place: str) -> str:
+    written = _written(path)
+    return (
+        f"CustomHTML: {written} stands inside {place} of a script, where it cannot be replaced; "
+        f'let it stand alone: "text " + {written}'
+    )
+
+
+def _written(path: str | Path) -> str:
+    return path if isinstance(path, str) else f"{{{{ {'.'.join(map(str, path.steps))} }}}}"
+
+
 def _no_place(path: Path) -> str:
     return (
-        f"CustomHTML: {{{{ {'.'.join(map(str, path.steps))} }}}} stands where data cannot be made safe; it can stand in "
+        f"CustomHTML: {_written(path)} stands where data cannot be made safe; it can stand in "
         "text, in a quoted attribute (but not on…, style or srcdoc), or in a script that is JavaScript"
     )
 
