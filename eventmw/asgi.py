@@ -9,7 +9,7 @@ Source: ASGI 3.0 and its HTTP message format 2.5.
 from __future__ import annotations
 
 import asyncio
-from typing import Any, Unpack, cast
+from typing import Unpack
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -52,10 +52,11 @@ class EventsMiddleware(Site):
 
         Nothing is awaited after the site's end: uvicorn goes on as soon as the loop turns, and ends the process by a signal.
         """
-        result = await cast(Any, self.app)(scope, receive, send)
-        if scope.get("type") == "lifespan":
-            self.runtime.finish()
-        return result
+        try:
+            return await self.app(scope, receive, send)
+        finally:
+            if scope.get("type") == "lifespan":
+                self.runtime.finish()
 
     def _is_ours(self, scope: Scope) -> bool:
         return scope.get("type") == "http" and is_ours(self._path, scope.get("root_path") or "", scope["path"])

@@ -16,13 +16,16 @@ from urllib.parse import urlsplit
 from eventmw.contract import BoundTool, bind
 from eventmw.errors import ConfigError
 from eventmw.outcome import Outcome
-from eventmw.secret import AnySecret, EnvSecret, reveal
+from eventmw.secret import AnySecret, EnvSecret, Secret, reveal
 
 MIN_DEPTH: Final = 8
 """What the fast accept path may find in an ordinary event."""
 
 RESERVED: Final = frozenset({"anonymous", "track"})
 """Credentials that are no key's: of senders without one, and of the site's own code."""
+
+MIN_KEY: Final = 16
+"""Characters of a key: as many random ones resist guessing over a network."""
 
 _path = re.compile(r"/[!-~]*").fullmatch
 _JOURNALS: Final = ("memory",)
@@ -96,7 +99,7 @@ class Config:
     receipt: Literal["brief", "full", False] = "brief"
     envelope: Literal["object", "array"] = "object"
     strict: bool = False
-    keys: Mapping[str, AnySecret] | Sequence[AnySecret] | None = None
+    keys: Mapping[str, AnySecret] | Sequence[AnySecret] | None = field(default=None, repr=False)
     allowed_origins: Sequence[str] = ()
     trusted_proxies: int = 0
     limits: Limits = field(default_factory=Limits)
@@ -107,6 +110,8 @@ class Config:
         problems = list(_problems(self))
         if problems:
             raise ConfigError(problems)
+        # From here on only what reveals a secret on purpose can show a key.
+        object.__setattr__(self, "keys", {name: Secret(key) for name, key in self.named_keys.items()} or None)
 
     @property
     def bound_tools(self) -> tuple[BoundTool, ...]:
@@ -202,6 +207,11 @@ def _secret_problems(ident: str, tool: object) -> Iterator[str]:
                 yield f"tool {ident}: {spec.name} names the environment variable {secret.name}, which is not set"
 
 
+def _hint(name: str) -> str:
+    """Return enough of a key's name to find it: whoever swapped name and key has written the key there."""
+    return repr(name if len(name) < MIN_KEY else name[:4] + "…")
+
+
 def _key_problems(config: Config) -> Iterator[str]:
     given: object = config.keys
     if isinstance(given, str):
@@ -220,10 +230,10 @@ def _key_problems(config: Config) -> Iterator[str]:
     for name, key in keys.items():
         if not isinstance(name, str) or not name or name in RESERVED:  # pyright: ignore[reportUnnecessaryIsInstance] - a table in code may hold anything
             yield f"a key cannot be named {name!r}; choose a text other than {', '.join(sorted(RESERVED))}"
-        if len(key) < 16:  # noqa: PLR2004 - 16 random characters resist guessing over a network
-            yield f"the key {name!r} is shorter than 16 characters and could be guessed"
+        if len(key) < MIN_KEY:
+            yield f"the key {_hint(name)} is shorter than 16 characters and could be guessed"
         if not key.isascii() or key != key.strip():
-            yield f"the key {name!r} must be ASCII without surrounding blanks, since it travels in a header"
+            yield f"the key {_hint(name)} must be ASCII without surrounding blanks, since it travels in a header"
     if len(set(keys.values())) < len(keys):
         yield "two keys are the same; a credential must have one name"
 

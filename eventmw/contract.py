@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, Final, Protocol, cast, runtime_checkable
 
 from eventmw.effects import DONE, Call, Effect, Packed, Send, Verdict, refused, retry
@@ -48,6 +48,15 @@ class Delivery:
     max_batch_items: int = 500
     max_batch_bytes: int = 1024 * 1024
 
+    def __post_init__(self) -> None:
+        wrong = [
+            f"Delivery({spec.name}=…) must be a finite number above 0"
+            for spec in fields(self)
+            if spec.name != "ordered" and not _is_positive(getattr(self, spec.name))
+        ]
+        if wrong:
+            raise ConfigError(wrong)
+
 
 @runtime_checkable
 class Tool(Protocol):
@@ -66,6 +75,10 @@ class Tool(Protocol):
     def handle(self, event: Event) -> Iterable[Effect]:
         """Return what the tool wants done for this event: a pure function, no clock, no random, no I/O."""
         ...
+
+
+def _is_positive(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < float("inf")
 
 
 def pack_singly(items: Sequence[Send]) -> Iterable[Packed]:
@@ -87,7 +100,9 @@ def check_alone(item: Send) -> None:
     """
     if not isinstance(item.payload, HttpRequest):
         kind = type(item.payload).__name__
-        raise Misuse(f"yielded Send({kind}), but the tool has no pack(): send an HttpRequest, or give the tool a pack()")
+        raise Misuse(
+            f"yielded Send({kind}), but the tool has no pack(): send an HttpRequest, or give the tool a pack()"
+        )
 
 
 def verdict_by_status(reply: HttpReply, items: Sequence[Send]) -> Sequence[Verdict]:

@@ -23,6 +23,9 @@ log = logging.getLogger("eventmw.engine")
 MAX_EFFECTS: Final = 100
 """Effects of one tool for one event; more is a tool that floods."""
 
+MAX_REPORTS: Final = 100
+"""Kinds of trouble that are logged."""
+
 _ANSWERS: Final = (Fetch, Execute, Return, SetCookie)
 _EFFECTS: Final = get_args(Effect)  # a tuple is asked several times faster than the union
 
@@ -54,7 +57,7 @@ class Dispatch(NamedTuple):
 
 
 class Engine:
-    """The tools and the dialects, put together. Stateless.
+    """The tools and the dialects, put together. It keeps nothing but what it has logged.
 
     Args:
         tools: in the configured order, which is the order of effects in a Result Object.
@@ -64,6 +67,7 @@ class Engine:
     def __init__(self, tools: Sequence[BoundTool], readers: Iterable[Reader]) -> None:
         self.tools = tuple(tools)
         self.answering = tuple(tool for tool in tools if tool.answers)
+        self._reported: set[tuple[str, str]] = set()
         self._readers: Mapping[str, Reader] = {reader.name: reader for reader in readers}
 
     def events(self, record: bytes) -> Iterator[Event]:
@@ -95,8 +99,7 @@ class Engine:
         try:
             effects = effects_of(tool, event)
             return Dispatch((), "filtered", "when") if effects is None else _dispatched(effects, event.id)
-        except Exception as error:  # noqa: BLE001 - a tool harms only itself
-            log.warning("tool %s failed on an event: %s", tool.id, told(error))
+        except Exception as error:  # noqa: BLE001 - a tool harms only itself; the lane says so in the log
             return Dispatch((), "tool_error", f"handle {told(error)}")
 
     def answer(self, event: Event, over_budget: Callable[[], bool]) -> bytes:
@@ -108,21 +111,38 @@ class Engine:
         result: Result | None = None
         for tool in self.answering:
             if over_budget():
-                log.warning("the time for answering was up before tool %s", tool.id)
+                self._report(tool, "the time for answering was up before its turn")
                 break
             wanted = self._wanted(tool, event)
             if wanted:
                 result = result or Result()
-                _merge(result, tool, wanted)
+                self._merge(result, tool, wanted)
         return EMPTY if result is None else result.encode()
 
     def _wanted(self, tool: BoundTool, event: Event) -> Sequence[Effect]:
         try:
             effects = effects_of(tool, event) or ()
-        except Exception as error:  # noqa: BLE001 - a tool harms only itself
-            log.warning("tool %s failed at the door: %s", tool.id, told(error))
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # noqa: BLE001 - a tool harms only itself, also one that calls sys.exit
+            self._report(tool, f"handle {told(error)}")
             return ()
         return [effect for effect in effects if isinstance(effect, _ANSWERS)]
+
+    def _merge(self, result: Result, tool: BoundTool, effects: Iterable[Effect]) -> None:
+        for effect in effects:
+            try:
+                result.add(tool.id, effect)
+            except Unfit as error:
+                self._report(tool, f"wants what cannot be answered: {error}")
+            except Exception as error:  # noqa: BLE001 - what is in an effect may be an object that does anything
+                self._report(tool, f"an effect {told(error)}")
+
+    def _report(self, tool: BoundTool, words: str) -> None:
+        """Log a kind of trouble at the door once: a tool that fails at every event must not fill the disk."""
+        if (tool.id, words) not in self._reported and len(self._reported) < MAX_REPORTS:
+            self._reported.add((tool.id, words))
+            log.warning("tool %s, in the request: %s", tool.id, words)
 
     def decisions(self, event: Event) -> dict[str, str]:
         """Return, for each tool, what the door knows: ``queued``, or ``filtered`` by its ``when``."""
@@ -168,16 +188,10 @@ def _dispatched(effects: Sequence[Effect], event_id: str) -> Dispatch:
     return Dispatch((), "answered" if effects else "filtered", "" if effects else "nothing wanted")
 
 
-def _merge(result: Result, tool: BoundTool, effects: Iterable[Effect]) -> None:
-    for effect in effects:
-        try:
-            result.add(tool.id, effect)
-        except Unfit as error:
-            log.warning("tool %s wants what cannot be answered: %s", tool.id, error)
-
-
 def _decision(tool: BoundTool, event: Event) -> str:
     try:
         return "queued" if tool.matches is None or tool.matches(event) else "filtered"
-    except Exception:  # noqa: BLE001 - a tool harms only itself
+    except KeyboardInterrupt:
+        raise
+    except BaseException:  # noqa: BLE001 - as above
         return "tool_error"

@@ -107,9 +107,11 @@ class Exchange:
             case Refused():
                 return self._refusal(error)
             case JournalFull():
-                return self._unkept("journal_full", str(error), str(error.retry_after_s))
+                log.debug("refused: %s", error)  # what it says is for the owner, not for the sender
+                return self._unkept("journal_full", "There is no room for more events now.", str(error.retry_after_s))
             case JournalDown():
-                return self._unkept("journal_down", str(error), str(error.retry_after_s))
+                log.debug("refused: %s", error)
+                return self._unkept("journal_down", "Events cannot be kept now.", str(error.retry_after_s))
             case _:
                 ident = self._runtime.clock.new_id(self._runtime.clock.now_ms())
                 log.error("request %s failed inside eventmw", ident, exc_info=error)

@@ -98,8 +98,7 @@ class Runtime:
         self.transport: Callable[[], Transport] = _outbound
         self.journal: Journal = MemoryJournal(cap_bytes=limits.journal_bytes)
         self.journal.register([tool.id for tool in self.engine.tools])
-        self.recent = Recent()
-        self.rates = Rates(limits.requests_per_s, limits.burst) if limits.requests_per_s else None
+        self.recent, self.rates = Recent(), self._fresh_rates()
         self._courier: Courier | None = None
         self._courier_pid = 0
         self._control: ControlServer | None = None
@@ -111,6 +110,11 @@ class Runtime:
         self._starting = threading.Lock()
         self._courier = None
         self._courier_pid = 0
+        self.recent, self.rates = Recent(), self._fresh_rates()
+
+    def _fresh_rates(self) -> Rates | None:
+        limits = self.config.limits
+        return Rates(limits.requests_per_s, limits.burst) if limits.requests_per_s else None
 
     @property
     def courier(self) -> Courier:

@@ -5,17 +5,20 @@ Layer: gateways.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Container, Mapping
 from datetime import datetime
 from typing import Any
 
 from eventmw.config import Config
-from eventmw.errors import JournalDown
+from eventmw.errors import JournalDown, told
 from eventmw.event import Receipt
 from eventmw.intake.paths import FirstLook, tails
 from eventmw.payload import payload
 from eventmw.runtime import Runtime
 from eventmw.tracking import Tracking
+
+log = logging.getLogger("eventmw")
 
 
 class Site:
@@ -35,7 +38,10 @@ class Site:
 
     def _first_request(self, known: frozenset[str | None]) -> None:
         self._tails = known
-        self.runtime.show()
+        try:
+            self.runtime.show()
+        except Exception as error:  # noqa: BLE001 - a machine out of threads must not cost the site a request
+            log.warning("commands will not find this process: %s", told(error))
 
     def track(
         self,

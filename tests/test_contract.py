@@ -21,7 +21,7 @@ ORDERED = Delivery(ordered=True)
 
 class Segment:
     def handle(self, event: Event) -> list[Effect]:
-        return [Send(event.name)]
+        return [Send(HttpRequest("GET", f"https://x.example/{event.name}"))]
 
 
 def test_a_class_with_handle_is_a_tool_with_good_defaults() -> None:
@@ -29,7 +29,7 @@ def test_a_class_with_handle_is_a_tool_with_good_defaults() -> None:
     assert isinstance(Segment(), Tool)
     assert (bound.id, bound.answers, bound.matches, bound.delivery) == ("segment", False, None, Delivery())
     assert (bound.pack, bound.verdict) == (pack_singly, verdict_by_status)
-    assert effects_of(Segment(), an_event("buy")) == [Send("buy")]
+    assert effects_of(Segment(), an_event("buy")) == [Send(HttpRequest("GET", "https://x.example/buy"))]
 
 
 def test_every_optional_part_is_taken() -> None:
@@ -116,7 +116,7 @@ REQUEST = HttpRequest("POST", "https://x.example")
 def test_the_default_pack_sends_each_request_by_itself() -> None:
     items = [Send(REQUEST), Send(HttpRequest("GET", "https://y.example"))]
     assert list(pack_singly(items)) == [Packed(item.payload, (item,)) for item in items]
-    with pytest.raises(TypeError, match="must be an HttpRequest unless the tool has its own pack; it was a dict"):
+    with pytest.raises(TypeError, match=r"yielded Send\(dict\), but the tool has no pack\(\)"):
         list(pack_singly([Send({})]))
 
 
@@ -136,14 +136,16 @@ def test_retry_after_is_passed_on() -> None:
 def test_a_function_becomes_a_tool() -> None:
     @tool("slack", when="buy", answers=True, delivery=Delivery(window=1))
     def slack(event: Event) -> Any:
-        return {"buy": Send(1), "nothing": None, "several": [Send(1), Drop("x")]}[event.properties.get("want", "buy")]
+        return {"buy": Send(REQUEST), "nothing": None, "several": [Send(REQUEST), Drop("x")]}[
+            event.properties.get("want", "buy")
+        ]
 
     bound = bind(slack)
     assert (bound.id, bound.answers, bound.delivery.window) == ("slack", True, 1)
     assert effects_of(slack, an_event("other")) == []
-    assert effects_of(slack, an_event("buy")) == [Send(1)]
+    assert effects_of(slack, an_event("buy")) == [Send(REQUEST)]
     assert effects_of(slack, an_event("buy", {"want": "nothing"})) == []
-    assert effects_of(slack, an_event("buy", {"want": "several"})) == [Send(1), Drop("x")]
+    assert effects_of(slack, an_event("buy", {"want": "several"})) == [Send(REQUEST), Drop("x")]
 
 
 def test_a_function_becomes_a_consumer_and_stays_a_function() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from eventmw.contract import FunctionTool, bind
 from eventmw.effects import Drop, Effect, Execute, Fetch, Return, Send, SetCookie
 from eventmw.engine import MAX_EFFECTS, Engine
 from eventmw.event import Event, Record
+from eventmw.http import HttpRequest
 from eventmw.outcome import OUTCOME_KINDS
 from eventmw.protocols.zaraz import Judge, Options, Zaraz
 from eventmw.results import EMPTY
@@ -28,18 +30,21 @@ class Awkward:
         raise RuntimeError("no words for it")
 
 
+REQUEST = HttpRequest("POST", "https://x.example")
+
+
 def raising(_event: Event) -> Any:
     raise RuntimeError
 
 
 def raising_late(_event: Event) -> Any:
-    yield Send("x")
+    yield Send(REQUEST)
     raise RecursionError
 
 
 def flooding(_event: Event) -> Any:
     while True:
-        yield Send("x")
+        yield Send(REQUEST)
 
 
 WANTED: dict[str, tuple[Any, str | None]] = {
@@ -48,7 +53,7 @@ WANTED: dict[str, tuple[Any, str | None]] = {
     "floods": (flooding, "tool_error"),
     "text": (lambda _: "rubbish", "tool_error"),
     "number": (lambda _: 5, "tool_error"),
-    "list of rubbish": (lambda _: [Send("x"), None], "tool_error"),
+    "list of rubbish": (lambda _: [Send(REQUEST), None], "tool_error"),
     "a class": (lambda _: [Send], "tool_error"),
     "endless rubbish": (lambda _: iter(int, 1), "tool_error"),
     "awkward drop": (lambda _: Drop(Awkward()), "tool_error"),  # type: ignore[arg-type]  # what a careless owner may write
@@ -58,10 +63,10 @@ WANTED: dict[str, tuple[Any, str | None]] = {
     "drop of a number": (lambda _: Drop(5), "dropped"),  # type: ignore[arg-type]  # as above
     "drop and answer": (lambda _: [Execute("x()"), Drop("not mine")], "dropped"),
     "answer": (lambda _: [Fetch("https://x"), Return(1), SetCookie("a", "b")], "answered"),
-    "send": (lambda _: Send("x"), None),
-    "send and drop": (lambda _: [Drop("x"), Send("x")], None),
-    "as many as may be": (lambda _: [Send("x")] * MAX_EFFECTS, None),
-    "one more": (lambda _: [Send("x")] * (MAX_EFFECTS + 1), "tool_error"),
+    "send": (lambda _: Send(REQUEST), None),
+    "send and drop": (lambda _: [Drop("x"), Send(REQUEST)], None),
+    "as many as may be": (lambda _: [Send(REQUEST)] * MAX_EFFECTS, None),
+    "one more": (lambda _: [Send(REQUEST)] * (MAX_EFFECTS + 1), "tool_error"),
 }
 WHENS: dict[str, tuple[Any, bool]] = {
     "all": (None, True),
@@ -79,7 +84,7 @@ WHENS: dict[str, tuple[Any, bool]] = {
 def test_every_pair_ends_in_sends_or_in_one_outcome(want: str, when: str) -> None:
     function, kind = WANTED[want]
     condition, matches = WHENS[when]
-    tool = bind(FunctionTool("odd", function, when=condition))
+    tool = bind(FunctionTool("odd", function, when=condition, answers=True))
     dispatch = Engine([tool], []).dispatch(tool, an_event(id="e-1"))
     assert dispatch.outcome == (kind if matches else "filtered")
     assert bool(dispatch.sends) == (dispatch.outcome is None)
@@ -89,9 +94,38 @@ def test_every_pair_ends_in_sends_or_in_one_outcome(want: str, when: str) -> Non
     assert all(send.event_id == "e-1" for send in dispatch.sends)
 
 
+@pytest.mark.parametrize(("wanted", "words"), [
+    (Fetch("https://x"), "handle yielded Fetch, but the tool does not have answers = True"),
+    (Send({"a": 1}), "handle yielded Send(dict), but the tool has no pack()"),
+    ("rubbish", "handle yielded str where an effect was expected"),
+])  # fmt: skip
+def test_a_tool_that_is_written_wrong_is_told_how(wanted: Any, words: str) -> None:
+    tool = bind(FunctionTool("odd", lambda _: [wanted]))
+    dispatch = Engine([tool], []).dispatch(tool, an_event())
+    assert dispatch.outcome == "tool_error"
+    assert dispatch.reason.startswith(words)
+
+
+def test_a_tool_that_raises_is_told_where() -> None:
+    tool = bind(FunctionTool("odd", raising))
+    reason = Engine([tool], []).dispatch(tool, an_event()).reason
+    assert re.fullmatch(r"handle raised RuntimeError \(test_engine\.py:[0-9]+\)", reason)
+
+
+def test_a_tool_that_ends_the_process_at_the_door_adds_nothing() -> None:
+    def leaving(_event: Event) -> Any:
+        raise SystemExit
+
+    tools = [
+        bind(FunctionTool("odd", leaving, answers=True)),
+        bind(FunctionTool("good", lambda _: Return(1), answers=True)),
+    ]
+    assert json.loads(Engine(tools, []).answer(an_event(), lambda: False))["return"] == {"good": 1}
+
+
 @pytest.mark.parametrize("condition", [raising, lambda _: Awkward().__str__()])
 def test_a_condition_that_raises_is_the_tools_error(condition: Any) -> None:
-    tool = bind(FunctionTool("odd", lambda _: Send("x"), when=condition))
+    tool = bind(FunctionTool("odd", lambda _: Send(REQUEST), when=condition))
     engine = Engine([tool], [])
     assert engine.dispatch(tool, an_event()).outcome == "tool_error"
     assert engine.decisions(an_event()) == {"odd": "tool_error"}
@@ -100,7 +134,7 @@ def test_a_condition_that_raises_is_the_tools_error(condition: Any) -> None:
 RUBBISH = st.sampled_from([None, 5, "x", b"x", object(), Send, Awkward(), {"a": 1}])
 EFFECTS: st.SearchStrategy[Effect] = st.sampled_from(
     [
-        Send("x"),
+        Send(REQUEST),
         Drop("y"),
         Fetch("https://x"),
         Fetch("http://["),

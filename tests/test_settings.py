@@ -9,7 +9,7 @@ import pytest
 
 from eventmw.config import Config, Limits
 from eventmw.errors import ConfigError
-from eventmw.secret import EnvSecret
+from eventmw.secret import EnvSecret, Secret
 from eventmw.settings import complete, from_toml
 from eventmw.tools import Console, File
 from tests.gateways import both
@@ -43,7 +43,14 @@ def test_code_wins_over_a_variable_and_a_variable_over_the_file(
         ("RECEIPT", "off", "receipt", False),
         ("RECEIPT", "full", "receipt", "full"),
         ("TRUSTED_PROXIES", "2", "trusted_proxies", 2),
-        ("KEYS", "kkkkkkkkkkkkkkkk, oooooooooooooooo,", "keys", ["k" * 16, "o" * 16]),
+        ("KEYS", "kkkkkkkkkkkkkkkk, oooooooooooooooo,", "keys", {"key-1": "k" * 16, "key-2": "o" * 16}),
+        (
+            "KEYS",
+            "shop:kkkkkkkkkkkkkkkk, oooooooooooooooo",
+            "keys",
+            {"shop": Secret("k" * 16), "key-2": Secret("o" * 16)},
+        ),
+        ("KEYS", "shop:kkkkkkkkkkkkkk==", "keys", {"shop": Secret("k" * 14 + "==")}),
         ("ALLOWED_ORIGINS", "https://a.example,null", "allowed_origins", ["https://a.example", "null"]),
         ("LIMITS_MAX_EVENTS", "5", "limits", Limits(max_events=5)),
         ("LIMITS_REQUESTS_PER_S", "0.5", "limits", Limits(requests_per_s=0.5)),
@@ -51,7 +58,8 @@ def test_code_wins_over_a_variable_and_a_variable_over_the_file(
 )
 def test_variables(monkeypatch: pytest.MonkeyPatch, variable: str, text: str, name: str, value: Any) -> None:
     monkeypatch.setenv("EVENTMW_" + variable, text)
-    assert getattr(complete({}), name) == value
+    config = complete({})
+    assert (config.named_keys if name == "keys" else getattr(config, name)) == value
 
 
 @pytest.mark.parametrize(
@@ -61,6 +69,7 @@ def test_variables(monkeypatch: pytest.MonkeyPatch, variable: str, text: str, na
         ("TRUSTED_PROXIES", "two", "EVENTMW_TRUSTED_PROXIES must be a number"),
         ("LIMITS_MAX_EVENTS", "many", "EVENTMW_LIMITS_MAX_EVENTS must be a number"),
         ("KEYS", "", "keys is empty"),
+        ("KEYS", "a:kkkkkkkkkkkkkkkk,a:oooooooooooooooo", "EVENTMW_KEYS has two keys named 'a'; write name:key"),
         ("PATH", "x", "path must start with /"),
     ],
 )
@@ -141,9 +150,15 @@ CRM = Crm()
         ("[[tools]]\ntype = 'no_such_module:X'", "cannot be imported"),
         ("[[tools]]\ntype = 'eventmw.tools:Nosuch'", "cannot be imported"),
         ("[[tools]]\ntype = ':X'", "number 1"),
-        ("[[tools]]\ntype = 'console'\ncolour = 'red'", "number 1, console: .*colour"),
+        (
+            "[[tools]]\ntype = 'console'\ncolour = 'red'",
+            "number 1, console: console has no setting 'colour'; there are json, id",
+        ),
+        ("[[tools]]\ntype = 'ga4'\nmeasurement_id = 'G-ABC123'", r"\[\[tools\]\] number 1, ga4: ga4 needs api_secret"),
+        ("[[tools]]\ntype = 'ga4'", "ga4 needs measurement_id and api_secret"),
+        ("[[tools]]\ntype = 'webhook'\nurl = 5", r"number 1, webhook: "),
         (f"[[tools]]\ntype = '{__name__}:CRM'\nwhen = 'x'", "takes no when here"),
-        ("[[tools]]\ntype = 'file'\npath = ''", "File: path must name a file"),
+        ("[[tools]]\ntype = 'file'\npath = ''", "number 1, file: path must name a file"),
         ("path = { env = 5 }", "path must start with /"),
     ],
 )
@@ -165,6 +180,38 @@ def test_all_mistakes_of_a_file_at_once(tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as caught:
         complete(from_toml(file))
     assert len(caught.value.problems) == 4
+
+
+def test_all_mistakes_of_a_tool_at_once(tmp_path: Path) -> None:
+    file = written(
+        tmp_path,
+        """
+        keys = { shop = { env = "NO_KEY" } }
+        [[tools]]
+        type = "webhook"
+        uri = "x"
+        url = "ftp://x"
+        secret = { env = "NO_HOOK" }
+        headers = { authorization = { env = "NO_TOKEN" } }
+        [[tools]]
+        type = "ga4"
+        measurement_id = "G-ABC123"
+        api_secret = { env = "NO_GA4" }
+        """,
+    )
+    with pytest.raises(ConfigError) as caught:
+        complete(from_toml(file))
+    assert len(caught.value.problems) == 6, caught.value.problems
+    told = "\n".join(caught.value.problems)
+    for words in ("no setting 'uri'", "url must", ".authorization names", "NO_HOOK", "NO_GA4", "NO_KEY"):
+        assert words in told
+
+
+def test_a_variable_that_cannot_work_is_told_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EVENTMW_TRUSTED_PROXIES", "x")
+    with pytest.raises(ConfigError) as caught:
+        complete(from_toml(written(tmp_path, "")))
+    assert len(caught.value.problems) == 1
 
 
 def test_unknown_parameters_are_named() -> None:

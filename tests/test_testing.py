@@ -58,7 +58,7 @@ def test_effects_of_a_tool() -> None:
     assert send.payload == HttpRequest("POST", "https://vendor.example/collect", body=b"test-event")
     with pytest.raises(Flood):
         effects_of(tool("flood")(lambda _: iter([Drop("x")] * 101)), an_event())
-    with pytest.raises(TypeError, match="a tool yields effects, not str"):
+    with pytest.raises(TypeError, match="yielded str where an effect was expected"):
         effects_of(tool("rubbish")(rubbish), an_event())
 
 
