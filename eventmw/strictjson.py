@@ -7,6 +7,7 @@ digits kept exactly, no trailing text; of equal keys the last wins. Source: PROT
 from __future__ import annotations
 
 import json
+import re
 from contextlib import suppress
 from typing import Any, Final, NoReturn, cast
 
@@ -17,6 +18,8 @@ from eventmw.errors import Refused
 MAX_DIGITS: Final = 4_000
 _DIGITS: Final = b"0123456789"
 _BOM: Final = b"\xef\xbb\xbf"
+_texts_and_words: Final = re.compile(rb'"(?:[^"\\]|\\.)*"|-?[A-Za-z]+')
+_escapes: Final = re.compile(rb"\\(?:u[dD][89abAB]..\\u[dD][c-fC-F]..|(?P<lone>u[dD][89a-fA-F]..)|.)", re.DOTALL)
 _decode = msgspec.json.Decoder(Any).decode
 
 Encoded = bytes | msgspec.Raw
@@ -67,20 +70,40 @@ def _syntax(body: bytes) -> str:
     """Return what the standard library's parser expected and where: its messages name no values."""
     try:
         text = body.decode()
-        json.loads(text, parse_constant=_constant)
+        json.loads(text, parse_constant=_Constant.found)
     except json.JSONDecodeError as error:
         return f"{error.msg} at line {error.lineno}, column {error.colno}."
     except UnicodeDecodeError as error:
         return f"Expected UTF-8, got other bytes at {_place(body, error.start)}."
     except RecursionError:
         return "Expected JSON, got something else inside very deep nesting."
-    except ValueError as error:
-        return str(error)
-    return "Expected complete \\uXXXX escapes, got a surrogate without its partner."
+    except _Constant as error:
+        return (
+            f"Expected a JSON number, got {error.name}, which JSON does not have, at {_constant_at(body, error.name)}."
+        )
+    return f"Expected complete \\uXXXX escapes, got a surrogate without its partner at {_surrogate_at(body)}."
 
 
-def _constant(name: str) -> NoReturn:
-    raise ValueError(f"Expected a JSON number, got {name}, which JSON does not have.")
+class _Constant(Exception):  # noqa: N818 - carries what was found out of the parser
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.name = name
+
+    @classmethod
+    def found(cls, name: str) -> NoReturn:
+        raise cls(name)
+
+
+def _constant_at(body: bytes, name: str) -> str:
+    """Return the place of the first such word outside of texts: the parser stopped at it, so all before it is sound."""
+    tokens = _texts_and_words.finditer(body)
+    return _place(body, next((token.start() for token in tokens if token.group() == name.encode()), 0))
+
+
+def _surrogate_at(body: bytes) -> str:
+    """Return the place of the first escape that is half of a character. The whole body is sound but for that."""
+    escapes = _escapes.finditer(body)
+    return _place(body, next((escape.start() for escape in escapes if escape["lone"]), 0))
 
 
 def _bad_byte(body: bytes) -> int:

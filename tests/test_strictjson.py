@@ -62,8 +62,16 @@ def test_it_refuses_what_the_standard_library_refuses(body: bytes) -> None:
         (b'{\n "a" 1}', "Expecting ':' delimiter at line 2, column 6."),
         (b"[1] x", "Extra data at line 1, column 5."),
         (b"", "Expecting value at line 1, column 1."),
-        (b"NaN", "Expected a JSON number, got NaN, which JSON does not have."),
-        (b'"\\ud800"', "Expected complete \\uXXXX escapes, got a surrogate without its partner."),
+        (b"NaN", "Expected a JSON number, got NaN, which JSON does not have, at line 1, column 1."),
+        (
+            b'{"NaN":\n ["\\\\", -Infinity]}',
+            "Expected a JSON number, got -Infinity, which JSON does not have, at line 2, column 9.",
+        ),
+        (
+            b'["\\ud83d\\ude00 \\\\ud800",\n "\\udc00"]',
+            "Expected complete \\uXXXX escapes, got a surrogate without its partner at line 2, column 3.",
+        ),
+        (b'"\\ud800"', "Expected complete \\uXXXX escapes, got a surrogate without its partner at line 1, column 2."),
         (b'{\n"a": "\xff"}', "Expected UTF-8, got other bytes at line 2, column 7."),
         (b"1e999", "Expected numbers within a double's range and integers of at most 4,000 digits, got a larger one."),
         (b"[" * 100_000, "The body is nested more deeply than anything that is accepted here."),
