@@ -25,8 +25,13 @@ def payload(
     """Return the payload of one event, as a sender would post it.
 
     Raises:
-        InvalidEvent: a property cannot be written as JSON.
+        InvalidEvent: the properties are no mapping, or one of them cannot be written as JSON.
     """
+    given: object = properties
+    if given is not None and not isinstance(given, Mapping):
+        raise InvalidEvent(
+            f"the properties of {name!r} must be a mapping such as {{'value': 9.5}}, got {type(given).__name__}"
+        )
     event: dict[str, Any] = {"client": {**(properties or {}), "__zarazTrack": name}}
     if ecommerce:
         event["client"]["__zarazEcommerce"] = True

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
+import inspect
 import os
+import re
 import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -16,14 +18,14 @@ from typing import Any, Final, cast
 
 from eventmw.config import Config, Limits, Settings
 from eventmw.errors import ConfigError
-from eventmw.secret import env
+from eventmw.secret import EnvSecret, env
 
 PREFIX: Final = "EVENTMW_"
 
 _TEXTS: Final = ("path", "data_dir", "journal", "courier", "batch", "envelope")
 _FLAGS: Final = ("strict", "dry_run")
 _LISTS: Final = ("keys", "allowed_origins")
-_TABLES: Final = ("tools", "consumers")
+_named_key = re.compile(r"([A-Za-z0-9_.-]+):(.*)").fullmatch
 _FLAG_WORDS: Final[Mapping[str, bool]] = {
     **dict.fromkeys(("1", "true", "yes", "on"), True),
     **dict.fromkeys(("0", "false", "no", "off"), False),
@@ -34,7 +36,8 @@ def complete(options: Settings) -> Config:
     """Return the configuration of these parameters, with environment variables for those that are not given.
 
     ``EVENTMW_PATH``, ``EVENTMW_DATA_DIR`` and so on for texts; ``1``/``0`` for flags; commas between the members of
-    ``EVENTMW_KEYS`` and ``EVENTMW_ALLOWED_ORIGINS``; ``EVENTMW_LIMITS_MAX_EVENTS`` and so on for limits.
+    ``EVENTMW_KEYS`` and ``EVENTMW_ALLOWED_ORIGINS``; ``EVENTMW_LIMITS_MAX_EVENTS`` and so on for limits. A key may have a
+    name before it: ``EVENTMW_KEYS=shop:0123456789abcdef,till:fedcba9876543210``.
 
     Raises:
         ConfigError: with every problem.
@@ -82,14 +85,15 @@ def from_toml(path: str | Path) -> Settings:
         options["receipt"] = False
     options |= _from_environment(os.environ, options.get("limits", Limits()), problems)
     if problems:
-        raise ConfigError(f"{path}: {problem}" for problem in (*problems, *_others(options)))
+        # Both look at the variables, and say the same of them.
+        raise ConfigError(f"{path}: {problem}" for problem in dict.fromkeys((*problems, *_others(options))))
     return cast(Settings, options)
 
 
 def _others(options: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return what is wrong beside the tables, so that a file's problems are told all at once."""
+    """Return what is wrong beside the tables that could not be read, so that a file's problems are told all at once."""
     try:
-        complete(cast(Settings, {name: value for name, value in options.items() if name not in _TABLES}))
+        complete(cast(Settings, options))
     except ConfigError as error:
         return error.problems
     return ()
@@ -119,24 +123,70 @@ def _built(tables: Any, group: str, problems: list[str]) -> Iterator[object]:
         settings = dict(cast(dict[str, Any], table))
         name = settings.pop("type")
         try:
-            yield _made(_find(name), settings)
+            yield _made(name, _find(name), settings)
         except ConfigError as error:
-            problems.extend(error.problems)
-        except (TypeError, ValueError) as error:
-            problems.append(f"[[{group}]] number {number}, {name}: {error}")
+            told = (*error.problems, *_missing_secrets(settings))
+            problems += [f"[[{group}]] number {number}, {name}: {problem}" for problem in told]
 
 
-def _made(found: Any, settings: Mapping[str, Any]) -> object:
+def _made(name: str, found: Any, settings: Mapping[str, Any]) -> object:
     """Return a tool of a class and its settings, or the tool that a module made itself.
 
     Raises:
-        TypeError: the class has no such setting, or the tool is made already.
+        ConfigError: the class has no such setting, needs another one, or cannot work with one; or the tool is made already.
     """
-    if isinstance(found, type):
-        return found(**settings)
-    if settings:
-        raise TypeError(f"it is made where it is defined, and takes no {', '.join(settings)} here")
-    return found
+    if not isinstance(found, type):
+        if settings:
+            raise ConfigError([f"it is made where it is defined, and takes no {', '.join(settings)} here"])
+        return found
+    offered = _parameters(found)
+    problems = [] if offered is None else [*_misfits(name, offered, settings)]
+    fitting = {key: value for key, value in settings.items() if offered is None or key in offered}
+    lacks = offered is not None and any(_is_needed(spec) and key not in settings for key, spec in offered.items())
+    made: object = None
+    if not lacks:
+        try:
+            made = found(**fitting)
+        except ConfigError as error:
+            problems += [problem.removeprefix(f"{found.__name__}: ") for problem in error.problems]
+        except Exception as error:  # noqa: BLE001 - an own tool's class may raise anything of a setting that it cannot use
+            problems.append(f"{type(error).__name__}: {error}")
+    if problems:
+        raise ConfigError(problems)
+    return made
+
+
+def _parameters(found: type) -> Mapping[str, inspect.Parameter] | None:
+    """Return the settings that a class takes; None when it takes any, or does not say."""
+    try:
+        offered = inspect.signature(found).parameters
+    except (TypeError, ValueError):
+        return None
+    return None if any(spec.kind is spec.VAR_KEYWORD for spec in offered.values()) else offered
+
+
+def _is_needed(spec: inspect.Parameter) -> bool:
+    return spec.default is spec.empty and spec.kind in {spec.POSITIONAL_OR_KEYWORD, spec.KEYWORD_ONLY}
+
+
+def _misfits(name: str, offered: Mapping[str, inspect.Parameter], settings: Mapping[str, Any]) -> Iterator[str]:
+    for key in settings:
+        if key not in offered:
+            yield f"{name} has no setting {key!r}; there are {', '.join(offered) or 'none'}"
+    if lacking := [key for key, spec in offered.items() if _is_needed(spec) and key not in settings]:
+        yield f"{name} needs {' and '.join(lacking)}"
+
+
+def _missing_secrets(value: Any, where: str = "") -> Iterator[str]:
+    """Return a sentence for each variable that is not set, of a tool that could not be made: those made are asked later."""
+    match value:
+        case EnvSecret() if not value.is_set():
+            yield f"{where} names the environment variable {value.name}, which is not set"
+        case dict():
+            for key, inner in cast(dict[str, Any], value).items():
+                yield from _missing_secrets(inner, f"{where}.{key}" if where else key)
+        case _:
+            pass
 
 
 def _find(name: str) -> Any:
@@ -150,7 +200,7 @@ def _find(name: str) -> Any:
         if colon:
             return getattr(importlib.import_module(module_name), attribute)
         tools = importlib.import_module("eventmw.tools")
-    except (ImportError, AttributeError) as error:
+    except (ImportError, AttributeError, ValueError) as error:
         raise ConfigError([f"the tool type {name!r} cannot be imported: {error}"]) from None
     shipped = {str(public).lower(): getattr(tools, public) for public in tools.__all__}
     if name.lower().replace("_", "") not in shipped:
@@ -189,7 +239,8 @@ def _from_environment(environ: Mapping[str, str], limits: Limits, problems: list
 def _parsed(name: str, value: str, problems: list[str]) -> Any:
     variable = PREFIX + name.upper()
     if name in _LISTS:
-        return [member.strip() for member in value.split(",") if member.strip()]
+        members = [member.strip() for member in value.split(",") if member.strip()]
+        return _keys(members, problems) if name == "keys" else members
     if name == "receipt":
         return _FLAG_WORDS.get(value.lower(), value) if value.lower() in {"0", "false", "no", "off"} else value
     if name == "trusted_proxies":
@@ -199,6 +250,20 @@ def _parsed(name: str, value: str, problems: list[str]) -> Any:
             problems.append(f"{variable} must be 1 or 0")
         return _FLAG_WORDS.get(value.lower(), False)
     return value
+
+
+def _keys(members: list[str], problems: list[str]) -> dict[str, str] | list[str]:
+    """Return keys by name when any has one before a colon: ``shop:0123456789abcdef``."""
+    found = [_named_key(member) for member in members]
+    if not any(found):
+        return members
+    keys: dict[str, str] = {}
+    for number, (member, named) in enumerate(zip(members, found, strict=True), 1):
+        name, key = (named[1], named[2]) if named else (f"key-{number}", member)
+        if name in keys:
+            problems.append(f"{PREFIX}KEYS has two keys named {name!r}; write name:key,name:key with a name for each")
+        keys[name] = key
+    return keys
 
 
 def _number(variable: str, value: str, problems: list[str]) -> Any:

@@ -10,7 +10,7 @@ import pytest
 from eventmw import Secret, env
 from eventmw.cli.risks import settings_of, warnings
 from eventmw.config import Config, Settings
-from eventmw.tools import GA4, Console, Webhook
+from eventmw.tools import GA4, Console, File, Webhook
 from tests.running import run
 
 GOOD = """
@@ -194,7 +194,9 @@ def test_settings_are_shown_and_secrets_masked() -> None:
 
 
 def test_own_tools_are_found_beside_the_file_and_in_the_working_folder(tmp_path: Path) -> None:
-    (tmp_path / "beside.py").write_text("from eventmw import tool\n\n\n@tool('own')\ndef own(event):\n    return None\n")
+    (tmp_path / "beside.py").write_text(
+        "from eventmw import tool\n\n\n@tool('own')\ndef own(event):\n    return None\n"
+    )
     (tmp_path / "eventmw.toml").write_text('path = "/events-4f2a"\n\n[[tools]]\ntype = "beside:own"\n')
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
@@ -202,3 +204,13 @@ def test_own_tools_are_found_beside_the_file_and_in_the_working_folder(tmp_path:
         ran = run("check", str(file), cwd=folder)
         assert (ran.code, ran.err) == (0, "")
         assert "own" in ran.out
+
+
+def test_a_folder_that_does_not_exist_is_a_warning(tmp_path: Path) -> None:
+    there, missing = File(tmp_path / "a.jsonl", id="a"), File(tmp_path / "no" / "b.jsonl", id="b")
+    told = [
+        warning
+        for warning in warnings(Config(path="/q", tools=[there, missing, File("c.jsonl", id="c")]))
+        if "folder" in warning
+    ]
+    assert told == [f"File: there is no folder {tmp_path / 'no'}; make it before the start, or b can write nothing."]

@@ -91,3 +91,11 @@ def test_nobody_is_there() -> None:
 )
 def test_wrong_uses(arguments: tuple[str, ...]) -> None:
     assert run("send", *arguments).code == 2
+
+
+def test_an_answer_that_is_an_array_is_told_as_accepted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EVENTMW_ENVELOPE", "array")
+    with serving(tmp_path) as site:
+        ran = run("send", site.url, "-e", "page")
+        assert ran.code == 0
+        assert ran.lines[0] == "Accepted: 1 event (1 result, no receipt)."

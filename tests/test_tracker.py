@@ -7,6 +7,7 @@ import subprocess
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -66,9 +67,18 @@ def test_an_invalid_event_is_told_where_it_is_tracked(tmp_path: Path) -> None:
         assert Tracker(tmp_path).track("x", system={"device": {"resolution": "big"}}).warnings
 
 
+@pytest.mark.parametrize("properties", [5, "text", [1]])
+def test_properties_that_are_no_mapping_are_told(tmp_path: Path, properties: Any) -> None:
+    with pytest.raises(
+        InvalidEvent, match=f"the properties of 'x' must be a mapping .*, got {type(properties).__name__}"
+    ):
+        Tracker(tmp_path).track("x", properties=properties)
+
+
 def test_nobody_is_live(tmp_path: Path) -> None:
-    with pytest.raises(JournalDown, match=f"No running site was found in {tmp_path}"):
+    with pytest.raises(JournalDown, match=f"No running site was found in {tmp_path}") as caught:
         Tracker(tmp_path).track("x")
+    assert "--data-dir" not in str(caught.value), "that is an option of the commands"
 
 
 def test_the_data_directory_comes_from_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,7 +21,7 @@ from rich.padding import Padding
 from rich.text import Text
 
 from eventmw.control.inspection import DATA_DIR, DEFAULT_DATA_DIR, look_into
-from eventmw.control.view import View
+from eventmw.control.view import NobodyLive, View
 from eventmw.errors import ConfigError, EventmwError
 from eventmw.jsontext import for_line
 
@@ -202,6 +202,8 @@ def looking(folder: str | None) -> Generator[View]:
         yield view
     except ConfigError as error:
         fail(str(error))
+    except NobodyLive as error:
+        fail(f"{error} Name it with --data-dir or ${DATA_DIR}.")
     except EventmwError as error:
         fail(str(error))
     except LookupError as error:

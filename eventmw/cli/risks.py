@@ -1,12 +1,13 @@
 """What ``eventmw check`` says of a configuration beyond valid or not: missing secrets, risky choices, masked settings.
 
-Layer: pure rules.
+Layer: people. It looks at which folders exist, and writes nothing.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import ipaddress
+import os
 from collections.abc import Iterator, Mapping
 from typing import Any, Final, cast
 from urllib.parse import urlsplit
@@ -14,6 +15,7 @@ from urllib.parse import urlsplit
 from eventmw.config import Config
 from eventmw.contract import Delivery
 from eventmw.secret import EnvSecret, Secret
+from eventmw.tools import File
 
 MASK: Final = "••••"
 
@@ -62,6 +64,8 @@ def warnings(config: Config) -> Iterator[str]:
         )
     for tool in config.tools:
         yield from _plain_http(tool)
+        if isinstance(tool, File) and not os.path.isdir(folder := os.path.dirname(tool.path) or "."):  # noqa: PTH112, PTH120 - text or path
+            yield f"File: there is no folder {folder}; make it before the start, or {tool.id} can write nothing."
 
 
 def _plain_http(tool: object) -> Iterator[str]:

@@ -70,7 +70,7 @@ def send(
     if in_json:
         output.say_json(answer.document if answer.document is not None else {"status": answer.status})
     elif answer.status == _OK and answer.document is not None:
-        _show_results(answer.document)
+        _show_results(answer.document, answer.rejected)
     else:
         _show_refusal(url, answer)
     sys.exit(0 if answer.status == _OK and answer.document is not None and not answer.rejected else 1)
@@ -141,19 +141,28 @@ def _decoded(body: bytes) -> Any:
         return None
 
 
-def _show_results(document: Any) -> None:
+def _show_results(document: Any, rejected: int) -> None:
     whole = cast("Mapping[str, Any]", document if isinstance(document, dict) else {"results": document})
     results = whole.get("results")
     if not isinstance(results, list):
         output.fail("the answer is JSON, but has no results: is this really an eventmw path?")
     receipt: Mapping[str, Any] = whole.get("receipt") or {}
+    listed = cast("list[Mapping[str, Any]]", results)
     if receipt:
         _show_receipt(receipt)
-    listed = cast("list[Mapping[str, Any]]", results)
+    else:
+        _show_accepted(len(listed), rejected)
     for index, result in enumerate(listed):
         _show_result(index, result)
     if not any(map(_wanted, listed)):
         output.say("No tool wants anything of the browser: every Result Object is empty.", output.QUIET)
+
+
+def _show_accepted(results: int, rejected: int) -> None:
+    """Say what an answer without a receipt tells: how many results there are, and in a header how many were refused."""
+    line = Text(f"Accepted: {count(results - rejected, 'event')}", output.GOOD)
+    line.append(f", {rejected:,} refused" if rejected else "", output.BAD)
+    output.console().print(line.append(f" ({count(results, 'result')}, no receipt)."))
 
 
 def _show_receipt(receipt: Mapping[str, Any]) -> None:

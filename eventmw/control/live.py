@@ -192,7 +192,7 @@ class LiveView:
     def _nobody(self) -> NobodyLive:
         return NobodyLive(
             f"No running site was found in {self._data_dir}. A site shows itself there from its first request on. "
-            "If its data_dir is another folder, name that one."
+            "Its data_dir may be another folder."
         )
 
 

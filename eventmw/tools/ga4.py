@@ -387,7 +387,7 @@ def _origin(host: str) -> str:
 
 def _problems(tool: GA4) -> Iterator[str]:
     if not _measurement_id(tool.measurement_id):
-        yield "measurement_id must be G- and capital letters and digits, as Admin > Data streams shows it"
+        yield "measurement_id must be G- and 4 to 20 capital letters and digits, as Admin > Data streams shows it"
     if tool.api_secret == "":
         yield "api_secret is empty; make one in Admin > Data streams > Measurement Protocol API secrets"
     if (trouble := problem_with(_origin(tool.host))) or "/" in _origin(tool.host).partition("://")[2]:
