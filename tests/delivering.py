@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -112,6 +113,11 @@ class Batching:
             return verdict_by_status(reply, items)
         words = {"ok": DONE, "retry": retry("busy"), "bad": dead("bad")}
         return [words[word] for word in json.loads(reply.body)]
+
+
+def placed(text: str) -> str:
+    """Return a message without line numbers: «raised KeyError (file.py)»."""
+    return re.sub(r"(\.py):\d+\)", r"\1)", text)
 
 
 def payloads(request: object) -> list[str]:

@@ -77,7 +77,7 @@ def arrived(vendor: Vendor) -> list[str]:
 
 
 def payloads_of(body: bytes) -> list[str]:
-    return payloads(HttpRequest("POST", "", (), body))
+    return payloads(HttpRequest("POST", "http://vendor.invalid/", (), body))
 
 
 def test_what_is_appended_arrives_and_is_counted_once() -> None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from itertools import groupby
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -15,9 +18,9 @@ from eventmw.delivery.batches import Batch
 from eventmw.delivery.endings import Ended, Item, Moment, Postponed
 from eventmw.delivery.queue import SUSPECT_AFTER, SendQueue
 from eventmw.effects import DONE, Packed, Send, Verdict, dead, refused, retry
-from eventmw.http import HttpReply
+from eventmw.http import HttpReply, HttpRequest
 from eventmw.journal import Key, Position
-from tests.delivering import NOW_MS, Batching, payloads
+from tests.delivering import NOW_MS, Batching, payloads, placed
 
 RULES = Delivery(window=2, first_backoff_s=1.0, max_backoff_s=8.0, give_up_s=3600.0)
 ORDERED = replace(RULES, ordered=True)
@@ -59,7 +62,9 @@ def ends(queue: SendQueue) -> list[tuple[str, str, str]]:
     """Take the endings: (event, Outcome or "postponed", reason)."""
     taken = list(queue.endings)
     queue.endings.clear()
-    return [(end.item.event_id, end.kind if isinstance(end, Ended) else "postponed", end.reason) for end in taken]
+    return [
+        (end.item.event_id, end.kind if isinstance(end, Ended) else "postponed", placed(end.reason)) for end in taken
+    ]
 
 
 def test_what_is_queued_when_a_slot_frees_is_packed_together() -> None:
@@ -401,7 +406,22 @@ class Rubbishing(Batching):
                 return None  # type: ignore[return-value] # that is the point
             case "raises":
                 raise KeyError("secret")
+            case "interrupts":
+                raise KeyboardInterrupt
+            case how if how in WRONG:
+                return [DONE, WRONG[how]][-len(items) :]
         return Batching.verdict(self, reply, items)
+
+
+WRONG: dict[str, Any] = {
+    "judges without a reason": dead(None),  # type: ignore[arg-type] # what a tool without types may well do
+    "judges by an error": dead(ValueError("secret")),  # type: ignore[arg-type] # as above
+    "waits for text": retry("busy", "5"),  # type: ignore[arg-type] # as above
+    "waits for truth": retry("busy", True),
+    "waits for ever": retry("busy", math.inf),
+    "waits for nan": retry("busy", math.nan),
+    "waits before": retry("busy", -1.0),
+}
 
 
 def rubbishing(how: str) -> BoundTool:
@@ -417,11 +437,19 @@ def rubbishing(how: str) -> BoundTool:
         ("adds an empty one", "pack yielded a request without items"),
         ("returns text", "pack yielded str where Packed(request, items) was expected"),
         ("never ends", "pack did not give back each of its items exactly once (the same objects, not copies)"),
-        ("exits", "pack raised SystemExit"),
-        ("judges too few", "verdict returned 1 or more verdicts for 2 items"),
+        ("exits", "pack raised SystemExit (test_delivery.py)"),
+        ("judges too few", "verdict returned 1 verdicts for 2 items"),
         ("judges by text", "verdict returned str where a Verdict was expected"),
-        ("judges nothing", "verdict raised TypeError"),
-        ("raises", "verdict raised KeyError"),
+        ("judges nothing", "verdict raised TypeError (batches.py)"),
+        ("raises", "verdict raised KeyError (test_delivery.py)"),
+        ("interrupts", "verdict raised KeyboardInterrupt (test_delivery.py)"),
+        ("judges without a reason", "verdict returned a Verdict whose reason is NoneType, not text"),
+        ("judges by an error", "verdict returned a Verdict whose reason is ValueError, not text"),
+        ("waits for text", "verdict returned a Verdict whose after_s is str, not None or a number of seconds"),
+        ("waits for truth", "verdict returned a Verdict whose after_s is bool, not None or a number of seconds"),
+        ("waits for ever", "verdict returned a Verdict whose after_s is not finite, not None or a number of seconds"),
+        ("waits for nan", "verdict returned a Verdict whose after_s is not finite, not None or a number of seconds"),
+        ("waits before", "verdict returned a Verdict whose after_s is negative, not None or a number of seconds"),
     ],
 )
 def test_rubbish_buries_the_events_and_loses_none(how: str, reason: str) -> None:
@@ -435,11 +463,78 @@ def test_rubbish_buries_the_events_and_loses_none(how: str, reason: str) -> None
     assert queue.phase == "flowing"
 
 
+@pytest.mark.parametrize("lazily", [iter, lambda sends: (send for send in sends)], ids=["iterator", "generator"])
+def test_items_that_can_be_looked_at_once_are_good_enough(lazily: Any) -> None:
+    tool = replace(
+        bind(Batching(delivery=RULES)),
+        pack=lambda sends: [Packed(packed.request, lazily(packed.items)) for packed in Batching().pack(sends)],
+    )
+    queue = SendQueue(tool)
+    for name in ("a", "b", "c", "d"):
+        queue.add(item(name), (Send(name),), now())
+    for batch in depart(queue):
+        queue.answered(batch, HttpReply(200), now())
+    assert ends(queue) == [(name, "delivered", "") for name in "abcd"]
+
+
+def test_groups_of_itertools_may_be_packed_as_they_come() -> None:
+    def pack(sends: Sequence[Send]) -> Iterable[Packed]:
+        for _, group in groupby(sends, key=lambda send: send.payload[0]):
+            yield Packed(HttpRequest("POST", "http://vendor.invalid/"), group)  # type: ignore[arg-type] # as a tool would
+
+    queue = SendQueue(replace(bind(Batching(delivery=RULES)), pack=pack))
+    for name in ("a1", "a2", "b1"):
+        queue.add(item(name), (Send(name),), now())
+    assert [[send.payload for send in batch.sends] for batch in depart(queue)] == [["a1", "a2"], ["b1"]]
+
+
+def test_a_vendor_that_asks_for_a_year_is_tried_again_within_the_hour() -> None:
+    queue = queue_of("a", "b")
+    queue.judged(one(queue), [retry("busy", 1e9), DONE], now())
+    assert [end.due_ms for end in queue.endings if isinstance(end, Postponed)] == [NOW_MS + 3_600_000]
+    queue = queue_of("a")
+    queue.judged(one(queue), [retry("busy", 1e300)], now())
+    assert queue.probe_at_s == 1000.0 + 3600.0
+
+
+def test_a_wait_that_cannot_be_reckoned_with_loses_no_event() -> None:
+    queue = queue_of("a", "b")
+    queue.judged(one(queue), [WRONG["waits for text"], DONE], now())  # past the checks
+    assert ends(queue) == [("a", "tool_error", "putting it off raised TypeError (endings.py)"), ("b", "delivered", "")]
+    assert len(queue) == 0
+
+
+def test_what_is_buried_half_judged_ends_once_and_the_queue_goes_on() -> None:
+    queue = queue_of("a", "b", "c", "d")
+    first, second = depart(queue)
+    queue.judged(first, [DONE, refused("?"), refused("?")], now())
+    queue.bury(first, "judging raised", now())
+    queue.answered(second, HttpReply(200), now())
+    assert ends(queue) == [
+        ("a", "delivered", ""),
+        ("b", "tool_error", "judging raised"),
+        ("c", "tool_error", "judging raised"),
+        ("d", "delivered", ""),
+    ]
+    assert (len(queue), depart(queue), queue.flying) == (0, [], set())
+
+
+def test_a_probe_that_is_buried_lets_the_tool_flow_again() -> None:
+    queue = queue_of("a", "b")
+    queue.answered(one(queue), HttpReply(503), now())
+    queue.bury(one(queue, 10), "judging raised", now(10))
+    assert (queue.phase, len(queue)) == ("flowing", 0)
+    assert [kind for _, kind, _ in ends(queue)] == ["tool_error"] * 2
+
+
 def test_a_verdict_that_raises_on_the_page_of_an_outage_buries_nothing() -> None:
     queue = SendQueue(rubbishing("raises"))
     queue.add(item("a"), (Send("a"),), now())
     queue.answered(one(queue), HttpReply(502, {}, b"<html>"), now())
-    assert (queue.phase, queue.last_error) == ("standing", "HTTP 502, and verdict raised KeyError")
+    assert (queue.phase, placed(queue.last_error)) == (
+        "standing",
+        "HTTP 502, and verdict raised KeyError (test_delivery.py)",
+    )
     assert ends(queue) == []
 
 
@@ -447,7 +542,9 @@ def test_one_payload_that_cannot_be_packed_takes_no_other_with_it() -> None:
     queue = queue_of("a", "unpackable", "c", "d")
     batches = depart(queue)
     assert sorted(name for batch in batches for name in payloads(batch.order)) == ["a", "c", "d"]
-    assert ends(queue) == [("unpackable", "tool_error", "pack raised ValueError")], "and its value is not told"
+    assert ends(queue) == [("unpackable", "tool_error", "pack raised ValueError (delivering.py)")], (
+        "and its value is not told"
+    )
 
 
 verdicts = st.sampled_from([DONE, retry("later"), retry("later", 5.0), dead("no"), refused("?")])

@@ -18,13 +18,14 @@ from eventmw.delivery.batches import Batch
 from eventmw.delivery.duplicates import Duplicates
 from eventmw.delivery.lane import PARKED_CAP, Lane
 from eventmw.delivery.settlement import MAX_STEP
-from eventmw.effects import DONE, retry
+from eventmw.effects import DONE, Send, dead, retry
 from eventmw.errors import JournalDown
+from eventmw.event import Event
 from eventmw.http import HttpReply
 from eventmw.journal import Commit, Key, Lease, Parked, Reading
 from eventmw.journal.memory import MemoryJournal
 from eventmw.outcome import Outcome
-from tests.delivering import NOW_MS, Batching, JsonDispatcher, StandingClock, append, payloads, record
+from tests.delivering import NOW_MS, Batching, JsonDispatcher, StandingClock, append, payloads, placed, record
 
 RULES = Delivery(window=2, first_backoff_s=1.0, max_backoff_s=60.0, give_up_s=3600.0)
 
@@ -89,7 +90,8 @@ class Site:
         return {outcome.event_id: outcome.kind for outcome in self.outcomes}
 
     def counts(self) -> dict[tuple[str, str], int]:
-        return dict(self.journal.stats().tools[0].counts)
+        counts = self.journal.stats().tools[0].counts
+        return {(kind, placed(reason)): count for (kind, reason), count in counts.items()}
 
     def backlog(self) -> int:
         return self.journal.stats().tools[0].backlog_events
@@ -105,7 +107,7 @@ def test_what_needs_no_send_settles_at_once_and_the_place_moves() -> None:
     assert site.backlog() == 0
     assert site.counts() == {
         ("dropped", "not wanted"): 2,
-        ("tool_error", "handle raised SystemExit"): 1,
+        ("tool_error", "handle raised SystemExit (delivering.py)"): 1,
         ("delivered", ""): 1,
     }
     assert not site.turn()
@@ -209,10 +211,10 @@ def test_of_a_damaged_record_only_what_is_open_is_buried() -> None:
 
 
 def test_what_was_shed_and_could_not_be_committed_is_not_shed_twice() -> None:
-    site = Site(Batching(per_request=1, delivery=replace(RULES, window=1, backlog_bytes=0, max_batch_items=1)))
+    site = Site(Batching(per_request=1, delivery=replace(RULES, window=1, backlog_bytes=1, max_batch_items=1)))
     for name in ("a", "b", "c", "d"):
         append(site.journal, [name])
-    stats = replace(site.journal.stats().tools[0], backlog_bytes=1)
+    stats = replace(site.journal.stats().tools[0], backlog_bytes=2)
     site.lane = site.make_lane(FailingLease(site.lease, iter(["fails"])))
     (batch,) = site.turn()
     site.lane.queue.answered(batch, HttpReply(503), site.lane.moment())
@@ -240,6 +242,106 @@ def test_a_place_that_is_moved_back_is_read_again_and_nothing_in_flight_goes_twi
     for batch in list(site.lane.queue.flying):
         site.land(batch)
     assert [name for batch in site.turn() for name in payloads(batch.order)] == ["g", "h", "i"]
+
+
+def test_what_was_in_flight_when_the_place_moved_back_is_not_sent_again_once_it_landed() -> None:
+    site = Site(Batching(per_request=1, delivery=replace(RULES, max_batch_items=2, window=9)))
+    names = [f"e{seq}" for seq in range(6)]
+    for name in names:
+        append(site.journal, [name])
+    sent: list[str] = []
+
+    def turn() -> list[Batch]:
+        batches = site.turn()
+        sent.extend(name for batch in batches for name in payloads(batch.order))
+        return batches
+
+    for batch in turn():
+        site.land(batch)
+    flying = turn()
+    site.journal.seek("batching", to="start")
+    again = turn()
+    for batch in flying + again:
+        site.land(batch)
+    while batches := turn():
+        for batch in batches:
+            site.land(batch)
+    assert Counter(sent) == Counter(names) + Counter(["e0", "e1"]), "in flight were e2 and e3"
+    assert site.counts() == {("delivered", ""): len(sent)}
+    assert site.backlog() == 0
+    assert site.lane.is_idle()
+
+
+@pytest.mark.parametrize("on_the_way", [True, False], ids=["in flight", "landed"])
+def test_a_place_that_is_moved_back_twice_is_read_from_the_start_each_time(on_the_way: bool) -> None:
+    site = Site()
+    append(site.journal, ["a"])
+    for expected in (1, 2, 3):
+        (batch,) = site.turn()
+        if on_the_way:
+            site.journal.seek("batching", to="start")
+            assert site.turn() == []
+        site.land(batch)
+        assert site.counts() == {("delivered", ""): expected}
+        site.journal.seek("batching", to="start")
+
+
+def test_a_clock_that_goes_back_puts_off_nothing_for_longer_than_any_wait() -> None:
+    site = Site()
+    site.clock.passed_s = 86_400.0
+    append(site.journal, ["a", "b"], site.clock.now_ms())
+    (batch,) = site.turn()
+    site.land(batch, 207, b'["retry", "ok"]')
+    assert site.lane.wait_s() == 0.75
+    site.clock.passed_s -= 3_599.0
+    assert site.lane.wait_s() == 3_599.75, "a vendor may have asked for that much"
+    assert site.turn() == []
+    site.clock.passed_s -= 3_600.0
+    assert site.lane.wait_s() == 0.0
+    (batch,) = site.turn()
+    assert payloads(batch.order) == ["a"]
+    assert site.turn() == [], "it is in flight, and must not go twice"
+    site.land(batch)
+    assert site.ended() == {"a": "delivered", "b": "delivered"}
+
+
+@dataclass(frozen=True, slots=True)
+class Sizing(Batching):
+    """Gives the sends of ``odd`` events a size that is none."""
+
+    size: Any = 0
+
+    def handle(self, event: Event) -> Iterator[Send]:
+        yield Send(event.id, size=self.size if event.name == "odd" else 0)
+
+
+@pytest.mark.parametrize(
+    ("size", "kind"),
+    [("10", "str"), (None, "NoneType"), (float("nan"), "not finite"), (-1, "negative")],
+)
+def test_a_size_that_is_none_ends_just_its_event(size: object, kind: str) -> None:
+    site = Site(Sizing(size=size, delivery=RULES))
+    append(site.journal, ["a", "odd-1", "b"])
+    (batch,) = site.turn()
+    assert payloads(batch.order) == ["a", "b"]
+    site.land(batch)
+    reason = f"handle yielded a Send whose size is {kind}, not a number of bytes"
+    assert site.counts() == {("delivered", ""): 2, ("tool_error", reason): 1}
+    assert site.backlog() == 0
+
+
+def test_an_ending_that_cannot_be_written_ends_as_an_error_of_the_tool() -> None:
+    site = Site()
+    append(site.journal, ["a", "b"])
+    (batch,) = site.turn()
+    site.lane.queue.judged(batch, [dead(None), DONE], site.lane.moment())  # type: ignore[arg-type] # past the checks
+    site.settle()
+    assert site.counts() == {
+        ("tool_error", "settling it raised TypeError (settlement.py)"): 1,
+        ("delivered", ""): 1,
+    }
+    assert site.journal.stats().tools[0].dead == 1
+    assert site.lane.is_idle()
 
 
 def test_a_backlog_over_its_cap_loses_its_oldest_while_the_tool_stands() -> None:
@@ -292,11 +394,12 @@ def test_a_thousand_filtered_events_are_committed_in_bounded_steps() -> None:
     assert site.counts() == {("dropped", "not wanted"): 2500}
 
 
-def test_what_on_outcome_raises_stops_nothing(caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize("kind", [ValueError, SystemExit, KeyboardInterrupt])
+def test_what_on_outcome_raises_stops_nothing(kind: type[BaseException], caplog: pytest.LogCaptureFixture) -> None:
     site = Site()
 
     def refuse(outcome: Outcome) -> None:
-        raise ValueError(outcome.event_id)
+        raise kind(outcome.event_id)
 
     site.lease.close()
     lease = site.journal.lead()
@@ -308,7 +411,7 @@ def test_what_on_outcome_raises_stops_nothing(caplog: pytest.LogCaptureFixture) 
             pass
     with caplog.at_level(logging.WARNING):
         assert lane.commit()
-    assert "on_outcome raised for 2 events of tool batching: {'ValueError': 2}" in caplog.text
+    assert f"on_outcome raised for 2 events of tool batching: {{'{kind.__name__}': 2}}" in caplog.text
     assert site.backlog() == 0
 
 

@@ -8,6 +8,7 @@ import socket
 import stat
 import threading
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -15,11 +16,12 @@ from typing import Any, TypeVar
 import pytest
 
 from eventmw.delivery.outbound import MAX_CALLS, MAX_REPLY_BYTES, Outbound
-from eventmw.delivery.transport import TransportError
+from eventmw.delivery.transport import BEHALF, TransportError
 from eventmw.effects import Call, Order, Write
 from eventmw.event import Event
-from eventmw.http import HttpReply, HttpRequest
+from eventmw.http import Headers, HttpReply, HttpRequest
 from eventmw.vendor import HANG, RESET, Answer, Vendor, too_many
+from tests.delivering import placed
 
 T = TypeVar("T")
 EVENT = Event(id="e1", name="purchase", timestamp_ms=1, recorded_ms=1)
@@ -114,9 +116,9 @@ def refused_message(order: Order, timeout_s: float = 10.0) -> str:
     with pytest.raises(TransportError) as caught:
         send(order, timeout_s)
     assert caught.value.__cause__ is None
-    assert caught.value.__suppress_context__
+    assert caught.value.__context__ is None or caught.value.__suppress_context__
     assert SECRET not in str(caught.value)
-    return str(caught.value)
+    return placed(str(caught.value))
 
 
 def test_no_connection_names_the_host_and_nothing_else() -> None:
@@ -140,7 +142,6 @@ def test_an_answer_that_does_not_come(answer: Answer, message: str) -> None:
     [
         (f"http:///{SECRET}", "the request cannot be sent as it is: no host"),
         (f"http://[::1/{SECRET}", "the request cannot be sent as it is: no host"),
-        (f"gopher://vendor.invalid/{SECRET}", "the request cannot be sent as it is: vendor.invalid"),
     ],
 )
 def test_an_address_that_is_none(url: str, message: str) -> None:
@@ -173,11 +174,14 @@ def test_a_dash_is_standard_output(capfdbinary: pytest.CaptureFixture[bytes]) ->
 
 
 def test_a_file_that_cannot_be_written_is_tried_again_later(tmp_path: Path) -> None:
-    assert refused_message(Write(str(tmp_path / SECRET / "x"), b"a")) == "writing to a file raised FileNotFoundError"
+    assert (
+        refused_message(Write(str(tmp_path / SECRET / "x"), b"a"))
+        == "writing to a file raised FileNotFoundError (outbound.py)"
+    )
 
 
 def test_a_full_disk_is_tried_again_later() -> None:
-    assert refused_message(Write("/dev/full", b"a")) == "writing to a file raised OSError"
+    assert refused_message(Write("/dev/full", b"a")) == "writing to a file raised OSError (outbound.py)"
 
 
 def test_a_file_that_hangs_holds_up_no_other(tmp_path: Path) -> None:
@@ -240,6 +244,10 @@ def raise_cancelled(event: Event) -> None:
     raise asyncio.CancelledError(SECRET)
 
 
+def raise_stop(event: Event) -> None:
+    next(iter(()))
+
+
 async def raise_time_out(event: Event) -> None:
     raise TimeoutError(SECRET)
 
@@ -247,12 +255,13 @@ async def raise_time_out(event: Event) -> None:
 @pytest.mark.parametrize(
     ("function", "message"),
     [
-        (raise_value, "the consumer raised ValueError"),
-        (raise_cancelled, "the consumer raised CancelledError"),
-        (raise_time_out, "the consumer raised TimeoutError"),
-        (Exploding(), "the consumer raised SystemExit"),
+        (raise_value, "the consumer raised ValueError (test_outbound.py)"),
+        (raise_cancelled, "the consumer raised CancelledError (test_outbound.py)"),
+        (raise_time_out, "the consumer raised TimeoutError (test_outbound.py)"),
+        (raise_stop, "the consumer raised StopIteration (test_outbound.py)"),
+        (Exploding(), "the consumer raised SystemExit (test_outbound.py)"),
     ],
-    ids=["sync", "cancelled", "async", "exit"],
+    ids=["sync", "cancelled", "async", "stop", "exit"],
 )
 def test_what_a_consumer_raises_is_told_without_its_words(function: Callable[[Event], object], message: str) -> None:
     assert refused_message(Call(function, EVENT)) == message
@@ -277,6 +286,76 @@ def test_consumers_that_hang_are_left_behind_and_hold_up_no_other() -> None:
         assert len(running) == MAX_CALLS, "what waited for a thread in vain is never called"
     finally:
         free.set()
+
+
+def test_what_one_factory_made_for_two_tools_shares_no_threads() -> None:
+    free = threading.Event()
+
+    def make(function: Callable[[Event], object]) -> Callable[[Event], object]:
+        def call(event: Event) -> object:
+            return function(event)
+
+        return call
+
+    hanging, fine = make(lambda _: free.wait(30)), make(lambda _: None)
+
+    async def work(outbound: Outbound) -> HttpReply:
+        BEHALF.set("hanging")
+        calls = [outbound.send(Call(hanging, EVENT), timeout_s=0.2) for _ in range(MAX_CALLS)]
+        await asyncio.gather(*calls, return_exceptions=True)
+        BEHALF.set("fine")
+        return await outbound.send(Call(fine, EVENT), timeout_s=10)
+
+    try:
+        assert using(work).status == 200
+    finally:
+        free.set()
+
+
+def test_a_consumer_that_heeds_no_cancellation_is_left_behind() -> None:
+    free = asyncio.Event()
+
+    async def stubborn(event: Event) -> None:
+        while not free.is_set():
+            with suppress(asyncio.CancelledError):
+                await free.wait()
+
+    async def work(outbound: Outbound) -> None:
+        with pytest.raises(TransportError, match=r"^the consumer took longer than 0\.1 s$"):
+            await outbound.send(Call(stubborn, EVENT), timeout_s=0.1)
+        free.set()
+
+    using(work)
+
+
+@pytest.mark.parametrize("kind", [ValueError, SystemExit, KeyboardInterrupt])
+def test_what_at_send_raises_is_told_without_its_words(kind: type[BaseException]) -> None:
+    def stamp(now_s: int) -> Headers:
+        raise kind(SECRET)
+
+    request = HttpRequest("POST", "http://127.0.0.1:9/", at_send=stamp)
+    assert refused_message(request) == f"at_send raised {kind.__name__} (test_outbound.py)"
+
+
+def test_a_body_that_never_ends_is_cut_and_the_status_counts() -> None:
+    over = threading.Event()
+
+    def answer(listening: socket.socket) -> None:
+        connection, _ = listening.accept()
+        with connection:
+            connection.recv(65536)
+            connection.sendall(b"HTTP/1.1 202 Accepted\r\ncontent-length: 10\r\n\r\nabc")
+            over.wait(30)
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        thread = threading.Thread(target=answer, args=(listening,), daemon=True)
+        thread.start()
+        try:
+            reply = send(HttpRequest("POST", f"http://127.0.0.1:{listening.getsockname()[1]}/"), 0.3)
+        finally:
+            over.set()
+            thread.join(10)
+    assert (reply.status, reply.body) == (202, b"abc")
 
 
 def test_being_cancelled_is_not_a_failure_of_the_consumer() -> None:

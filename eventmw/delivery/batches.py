@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import islice
+from math import isfinite
 
 from eventmw.contract import BoundTool, verdict_by_status
 from eventmw.effects import Call, Order, Packed, Send, Verdict, Write, retry
@@ -38,17 +39,15 @@ def pack(tool: BoundTool, sends: Sequence[Send], bad: Callable[[Send, str], None
     When ``pack`` fails, it is tried with each half, so that one payload that it cannot take does not take others with it.
     """
     try:
-        packed = list(islice(tool.pack(tuple(sends)), len(sends) + 1))
-        _check_packed(packed, sends)
-    except KeyboardInterrupt:
-        raise
+        batches = [_batch(one, len(sends)) for one in islice(tool.pack(tuple(sends)), len(sends) + 1)]
+        _check_complete(batches, sends)
     except BaseException as error:  # noqa: BLE001 - a tool harms only itself, whatever it raises
         if len(sends) == 1:
             bad(sends[0], f"pack {told(error)}")
             return []
         middle = len(sends) // 2
         return pack(tool, sends[:middle], bad) + pack(tool, sends[middle:], bad)
-    return [Batch(one.request, tuple(one.items)) for one in packed]
+    return batches
 
 
 def verdicts(tool: BoundTool, batch: Batch, reply: HttpReply) -> Sequence[Verdict]:
@@ -63,8 +62,6 @@ def verdicts(tool: BoundTool, batch: Batch, reply: HttpReply) -> Sequence[Verdic
     try:
         given = list(islice(tool.verdict(reply, batch.sends), len(batch.sends) + 1))
         _check_verdicts(given, batch.sends)
-    except KeyboardInterrupt:
-        raise
     except BaseException as error:  # noqa: BLE001 - as above
         reason = f"verdict {told(error)}"
         plain = verdict_by_status(reply, batch.sends)[0]
@@ -74,14 +71,29 @@ def verdicts(tool: BoundTool, batch: Batch, reply: HttpReply) -> Sequence[Verdic
     return given
 
 
-def _check_packed(packed: Sequence[object], sends: Sequence[Send]) -> None:
-    found: list[int] = []
-    for one in packed:
-        if not isinstance(one, Packed) or not isinstance(one.request, HttpRequest | Write | Call):
-            raise Rubbish(f"yielded {type(one).__name__} where Packed(request, items) was expected")
-        if not one.items:
-            raise Rubbish("yielded a request without items")
-        found += map(id, one.items)
+def check_sizes(sends: Sequence[Send]) -> None:
+    """Refuse a send with which no bytes can be counted.
+
+    Raises:
+        Rubbish: its size is no whole number, or negative.
+    """
+    for send in sends:
+        size: object = send.size
+        if not isinstance(size, int) or size < 0:
+            raise Rubbish(f"yielded a Send whose size is {_kind(size)}, not a number of bytes")
+
+
+def _batch(one: object, most: int) -> Batch:
+    if not isinstance(one, Packed) or not isinstance(one.request, HttpRequest | Write | Call):
+        raise Rubbish(f"yielded {type(one).__name__} where Packed(request, items) was expected")
+    items = tuple(islice(one.items, most + 1))  # once: a generator gives its items a single time
+    if not items:
+        raise Rubbish("yielded a request without items")
+    return Batch(one.request, items)
+
+
+def _check_complete(batches: Sequence[Batch], sends: Sequence[Send]) -> None:
+    found = [id(send) for batch in batches for send in batch.sends]
     if sorted(found) != sorted(map(id, sends)):
         raise Rubbish("did not give back each of its items exactly once (the same objects, not copies)")
 
@@ -94,3 +106,20 @@ def _check_verdicts(given: Sequence[object], sends: Sequence[Send]) -> None:
     for one in given:
         if not isinstance(one, Verdict) or one.kind not in {"done", "retry", "dead", "refused"}:
             raise Rubbish(f"returned {type(one).__name__} where a Verdict was expected")
+        _check_words(one.reason, one.after_s)
+
+
+def _check_words(reason: object, after_s: object) -> None:
+    if not isinstance(reason, str):
+        raise Rubbish(f"returned a Verdict whose reason is {type(reason).__name__}, not text")
+    if after_s is None:
+        return
+    if isinstance(after_s, bool) or not isinstance(after_s, int | float) or not isfinite(after_s) or after_s < 0:
+        raise Rubbish(f"returned a Verdict whose after_s is {_kind(after_s)}, not None or a number of seconds")
+
+
+def _kind(value: object) -> str:
+    """Return the kind of a value, and of a number what is wrong with it."""
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return "negative" if value < 0 else "not finite"
+    return type(value).__name__

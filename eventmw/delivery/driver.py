@@ -18,7 +18,7 @@ from eventmw.delivery.duplicates import Duplicates
 from eventmw.delivery.lane import Dispatcher, Lane
 from eventmw.delivery.pacer import Pacer
 from eventmw.delivery.settlement import plain
-from eventmw.delivery.transport import Transport, TransportError
+from eventmw.delivery.transport import BEHALF, Transport, TransportError
 from eventmw.errors import told
 from eventmw.journal import Journal
 from eventmw.outcome import Outcome
@@ -116,19 +116,31 @@ class Driver:
         flight.add_done_callback(self.flights.discard)
 
     async def _fly(self, batch: Batch) -> None:
+        BEHALF.set(self.lane.tool.id)
+        try:
+            await self._exchange(batch)
+        except asyncio.CancelledError:
+            raise
+        except BaseException as error:  # noqa: BLE001 - whatever an answer does, its events end and the lane goes on
+            self.lane.queue.bury(batch, f"judging the answer {told(error)}", self.lane.moment())
+        self._report()
+        self.kick.set()
+
+    async def _exchange(self, batch: Batch) -> None:
         lane = self.lane
         self._work.pacer.make_room()
         try:
             reply = await self._work.transport.send(batch.order, timeout_s=lane.tool.delivery.timeout_s)
         except TransportError as error:
             lane.queue.failed(batch, str(error), lane.moment())
-        except Exception as error:  # noqa: BLE001 - a transport of somebody else's may raise anything
+        except BaseException as error:
+            if _is_cancelled():
+                raise
+            # A transport of somebody else's may raise anything.
             lane.queue.failed(batch, f"the transport {told(error)}", lane.moment())
         else:
             self._work.pacer.make_room()  # the answers of several requests may have come at once
             lane.queue.answered(batch, reply, lane.moment())
-        self._report()
-        self.kick.set()
 
     def _report(self) -> None:
         """Say once that a tool begins to stand, and once that it flows again."""
@@ -152,3 +164,9 @@ class Driver:
         await asyncio.sleep(
             backoff_s(self._failures, first_s=0.1, max_s=MAX_PAUSE_S, random=self._work.clock.random()),
         )
+
+
+def _is_cancelled() -> bool:
+    """Return whether it is our own task that is being cancelled, and not somebody's function that says so."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0

@@ -15,9 +15,10 @@ from typing import Final, NamedTuple
 
 from eventmw.contract import Delivery
 from eventmw.effects import DONE, Send, Verdict
+from eventmw.errors import told
 from eventmw.journal import Key
 from eventmw.outcome import OutcomeKind
-from eventmw.retry import backoff_s
+from eventmw.retry import MAX_RETRY_AFTER_S, backoff_s
 
 _RANK: Final = {"done": 0, "retry": 1, "dead": 2, "refused": 2}
 
@@ -122,7 +123,11 @@ class Undecided:
             item.verdict, item.buried_as = verdict, buried_as
         item.undecided -= 1
         if item.undecided == 0:
-            self.endings.append(self._ending(item, now))
+            try:
+                ending = self._ending(item, now)
+            except Exception as error:  # noqa: BLE001 - rules or a verdict that nobody can reckon with lose no event
+                ending = Ended(item, "tool_error", f"putting it off {told(error)}")
+            self.endings.append(ending)
 
     def end(self, item: Item, kind: OutcomeKind, reason: str) -> None:
         """End an event now, whatever is known of its sends."""
@@ -159,4 +164,5 @@ class Undecided:
             max_s=rules.max_backoff_s,
             random=now.chance,
         )
-        return Postponed(item, now.wall_ms + round(1000 * max(wait_s, verdict.after_s or 0.0)), verdict.reason)
+        asked_s = min(verdict.after_s or 0.0, MAX_RETRY_AFTER_S)
+        return Postponed(item, now.wall_ms + round(1000 * max(wait_s, asked_s)), verdict.reason)

@@ -18,8 +18,9 @@ from typing import Final, Protocol
 
 from eventmw.clock import Clock
 from eventmw.contract import BoundTool
+from eventmw.delivery.batches import check_sizes
 from eventmw.delivery.duplicates import Duplicates
-from eventmw.delivery.endings import Ended, Item, Moment
+from eventmw.delivery.endings import Ended, Ending, Item, Moment
 from eventmw.delivery.queue import Phase, SendQueue
 from eventmw.delivery.settlement import Settlement, plain
 from eventmw.effects import Send
@@ -27,6 +28,7 @@ from eventmw.errors import told
 from eventmw.event import Event
 from eventmw.journal import Entry, Key, Lease, Parked, Reading, ToolStats
 from eventmw.outcome import Outcome, OutcomeKind
+from eventmw.retry import MAX_RETRY_AFTER_S
 
 log = logging.getLogger("eventmw.delivery.courier")
 
@@ -120,7 +122,9 @@ class Lane:
         self._duplicates = duplicates
         self._clock = clock
         self._settlement = Settlement(tool.id, dispatcher.single, clock, on_outcome)
-        self._live: set[Key] = set()
+        self._live: set[Key] = set()  # taken in, and not committed yet
+        self._landed: set[Key] = set()  # committed since the log was read: what was read does not know it
+        self._longest_wait_ms = 1000 * max(tool.delivery.max_backoff_s, MAX_RETRY_AFTER_S)
         self._readings: deque[Reading] = deque()
         self._reading: Iterator[None] | None = None
         self._read_at_once = 1
@@ -147,7 +151,7 @@ class Lane:
             waits.append(self.queue.probe_at_s - self._clock.monotonic_s())
         due_ms = self._lease.next_due_ms(self.tool.id) if self._takes_parked() else None
         # What is due already is in memory, or there is no room for it: then the next answer goes on with it.
-        if due_ms is not None and ((wait_ms := due_ms - self._clock.now_ms()) > 0 or not self._live):
+        if due_ms is not None and ((wait_ms := due_ms - self._horizon_ms()) > 0 or not self._live):
             waits.append(wait_ms / 1000)
         return max(0.0, min(waits)) if waits else None
 
@@ -178,16 +182,26 @@ class Lane:
         """Prepare the commit of what was decided, one ending a step; `commit` carries it out."""
         endings = self.queue.endings
         while endings and not self._settlement.is_full():
-            ending = endings.popleft()
-            self._live.discard(ending.item.key)
-            self._settlement.add(ending)
+            ending = self._settle(endings[0])
+            endings.popleft()
             if isinstance(ending, Ended) and ending.kind == "tool_error":
                 self._report(ending.reason)
             yield
 
+    def _settle(self, ending: Ending) -> Ending:
+        try:
+            self._settlement.add(ending)
+        except Exception as error:  # noqa: BLE001 - an ending that cannot be written must not lose its event
+            ending = Ended(ending.item, "tool_error", f"settling it {told(error)}")
+            self._settlement.add(ending)
+        return ending
+
     def commit(self) -> bool:
         """Commit what was settled. Returns whether there was anything."""
-        return self._settlement.commit(self._lease)
+        keys = self._settlement.commit(self._lease)
+        self._live.difference_update(keys)
+        self._landed.update(keys)
+        return bool(keys)
 
     def survey(self, stats: ToolStats) -> None:
         """Look at how far behind the tool is: over its cap while it stands, its oldest events end."""
@@ -207,6 +221,7 @@ class Lane:
     def _open_next(self) -> Iterator[None] | None:
         if not self._readings:
             self._readings.extend(self._lease.read(self.tool.id, self._read_at_once))
+            self._landed.clear()
         if not self._readings:
             return None
         reading = self._readings.popleft()
@@ -221,23 +236,28 @@ class Lane:
         try:
             credential = self._dispatcher.credential(entry.record)
             for event in islice(self._dispatcher.events(entry.record), entry.events):
+                if self._is_open(reading, seen):
+                    self._take(entry, seen, event, credential)
                 seen += 1
-                if seen - 1 not in reading.settled:
-                    self._take(entry, seen - 1, event, credential)
                 yield
         except Exception as error:  # noqa: BLE001 - a damaged record must not stop the lane
             trouble = f"{_UNREADABLE}: {type(error).__name__}"
         copy = entry.record
         for ordinal in range(seen, entry.events):
-            if ordinal not in reading.settled:
+            if self._is_open(reading, ordinal):
                 item = Item(Key(entry.position, ordinal), "", entry.recorded_ms, copy, None, 1)
                 self._end(item, "tool_error", trouble)
                 copy = b""  # once is enough: it may be a mebibyte and hold a thousand events
 
+    def _is_open(self, reading: Reading, ordinal: int) -> bool:
+        """Return whether an event is still to be taken in: it may be in flight since before the place was moved back."""
+        if ordinal in reading.settled:
+            return False
+        key = Key(reading.entry.position, ordinal)
+        return key not in self._live and key not in self._landed
+
     def _take(self, entry: Entry, ordinal: int, event: Event, credential: str) -> None:
         position, key = entry.position, Key(entry.position, ordinal)
-        if key in self._live:
-            return  # in flight since before the place was moved back
         size = max(1, len(entry.record) // entry.events)
         item = Item(key, event.id, entry.recorded_ms, entry.record, ordinal, size)
         if self._duplicates.repeats(credential, event.id, position, ordinal, entry.recorded_ms):
@@ -249,7 +269,7 @@ class Lane:
         if not self._takes_parked() or not self._is_due():
             return
         most = len(self._live) + self.tool.delivery.max_batch_items
-        for parked in self._lease.due(self.tool.id, self._clock.now_ms(), most):
+        for parked in self._lease.due(self.tool.id, self._horizon_ms(), most):
             if not self.queue.has_room():
                 return
             if parked.key not in self._live:
@@ -270,14 +290,14 @@ class Lane:
     def _dispatch(self, item: Item, event: Event) -> None:
         try:
             wanted = self._dispatcher.dispatch(self.tool, event)
-        except KeyboardInterrupt:
-            raise
+            check_sizes(wanted.sends)
+            if wanted.sends:
+                self.queue.add(item, wanted.sends, self._now)
         except BaseException as error:  # noqa: BLE001 - a tool harms only itself, whatever it raises
             self._end(item, "tool_error", f"handle {told(error)}")
             return
         if wanted.sends:
             self._live.add(item.key)
-            self.queue.add(item, wanted.sends, self._now)
         else:
             self._end(item, wanted.outcome or "filtered", wanted.reason)
 
@@ -289,6 +309,7 @@ class Lane:
         """Forget what was read ahead: someone moved the place, and what is still wanted will be read again."""
         self._live.difference_update(item.key for item in self.queue.forget_waiting(self.moment()))
         self._readings.clear()
+        self._landed.clear()
         self._reading = None
 
     def _takes_parked(self) -> bool:
@@ -296,7 +317,15 @@ class Lane:
 
     def _is_due(self) -> bool:
         due_ms = self._lease.next_due_ms(self.tool.id)
-        return due_ms is not None and due_ms <= self._clock.now_ms()
+        return due_ms is not None and due_ms <= self._horizon_ms()
+
+    def _horizon_ms(self) -> int:
+        """Return the wall time up to which parked items are due.
+
+        It is now, unless the next one is further away than any wait is long: then the clock went back since it was parked.
+        """
+        now_ms, due_ms = self._clock.now_ms(), self._lease.next_due_ms(self.tool.id)
+        return now_ms if due_ms is None or due_ms - now_ms <= self._longest_wait_ms else due_ms
 
     def _report(self, reason: str) -> None:
         """Log a kind of trouble once: a tool that fails on every event must not fill the disk."""

@@ -14,8 +14,9 @@ import os
 import sys
 import time
 from collections.abc import Callable, Coroutine, Hashable, Sequence
+from contextlib import suppress
 from functools import partial
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeVar, cast
 from urllib.parse import urlsplit
 
 import aiohttp
@@ -23,10 +24,10 @@ from multidict import CIMultiDict
 from yarl import URL
 
 from eventmw.delivery.threads import DaemonPool
-from eventmw.delivery.transport import TransportError
+from eventmw.delivery.transport import BEHALF, TransportError
 from eventmw.effects import Call, Order, Write
 from eventmw.errors import told
-from eventmw.http import HttpReply, HttpRequest
+from eventmw.http import Headers, HttpReply, HttpRequest
 
 MAX_REPLY_BYTES: Final = 64 * 1024
 CONNECT_S: Final = 2.0
@@ -46,6 +47,7 @@ class Outbound:
     def __init__(self) -> None:
         self._http = HttpTransport()
         self._pools: dict[Hashable, DaemonPool] = {}
+        self._under_way: set[asyncio.Task[BaseException | None]] = set()
 
     async def send(self, order: Order, *, timeout_s: float) -> HttpReply:
         """Carry out one order; see `eventmw.delivery.transport.Transport`."""
@@ -73,7 +75,8 @@ class Outbound:
         if _is_async(function):
             result = function(order.event)
         else:
-            result = await self._in_thread(_name(function), partial(function, order.event), MAX_CALLS)
+            key = (BEHALF.get(), *_name(function))
+            result = await self._in_thread(key, partial(function, order.event), MAX_CALLS)
         if inspect.isawaitable(result):
             await result
 
@@ -81,21 +84,27 @@ class Outbound:
         pool = self._pools.get(key)
         if pool is None:
             pool = self._pools[key] = DaemonPool("eventmw-call", size)
-        return await asyncio.wrap_future(pool.submit(function))
+        value, error = await asyncio.wrap_future(pool.submit(partial(_attempt, function)))
+        if error is not None:
+            raise _Failed(error)
+        return cast("_T", value)
 
     async def _within(self, timeout_s: float, what: str, work: Coroutine[Any, Any, None]) -> None:
-        """Await `work` for at most `timeout_s`, and turn whatever it raises into a `TransportError` without its values."""
-        timer = asyncio.timeout(timeout_s)
+        """Await `work` for at most `timeout_s`, and turn whatever it raises into a `TransportError` without its values.
+
+        It runs in a task of its own, which is left behind when it does not heed its cancellation.
+        """
+        task = asyncio.create_task(_outlive(work))
+        self._under_way.add(task)
+        task.add_done_callback(self._under_way.discard)
         try:
-            async with timer:
-                await work
-        except KeyboardInterrupt:
-            raise
-        except BaseException as error:
-            if _is_cancelled():
-                raise
-            how = f"took longer than {timeout_s:g} s" if timer.expired() else told(error)
-            raise TransportError(f"{what} {how}") from None
+            done, _ = await asyncio.wait({task}, timeout=timeout_s)
+        finally:
+            task.cancel()
+        if not done:
+            raise TransportError(f"{what} took longer than {timeout_s:g} s")
+        if (error := task.result()) is not None:
+            raise TransportError(f"{what} {told(error)}")
 
 
 class HttpTransport:
@@ -114,9 +123,9 @@ class HttpTransport:
         """Send a request and return the answer, whatever its status.
 
         Raises:
-            TransportError: there was no complete answer within `timeout_s` seconds.
+            TransportError: there was no status within `timeout_s` seconds. A body that does not end by then is cut.
         """
-        stamped = request.at_send(int(time.time())) if request.at_send else ()
+        stamped = _stamped(request)
         timeout = aiohttp.ClientTimeout(total=timeout_s, sock_connect=min(CONNECT_S, timeout_s))
         try:
             async with self._session.request(
@@ -138,12 +147,14 @@ class HttpTransport:
 
 
 async def _read(response: aiohttp.ClientResponse) -> bytes:
+    """Return the body as far as it came in time: the status, which says most, is here already."""
     body = bytearray()
-    while len(body) < MAX_REPLY_BYTES:
-        chunk = await response.content.read(MAX_REPLY_BYTES - len(body))
-        if not chunk:
-            return bytes(body)
-        body += chunk
+    with suppress(TimeoutError):
+        while len(body) < MAX_REPLY_BYTES:
+            chunk = await response.content.read(MAX_REPLY_BYTES - len(body))
+            if not chunk:
+                return bytes(body)
+            body += chunk
     if not response.content.at_eof():
         response.close()  # the rest is not wanted, so the connection cannot be used again
     return bytes(body)
@@ -193,10 +204,39 @@ def _name(function: Callable[..., object]) -> tuple[str, str]:
     return named.__module__, named.__qualname__
 
 
-def _is_cancelled() -> bool:
-    """Return whether it is our own task that is being cancelled, and not the owner's function that says so."""
-    task = asyncio.current_task()
-    return task is not None and task.cancelling() > 0
+def _stamped(request: HttpRequest) -> Headers:
+    if request.at_send is None:
+        return ()
+    try:
+        return tuple(request.at_send(int(time.time())))
+    except BaseException as error:  # noqa: BLE001 - the tool's own function harms only the tool
+        raise TransportError(f"at_send {told(error)}") from None
+
+
+class _Failed(Exception):  # noqa: N818 - never leaves this module
+    """Carries what somebody's function raised past asyncio, which takes some exceptions for its own (StopIteration)."""
+
+    def __init__(self, error: BaseException) -> None:
+        super().__init__()
+        self.error = error
+
+
+def _attempt(function: Callable[[], _T]) -> tuple[_T | None, BaseException | None]:
+    try:
+        return function(), None
+    except BaseException as error:  # noqa: BLE001 - as above
+        return None, error
+
+
+async def _outlive(work: Coroutine[Any, Any, None]) -> BaseException | None:
+    """Return what `work` raises: out of a task, SystemExit and KeyboardInterrupt would end the whole loop."""
+    try:
+        await work
+    except _Failed as failed:
+        return failed.error
+    except BaseException as error:  # noqa: BLE001 - as above
+        return error
+    return None
 
 
 def _append(path: str, data: bytes) -> None:

@@ -21,7 +21,7 @@ from eventmw.delivery.endings import Ending, Item, Moment, Undecided
 from eventmw.effects import DONE, Send, Verdict, dead, retry
 from eventmw.http import HttpReply
 from eventmw.outcome import OutcomeKind
-from eventmw.retry import backoff_s
+from eventmw.retry import MAX_RETRY_AFTER_S, backoff_s
 
 Phase = Literal["flowing", "standing", "probing"]
 
@@ -86,8 +86,8 @@ class SendQueue:
             self._undecided.end(item, "expired", self.last_error)
         else:
             own = self._undecided.add(item, sends)
-            (self._waiting_again if item.parked else self._waiting).extend(own)
             self._waiting_bytes += sum(map(self._size, own))
+            (self._waiting_again if item.parked else self._waiting).extend(own)
 
     def end(self, item: Item, kind: OutcomeKind, reason: str) -> None:
         """End an event of which nothing is to be sent."""
@@ -206,12 +206,20 @@ class SendQueue:
     def answered(self, batch: Batch, reply: HttpReply, now: Moment) -> None:
         """Judge the vendor's answer by the tool's ``verdict``."""
         try:
-            self.judged(batch, verdicts(self._tool, batch, reply), now)
+            given = verdicts(self._tool, batch, reply)
         except Rubbish as error:
-            self.flying.discard(batch)
-            self._vendor_answers(batch)
-            for send in batch.sends:
-                self._undecided.decide(send, dead(str(error)), now, "tool_error")
+            self.bury(batch, str(error), now)
+        else:
+            self.judged(batch, given, now)
+
+    def bury(self, batch: Batch, reason: str, now: Moment) -> None:
+        """End what is undecided of a batch as ``tool_error``: nothing can be made of its answer."""
+        self.flying.discard(batch)
+        for send in batch.sends:
+            if send in self._undecided:
+                self._undecided.decide(send, dead(reason), now, "tool_error")
+        self._vendor_answers(batch)
+        self._leave_out_ended(now)
 
     def failed(self, batch: Batch, reason: str, now: Moment) -> None:
         """Take note that there was no answer."""
@@ -282,7 +290,7 @@ class SendQueue:
             self.phase, self._probe = "standing", None
         rules = self._rules
         wait_s = backoff_s(self.attempts, first_s=rules.first_backoff_s, max_s=rules.max_backoff_s, random=now.chance)
-        asked_s = max(verdict.after_s or 0.0 for verdict in given)
+        asked_s = min(max(verdict.after_s or 0.0 for verdict in given), MAX_RETRY_AFTER_S)
         self.probe_at_s = max(self.probe_at_s, now.monotonic_s + max(wait_s, asked_s))
         self.last_error = given[0].reason
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from eventmw.clock import Clock
@@ -71,7 +71,6 @@ class Settlement:
     def add(self, ending: Ending) -> None:
         """Take in one ending. A copy of the event is made here when it is parked or buried."""
         item = ending.item
-        self._size += 1
         match ending:
             case Ended():
                 self._end(ending)
@@ -82,6 +81,7 @@ class Settlement:
                 self._park.append(Parked(item.key, self._copy(item), item.attempts, ending.due_ms, reason))
         if not item.parked:
             self._settled.append(item.key)
+        self._size += 1
 
     def _end(self, ending: Ended) -> None:
         item, kind, reason = ending.item, ending.kind, plain(ending.reason)
@@ -109,21 +109,21 @@ class Settlement:
         self._reasons.add(pair)
         return pair
 
-    def commit(self, lease: Lease) -> bool:
-        """Carry out what was added, then tell `on_outcome`. Returns whether there was anything.
+    def commit(self, lease: Lease) -> Sequence[Key]:
+        """Carry out what was added, then tell `on_outcome`. Returns the events it was about.
 
         Raises:
             JournalDown: the journal cannot write now. Nothing is lost: call it again.
         """
         if self._step is None:
             if not self._size:
-                return False
+                return ()
             self._step = self._gather()
         commit, outcomes = self._step
         lease.commit(self._tool, commit)
         self._step = None
         self._tell(outcomes)
-        return True
+        return [*commit.settled, *commit.unpark, *(parked.key for parked in commit.park)]
 
     def _gather(self) -> tuple[Commit, list[Outcome]]:
         commit = Commit(
@@ -144,7 +144,7 @@ class Settlement:
         for outcome in outcomes:
             try:
                 self._on_outcome(outcome)
-            except Exception as error:  # noqa: BLE001 - the owner's function must not stop deliveries
+            except BaseException as error:  # noqa: BLE001 - the owner's function must not stop deliveries
                 failures[type(error).__name__] += 1
         if failures:
             log.warning("on_outcome raised for %d events of tool %s: %s", failures.total(), self._tool, dict(failures))

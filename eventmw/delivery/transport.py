@@ -5,10 +5,14 @@ Layer: input and output. See `Transport`; the courier knows nothing else about n
 
 from __future__ import annotations
 
-from typing import Protocol
+from contextvars import ContextVar
+from typing import Final, Protocol
 
 from eventmw.effects import Order
 from eventmw.http import HttpReply
+
+BEHALF: Final[ContextVar[str]] = ContextVar("eventmw_behalf", default="")
+"""The id of the tool for which the current task sends; its functions that hang may take no other tool's threads."""
 
 
 class TransportError(Exception):
