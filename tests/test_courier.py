@@ -375,6 +375,47 @@ def test_a_transport_that_raises_anything_is_trouble_and_not_the_end() -> None:
     assert site.counts() == {"delivered": 1}
 
 
+class ReplyOf:
+    """Answers with what is no answer: judging it fails wherever a tool or the courier looks at it."""
+
+    def __init__(self, odd: object) -> None:
+        self._odd = odd
+
+    async def send(self, order: Order, *, timeout_s: float) -> HttpReply:
+        if isinstance(order, HttpRequest) and order.url.endswith("/odd"):
+            if isinstance(self._odd, BaseException):
+                raise self._odd
+            return self._odd  # type: ignore[return-value] # that is the point
+        return HttpReply(200)
+
+    async def close(self) -> None:
+        pass
+
+
+@pytest.mark.parametrize("raised", [SystemExit(1), KeyboardInterrupt()], ids=["exit", "interrupt"])
+def test_a_transport_that_wants_to_end_the_process_makes_just_its_tool_stand(raised: BaseException) -> None:
+    tools = [Batching("http://a.invalid/odd", id="odd", delivery=QUICK), Batching("http://a.invalid/", delivery=QUICK)]
+    site = Site(tools, transport=lambda: ReplyOf(raised))
+    with site.running() as courier:
+        site.append("a", "b")
+        until(lambda: "odd" in courier.state() and courier.state()["odd"].attempts > 1, "the tool was tried again")
+        assert courier.state()["odd"].last_error.startswith(f"the transport raised {type(raised).__name__}")
+        until(lambda: site.counts() == {"delivered": 2}, "the other tool has delivered")
+
+
+def test_an_answer_that_cannot_be_judged_ends_its_events_and_the_lane_goes_on() -> None:
+    tools = [Batching("http://a.invalid/odd", id="odd", delivery=QUICK), Batching("http://a.invalid/", delivery=QUICK)]
+    site = Site(tools, transport=lambda: ReplyOf(None))
+    with site.running() as courier:
+        site.append("a", "b")
+        assert courier.drain(PATIENCE_S)
+        site.append("c")
+        assert courier.drain(PATIENCE_S)
+        assert site.counts("odd") == {"tool_error": 3}
+        assert site.counts() == {"delivered": 3}
+        assert courier.state()["odd"].in_flight == 0
+
+
 def test_a_backlog_over_its_cap_is_buried_while_the_vendor_is_down_and_nobody_else_notices() -> None:
     with Vendor(503) as down, Vendor() as good:
         site = Site(
