@@ -63,11 +63,15 @@ class HttpRequest:
         url, headers, body = cast(tuple[object, object, object], (self.url, self.headers, self.body))
         if not isinstance(body, bytes):
             kind = type(body).__name__
-            raise Misuse(f"made an HttpRequest whose body is {kind}, not bytes: write json.dumps(…).encode() or the like")
+            raise Misuse(
+                f"made an HttpRequest whose body is {kind}, not bytes: write json.dumps(…).encode() or the like"
+            )
         if not isinstance(url, str) or not url.startswith(("https://", "http://")):
             raise Misuse("made an HttpRequest whose url is no absolute http or https address")
         if not isinstance(headers, tuple | list):
-            raise Misuse(f"made an HttpRequest whose headers are {type(headers).__name__}, not pairs ((name, value), …)")
+            raise Misuse(
+                f"made an HttpRequest whose headers are {type(headers).__name__}, not pairs ((name, value), …)"
+            )
 
     def __repr__(self) -> str:
         parts = urlsplit(self.url)

@@ -145,7 +145,7 @@ def test_a_server_that_says_nothing_of_a_prefix() -> None:
 
 
 def test_the_first_look_is_noticed_and_answers_as_the_tails_do() -> None:
-    noticed: list[frozenset[str]] = []
+    noticed: list[frozenset[str | None]] = []
     look = FirstLook(tails("/a/b"), noticed.append)
     assert "/b" in look
     assert "/c" not in look
