@@ -7,14 +7,33 @@ from __future__ import annotations
 
 import re
 from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any, Final, Protocol, cast, runtime_checkable
 
+from eventmw.delivery.rules import Delivery
 from eventmw.effects import DONE, Call, Effect, Packed, Send, Verdict, refused, retry
 from eventmw.errors import ConfigError, Misuse
 from eventmw.event import Event
 from eventmw.http import HttpReply, HttpRequest
 from eventmw.retry import retry_after_s
+
+__all__ = [
+    "BoundTool",
+    "Consumer",
+    "Consuming",
+    "Delivery",
+    "FunctionTool",
+    "Handler",
+    "Tool",
+    "When",
+    "bind",
+    "check_alone",
+    "consumer",
+    "matcher",
+    "pack_singly",
+    "tool",
+    "verdict_by_status",
+]
 
 When = str | Collection[str] | Callable[[Event], bool] | None
 """Which events a tool gets: one name, several names, a predicate, or None for all."""
@@ -22,40 +41,6 @@ When = str | Collection[str] | Callable[[Event], bool] | None
 Handler = Callable[[Event], Iterable[Effect] | Effect | None]
 
 ID_PATTERN: Final = re.compile(r"[a-z0-9][a-z0-9_.-]{0,63}")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Delivery:
-    """How the courier treats one tool.
-
-    Attributes:
-        ordered: one request in flight, a retry holds the place. Else a window of `window` requests, order not promised.
-        window: requests in flight at once when not ordered.
-        timeout_s: seconds for one request, connection included.
-        give_up_s: age in seconds after which an event that could not be delivered becomes a dead letter.
-        backlog_bytes: bytes of records a tool may be behind; past it the oldest become dead letters.
-        first_backoff_s, max_backoff_s: the bounds of the exponential back-off, in seconds.
-        max_batch_items, max_batch_bytes: how much is read ahead for one ``pack`` call.
-    """
-
-    ordered: bool = False
-    window: int = 4
-    timeout_s: float = 10.0
-    give_up_s: float = 72 * 3600.0
-    backlog_bytes: int = 256 * 1024 * 1024
-    first_backoff_s: float = 1.0
-    max_backoff_s: float = 60.0
-    max_batch_items: int = 500
-    max_batch_bytes: int = 1024 * 1024
-
-    def __post_init__(self) -> None:
-        wrong = [
-            f"Delivery({spec.name}=…) must be a finite number above 0"
-            for spec in fields(self)
-            if spec.name != "ordered" and not _is_positive(getattr(self, spec.name))
-        ]
-        if wrong:
-            raise ConfigError(wrong)
 
 
 @runtime_checkable
@@ -67,7 +52,7 @@ class Tool(Protocol):
         id: str                 # default: the class's name in lower case; unique, and durable: places hang on it
         answers: bool = False   # True when it yields Fetch, Execute, Return or SetCookie: it runs in the request too
         when: When = None       # which events it gets
-        delivery: Delivery      # order, window, time-outs, caps
+        delivery: Delivery      # order, window, rate, time-outs, caps
         def pack(self, items: Sequence[Send]) -> Iterable[Packed]
         def verdict(self, reply: HttpReply, items: Sequence[Send]) -> Sequence[Verdict]   # len(result) == len(items)
     """
@@ -75,10 +60,6 @@ class Tool(Protocol):
     def handle(self, event: Event) -> Iterable[Effect]:
         """Return what the tool wants done for this event: a pure function, no clock, no random, no I/O."""
         ...
-
-
-def _is_positive(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < float("inf")
 
 
 def pack_singly(items: Sequence[Send]) -> Iterable[Packed]:

@@ -35,8 +35,8 @@ class Reader(Protocol):
 
     name: str
 
-    def events(self, record: Record) -> Iterator[Event]:
-        """Return the record's events one by one, in order."""
+    def events(self, record: Record) -> Iterator[Event | records.Erased]:
+        """Return the record's events one by one, in order; `ERASED` in the place of one that was erased."""
         ...
 
     def single(self, record: Record, ordinal: int) -> Record:
@@ -70,8 +70,8 @@ class Engine:
         self._reported: set[tuple[str, str]] = set()
         self._readers: Mapping[str, Reader] = {reader.name: reader for reader in readers}
 
-    def events(self, record: bytes) -> Iterator[Event]:
-        """Return the events of a journal record, made one at a time.
+    def events(self, record: bytes) -> Iterator[Event | records.Erased]:
+        """Return the events of a journal record, made one at a time; `ERASED` in the place of one that was erased.
 
         Raises:
             UnreadableRecord: the bytes are damaged, or of a dialect that is not configured.

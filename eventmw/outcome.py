@@ -14,6 +14,7 @@ OutcomeKind = Literal[
     "filtered",  # the tool's `when` did not match, or the tool yielded nothing
     "dropped",  # the tool said Drop(reason)
     "duplicate",  # the same id from the same sender within 24 hours
+    "erased",  # its person was erased before it was delivered; nothing is left of it
     "dry_run",  # it would have been sent
     "tool_error",  # the tool raised or returned rubbish; a dead letter keeps the event
     "rejected",  # the vendor refused it for good; a dead letter keeps the event
@@ -29,7 +30,10 @@ BURIED: Final[frozenset[OutcomeKind]] = frozenset({"tool_error", "rejected", "ex
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How one event ended at one tool. ``reason`` is a short text without values from the payload."""
+    """How one event ended at one tool. ``reason`` is a short text without values from the payload.
+
+    ``event_id`` is "" where none is known: of a record that cannot be read, and of an event that was erased.
+    """
 
     tool: str
     event_id: str

@@ -7,6 +7,7 @@ Layer: pure rules. The format is versioned by its first element; the journal aro
 
 from __future__ import annotations
 
+from enum import Enum
 from typing import Final
 
 import msgspec
@@ -17,6 +18,16 @@ _VERSION: Final = 1
 _encode = msgspec.json.encode
 _Line = tuple[int, str, int, str, str, str | None, tuple[int, ...] | None]
 _decode = msgspec.json.Decoder(_Line).decode
+
+
+class Erased(Enum):
+    """The type of `ERASED`, its only value."""
+
+    ERASED = "erased"
+
+
+ERASED: Final = Erased.ERASED
+"""Stands in the place of an event whose person was erased: it holds nothing of it, not even its id."""
 
 
 class UnreadableRecord(ValueError):  # noqa: N818 - a condition of the data

@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from eventmw.contract import BoundTool, Delivery, bind
 from eventmw.delivery.batches import Batch
 from eventmw.delivery.endings import Ended, Item, Moment, Postponed
-from eventmw.delivery.queue import SUSPECT_AFTER, SendQueue
+from eventmw.delivery.line import SUSPECT_AFTER
+from eventmw.delivery.queue import SendQueue
 from eventmw.effects import DONE, Packed, Send, Verdict, dead, refused, retry
 from eventmw.http import HttpReply, HttpRequest
 from eventmw.journal import Key, Position
@@ -108,7 +109,7 @@ def test_verdicts_for_single_items_end_and_put_off_just_these() -> None:
     postponed = next(end for end in queue.endings if isinstance(end, Postponed))
     assert postponed.due_ms == NOW_MS + 30_000
     assert ends(queue) == [("a", "delivered", ""), ("b", "postponed", "busy"), ("c", "rejected", "no such user")]
-    assert queue.phase == "flowing"
+    assert queue.circuit.phase == "flowing"
 
 
 def test_several_refused_among_others_are_sent_again_without_them() -> None:
@@ -124,17 +125,17 @@ def test_whole_pack_trouble_keeps_the_pack_and_probes_one_at_a_time(rules: Deliv
     queue = queue_of("a", "b", rules=rules)
     batch = one(queue)
     queue.answered(batch, HttpReply(503), now())
-    assert (queue.phase, queue.attempts, queue.last_error) == ("standing", 1, "HTTP 503")
+    assert (queue.circuit.phase, queue.circuit.attempts, queue.circuit.last_error) == ("standing", 1, "HTTP 503")
     queue.add(item("c", 9), (Send("c"),), now())
     assert depart(queue, 0.7) == [], "back-off: three quarters of a second with this throw of the dice"
     probe = one(queue, 0.75)
     assert probe is batch
-    assert queue.phase == "probing"
+    assert queue.circuit.phase == "probing"
     assert depart(queue, 5.0) == [], "one probe at a time"
     queue.failed(probe, "no answer in time", now(5.0))
-    assert (queue.attempts, queue.probe_at_s) == (2, 1005.0 + 1.5)
+    assert (queue.circuit.attempts, queue.circuit.probe_at_s) == (2, 1005.0 + 1.5)
     queue.answered(one(queue, 6.5), HttpReply(200), now(6.5))
-    assert (queue.phase, queue.attempts, queue.last_error, queue.probe_at_s) == ("flowing", 0, "", 0.0)
+    assert (queue.circuit.phase, queue.circuit.attempts, queue.circuit.last_error, queue.circuit.probe_at_s) == ("flowing", 0, "", 0.0)
     assert carried(depart(queue, 6.5)) == [["c"]]
 
 
@@ -163,7 +164,7 @@ def test_when_another_batch_passes_the_first_was_the_trouble() -> None:
     other = one(queue, passed_s)
     assert payloads(other.order) == ["d"]
     queue.answered(other, HttpReply(200), now(passed_s))
-    assert queue.phase == "flowing"
+    assert queue.circuit.phase == "flowing"
     sent: list[list[str]] = []
     while (batch := queue.next(now(passed_s))) is not None:
         sent.append(payloads(batch.order))
@@ -317,7 +318,7 @@ def test_parked_events_go_in_batches_of_their_own_and_never_make_the_tool_stand(
         sent.append(payloads(batch.order))
         queue.answered(batch, HttpReply(500 if "toxic" in sent[-1] else 200), now())
     assert sorted(sent) == [["again"], ["again", "toxic"], ["new"], ["toxic"]]
-    assert queue.phase == "flowing"
+    assert queue.circuit.phase == "flowing"
     assert {name: kind for name, kind, _ in ends(queue)} == {
         "again": "delivered",
         "new": "delivered",
@@ -460,7 +461,7 @@ def test_rubbish_buries_the_events_and_loses_none(how: str, reason: str) -> None
         queue.answered(batch, HttpReply(200), now())
     assert ends(queue) == [("a", "tool_error", reason), ("b", "tool_error", reason)]
     assert len(queue) == 0
-    assert queue.phase == "flowing"
+    assert queue.circuit.phase == "flowing"
 
 
 @pytest.mark.parametrize("lazily", [iter, lambda sends: (send for send in sends)], ids=["iterator", "generator"])
@@ -494,7 +495,7 @@ def test_a_vendor_that_asks_for_a_year_is_tried_again_within_the_hour() -> None:
     assert [end.due_ms for end in queue.endings if isinstance(end, Postponed)] == [NOW_MS + 3_600_000]
     queue = queue_of("a")
     queue.judged(one(queue), [retry("busy", 1e300)], now())
-    assert queue.probe_at_s == 1000.0 + 3600.0
+    assert queue.circuit.probe_at_s == 1000.0 + 3600.0
 
 
 def test_a_wait_that_cannot_be_reckoned_with_loses_no_event() -> None:
@@ -523,7 +524,7 @@ def test_a_probe_that_is_buried_lets_the_tool_flow_again() -> None:
     queue = queue_of("a", "b")
     queue.answered(one(queue), HttpReply(503), now())
     queue.bury(one(queue, 10), "judging raised", now(10))
-    assert (queue.phase, len(queue)) == ("flowing", 0)
+    assert (queue.circuit.phase, len(queue)) == ("flowing", 0)
     assert [kind for _, kind, _ in ends(queue)] == ["tool_error"] * 2
 
 
@@ -531,7 +532,7 @@ def test_a_verdict_that_raises_on_the_page_of_an_outage_buries_nothing() -> None
     queue = SendQueue(rubbishing("raises"))
     queue.add(item("a"), (Send("a"),), now())
     queue.answered(one(queue), HttpReply(502, {}, b"<html>"), now())
-    assert (queue.phase, placed(queue.last_error)) == (
+    assert (queue.circuit.phase, placed(queue.circuit.last_error)) == (
         "standing",
         "HTTP 502, and verdict raised KeyError (test_delivery.py)",
     )
@@ -571,7 +572,7 @@ def test_whatever_the_vendor_says_each_event_ends_once_and_no_send_is_lost(
     for _ in range(1000):
         flying += depart(queue, passed_s)
         if not flying:
-            if queue.phase == "flowing":
+            if queue.circuit.phase == "flowing":
                 break
             passed_s += 10.0
             continue

@@ -20,13 +20,21 @@ from eventmw.http import HttpReply, HttpRequest
 class Batch:
     """One request and the sends it carries.
 
-    ``failures`` counts how often it failed as a whole. A ``suspect`` failed while others passed.
+    Attributes:
+        failures: how often it failed as a whole.
+        suspect: it failed while others passed, or holds what failed before.
+        keys: of its events, those that are to stay in order; see `eventmw.delivery.order`.
+        not_before_s: monotonic seconds; a suspect waits until then.
+        answers: how many answers the tool's vendor had given when it departed.
     """
 
     order: Order
     sends: Sequence[Send]
     failures: int = 0
     suspect: bool = False
+    keys: frozenset[int] = frozenset()
+    not_before_s: float = 0.0
+    answers: int = 0
 
 
 class Rubbish(Misuse):

@@ -21,7 +21,8 @@ from typing import Final
 from eventmw.clock import Clock
 from eventmw.delivery.driver import SURVEY_S, Work
 from eventmw.delivery.duplicates import Duplicates
-from eventmw.delivery.lane import Dispatcher, LaneState
+from eventmw.delivery.intake import Dispatcher
+from eventmw.delivery.lane import LaneState
 from eventmw.delivery.pacer import Pacer
 from eventmw.delivery.shift import Shift
 from eventmw.delivery.transport import Transport

@@ -15,7 +15,8 @@ from typing import Final
 from eventmw.clock import Clock
 from eventmw.delivery.batches import Batch
 from eventmw.delivery.duplicates import Duplicates
-from eventmw.delivery.lane import Dispatcher, Lane
+from eventmw.delivery.intake import Dispatcher
+from eventmw.delivery.lane import Lane
 from eventmw.delivery.pacer import Pacer
 from eventmw.delivery.settlement import plain
 from eventmw.delivery.transport import BEHALF, Transport, TransportError
@@ -145,9 +146,9 @@ class Driver:
     def _report(self) -> None:
         """Say once that a tool begins to stand, and once that it flows again."""
         queue = self.lane.queue
-        stands = queue.phase != "flowing"
+        stands = queue.circuit.phase != "flowing"
         if stands and not self._stood:
-            log.warning("tool %s stands still and will try again: %s", self.lane.tool.id, plain(queue.last_error))
+            log.warning("tool %s stands still and will try again: %s", self.lane.tool.id, plain(queue.circuit.last_error))
         elif self._stood and not stands:
             log.info("tool %s flows again", self.lane.tool.id)
         self._stood = stands

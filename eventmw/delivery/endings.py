@@ -8,12 +8,12 @@ Layer: pure rules; time and chance come in as a `Moment`.
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, NamedTuple
 
-from eventmw.contract import Delivery
+from eventmw.delivery.rules import Delivery
 from eventmw.effects import DONE, Send, Verdict
 from eventmw.errors import told
 from eventmw.journal import Key
@@ -40,6 +40,7 @@ class Item:
         size: about how many bytes of the record are this event's.
         attempts: how many requests carried it, those before it was parked included.
         parked: it is among the journal's parked items.
+        order_key: events of one key depart in order; None: nobody waits for it.
         sends, undecided, verdict, buried_as: kept by `Undecided`.
     """
 
@@ -51,6 +52,7 @@ class Item:
     size: int
     attempts: int = 0
     parked: bool = False
+    order_key: int | None = None
     sends: Sequence[Send] = ()
     undecided: int = 0
     verdict: Verdict = DONE
@@ -83,13 +85,16 @@ class Undecided:
 
     Attributes:
         endings: what was decided and is not committed yet, in that order; whoever commits them empties the list.
+        held_bytes: the size of the records that these events keep in memory, each counted once.
     """
 
     def __init__(self, rules: Delivery, success: OutcomeKind) -> None:
         self.endings: deque[Ending] = deque()
+        self.held_bytes = 0
         self._rules = rules
         self._success: OutcomeKind = success
         self._owners: dict[int, Item] = {}
+        self._held: Counter[int] = Counter()  # by identity: a record of many events is one object
 
     def __len__(self) -> int:
         return len(self._owners)
@@ -114,7 +119,19 @@ class Undecided:
             self._owners[id(single)] = item
             own.append(single)
         item.sends, item.undecided, item.verdict, item.buried_as = own, len(own), DONE, "rejected"
+        self._hold(item.record)
         return own
+
+    def _hold(self, record: bytes) -> None:
+        if not self._held[id(record)]:
+            self.held_bytes += len(record)
+        self._held[id(record)] += 1
+
+    def _let_go(self, record: bytes) -> None:
+        self._held[id(record)] -= 1
+        if not self._held[id(record)]:
+            del self._held[id(record)]
+            self.held_bytes -= len(record)
 
     def decide(self, send: Send, verdict: Verdict, now: Moment, buried_as: OutcomeKind = "rejected") -> None:
         """Take a verdict for one send; with the last one of its event comes the ending."""
@@ -123,6 +140,7 @@ class Undecided:
             item.verdict, item.buried_as = verdict, buried_as
         item.undecided -= 1
         if item.undecided == 0:
+            self._let_go(item.record)
             try:
                 ending = self._ending(item, now)
             except Exception as error:  # noqa: BLE001 - rules or a verdict that nobody can reckon with lose no event
@@ -136,8 +154,9 @@ class Undecided:
 
     def forget(self, item: Item) -> None:
         """Let go of an event without an ending."""
-        for send in item.sends:
-            self._owners.pop(id(send), None)
+        gone = [send for send in item.sends if self._owners.pop(id(send), None) is not None]
+        if gone:
+            self._let_go(item.record)
 
     def expire(self, now: Moment, reason: str) -> None:
         """End the events that are past the give-up age."""

@@ -16,6 +16,7 @@ from eventmw.delivery.driver import Driver, Work
 from eventmw.delivery.duplicates import WINDOW_MS
 from eventmw.delivery.lane import Lane, LaneState
 from eventmw.journal import Entry, Lease, Position
+from eventmw.record import Erased
 
 log = logging.getLogger("eventmw.delivery.courier")
 
@@ -155,7 +156,8 @@ class Shift:
         try:
             credential = work.dispatcher.credential(entry.record)
             for ordinal, event in enumerate(work.dispatcher.events(entry.record)):
-                work.duplicates.repeats(credential, event.id, entry.position, ordinal, entry.recorded_ms)
+                if not isinstance(event, Erased):
+                    work.duplicates.repeats(credential, event.id, entry.position, ordinal, entry.recorded_ms)
                 await work.pacer.breathe()
         except Exception as error:  # noqa: BLE001 - the lanes bury what cannot be read
             log.debug("a record could not be recalled: %s", type(error).__name__)

@@ -20,6 +20,7 @@ from eventmw.intake.door import Visit
 from eventmw.protocols.zaraz import answer, events
 from eventmw.protocols.zaraz.answer import Accepted, Options
 from eventmw.protocols.zaraz.judge import Judge, Judgement
+from eventmw.record import Erased
 from eventmw.results import EMPTY
 
 NAME: Final = "zaraz"
@@ -98,6 +99,8 @@ class Zaraz:
         if engine.answering or full:
             tools: dict[int, dict[str, str]] = {}
             for index, event in zip(kept, events.events(accepted.record), strict=True):
+                if isinstance(event, Erased):  # what was accepted just now is not
+                    continue
                 results[index] = engine.answer(event, over_budget)
                 if full:
                     tools[index] = engine.decisions(event)
@@ -112,8 +115,8 @@ class Zaraz:
         """Return the answer to a request that is refused as a whole."""
         return answer.refuse(refused, cors)
 
-    def events(self, record: Record) -> Iterator[Event]:
-        """Return the events of a record, made one at a time."""
+    def events(self, record: Record) -> Iterator[Event | Erased]:
+        """Return the events of a record, made one at a time; `ERASED` in the place of one whose person was erased."""
         return events.events(record)
 
     def single(self, record: Record, ordinal: int) -> Record:

@@ -14,10 +14,13 @@ import msgspec
 from eventmw import strictjson
 from eventmw.event import Device, Event, Kind, Page, Record
 from eventmw.formats import from_iso
+from eventmw.record import ERASED, Erased
 
 _RESERVED: Final = frozenset({"__zarazTrack", "__zarazEcommerce"})
 _DEVICE: Final = ("ip", "resolution", "viewport", "language", "user-agent")
 _PAGE: Final = ("url", "title", "referrer", "encoding")
+_ERASED: Final = {"client": 0}
+"""What erasing leaves of an Event Object: the door accepts no event whose ``client`` is a number."""
 _NO_DEVICE: Final = Device()
 _NO_PAGE: Final = Page()
 _encode = msgspec.json.encode
@@ -36,10 +39,11 @@ def payload(raws: Iterable[bytes | msgspec.Raw]) -> bytes:
     return b'{"events":[%b]}' % b",".join(map(bytes, raws))
 
 
-def events(record: Record) -> Iterator[Event]:
-    """Return the events of a record, made one at a time."""
+def events(record: Record) -> Iterator[Event | Erased]:
+    """Return the events of a record, made one at a time; `ERASED` in the place of one whose person was erased."""
     for ordinal, raw in enumerate(raw_events(record.body)):
-        yield event(as_object(_decode(raw)), record, _index(record, ordinal))
+        value = as_object(_decode(raw))
+        yield ERASED if value == _ERASED else event(value, record, _index(record, ordinal))
 
 
 def single(record: Record, ordinal: int) -> Record:
