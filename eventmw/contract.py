@@ -40,6 +40,8 @@ When = str | Collection[str] | Callable[[Event], bool] | None
 
 Handler = Callable[[Event], Iterable[Effect] | Effect | None]
 
+_DEFAULTS: Final = Delivery()
+
 ID_PATTERN: Final = re.compile(r"[a-z0-9][a-z0-9_.-]{0,63}")
 
 
@@ -137,7 +139,7 @@ def bind(tool: object) -> BoundTool:
     if not callable(getattr(tool, "handle", None)):
         raise ConfigError([f"{label} has no handle(event) method; see «Write a tool» in the README"])
     ident = getattr(tool, "id", None) or type(tool).__name__.lower()
-    delivery = getattr(tool, "delivery", None) or Delivery()
+    delivery = getattr(tool, "delivery", None) or _DEFAULTS
     when = getattr(tool, "when", None)
     problems: list[str] = []
     if not isinstance(ident, str) or not ID_PATTERN.fullmatch(ident):
@@ -181,7 +183,7 @@ class FunctionTool:
     function: Handler
     when: When = None
     answers: bool = False
-    delivery: Delivery = Delivery()
+    delivery: Delivery = _DEFAULTS
 
     def handle(self, event: Event) -> Iterable[Effect]:
         """Call the function and give back what it returned as an iterable of effects."""
@@ -217,7 +219,7 @@ def tool(
     """
 
     def decorate(function: Handler) -> FunctionTool:
-        return FunctionTool(id, function, when, answers, delivery or Delivery())
+        return FunctionTool(id, function, when, answers, delivery or _DEFAULTS)
 
     return decorate
 
@@ -232,7 +234,7 @@ class Consumer:
     id: str
     function: Consuming
     when: When = None
-    delivery: Delivery = Delivery()
+    delivery: Delivery = _DEFAULTS
 
     def __call__(self, event: Event) -> object | Awaitable[object]:
         """Call the function itself, as if it had not been decorated."""
@@ -265,6 +267,6 @@ def consumer(
     """
 
     def decorate(function: Consuming) -> Consumer:
-        return Consumer(id, function, when, delivery or Delivery())
+        return Consumer(id, function, when, delivery or _DEFAULTS)
 
     return decorate

@@ -185,13 +185,13 @@ class RecordingTransport:
         """Those orders that are requests to a vendor."""
         return [order for order in self.orders if isinstance(order, HttpRequest)]
 
-    async def send(self, order: Order, *, timeout_s: float) -> HttpReply:
+    async def send(self, order: Order, *, timeout_s: float, connect_timeout_s: float = 0.0) -> HttpReply:
         """Keep the order and answer as told.
 
         Raises:
             Exception: what was given as the answer.
         """
-        del timeout_s  # nothing here takes time
+        del timeout_s, connect_timeout_s  # nothing here takes time
         with self._lock:
             self._orders.append(order)
             answer = self._answer(order)

@@ -357,7 +357,7 @@ class OddTransport:
     def __init__(self, errors: list[Exception]) -> None:
         self._errors = errors
 
-    async def send(self, order: Order, *, timeout_s: float) -> HttpReply:
+    async def send(self, order: Order, *, timeout_s: float, connect_timeout_s: float = 2.0) -> HttpReply:
         if self._errors:
             raise self._errors.pop()
         return HttpReply(200)
@@ -381,7 +381,7 @@ class ReplyOf:
     def __init__(self, odd: object) -> None:
         self._odd = odd
 
-    async def send(self, order: Order, *, timeout_s: float) -> HttpReply:
+    async def send(self, order: Order, *, timeout_s: float, connect_timeout_s: float = 2.0) -> HttpReply:
         if isinstance(order, HttpRequest) and order.url.endswith("/odd"):
             if isinstance(self._odd, BaseException):
                 raise self._odd

@@ -135,7 +135,12 @@ def test_whole_pack_trouble_keeps_the_pack_and_probes_one_at_a_time(rules: Deliv
     queue.failed(probe, "no answer in time", now(5.0))
     assert (queue.circuit.attempts, queue.circuit.probe_at_s) == (2, 1005.0 + 1.5)
     queue.answered(one(queue, 6.5), HttpReply(200), now(6.5))
-    assert (queue.circuit.phase, queue.circuit.attempts, queue.circuit.last_error, queue.circuit.probe_at_s) == ("flowing", 0, "", 0.0)
+    assert (queue.circuit.phase, queue.circuit.attempts, queue.circuit.last_error, queue.circuit.probe_at_s) == (
+        "flowing",
+        0,
+        "",
+        0.0,
+    )
     assert carried(depart(queue, 6.5)) == [["c"]]
 
 

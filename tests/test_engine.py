@@ -225,6 +225,7 @@ def test_an_event_is_a_function_of_its_record(events: list[Any], some_were_refus
     assert made == list(engine.events(whole))
     assert len(made) == len(events)
     for ordinal, event in enumerate(made):
+        assert isinstance(event, Event)
         ident = events[ordinal].get("eventmw", {}).get("id")
         assert event.id == (ident or f"{'a' * 32}-{ordinal + (3 if some_were_refused else 0)}")
         single = engine.single(whole, ordinal)

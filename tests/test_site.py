@@ -97,6 +97,7 @@ def test_any_json_property_arrives(properties: dict[str, Any]) -> None:
         site.track("x", properties)
         (entry,) = site.runtime.journal.scan()
         (event,) = site.runtime.engine.events(entry.record)
+    assert isinstance(event, Event)
     assert event.properties == properties
 
 

@@ -135,7 +135,8 @@ def _judged(config: Config, body: bytes) -> dict[str, Any]:
     faults_of: dict[int, list[Fault]] = {}
     for note in judgement.notes:
         faults_of.setdefault(note.index, []).extend([note.fault] if note.fault else [])
-    kept = iter(runtime.engine.events(records.encode(accepted.record)))
+    read = runtime.engine.events(records.encode(accepted.record))
+    kept = (event for event in read if not isinstance(event, records.Erased))
     events: list[dict[str, Any]] = []
     for index in range(judgement.count):
         event = None if index in judgement.invalid else next(kept)

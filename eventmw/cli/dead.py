@@ -55,7 +55,8 @@ def dead_list(data_dir: str | None, tool: str | None, *, in_json: bool) -> None:
 
 def _row(letter: Json) -> Sequence[str]:
     event = letter["event"]
-    name = "(cannot be read)" if event is None else plain(event["name"]) or "(no name)"
+    gone = "(erased)" if letter.get("erased") else "(cannot be read)"
+    name = gone if event is None else plain(event["name"]) or "(no name)"
     why = f"{letter['outcome']}: {plain(letter['reason'])}" if letter["reason"] else str(letter["outcome"])
     return (letter["tool"], letter["buried"][:19] + "Z", plain(letter["id"]), str(letter["attempts"]), name, why)
 

@@ -53,6 +53,9 @@ def _show(event: Json) -> None:
     if "unreadable" in event:
         output.say(f"{event['recorded']}  (a record that cannot be read: {event['unreadable']})", output.BAD)
         return
+    if "erased" in event:
+        output.say(f"{event['recorded']}  (erased)", output.QUIET)
+        return
     line = Text.assemble(
         (event["recorded"], output.QUIET),
         "  ",

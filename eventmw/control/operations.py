@@ -18,6 +18,7 @@ from eventmw.engine import Engine
 from eventmw.event import Event
 from eventmw.formats import to_iso
 from eventmw.journal import DeadLetter, Entry, Key, Position
+from eventmw.record import ERASED, Erased
 from eventmw.toolkit.eventjson import as_json
 from eventmw.tracking import Keeper, Tracking
 from eventmw.version import VERSION
@@ -138,10 +139,10 @@ class Operations:
             except Exception as error:  # noqa: BLE001 - a damaged record is shown as one
                 yield {"unreadable": type(error).__name__, "recorded": to_iso(entry.recorded_ms)}
             else:
-                yield from (as_json(event) for event in events if tool is None or self._is_for(tool, event))
+                yield from (_shown(event, entry) for event in events if tool is None or self._is_for(tool, event))
 
-    def _is_for(self, tool: str, event: Event) -> bool:
-        return self._host.engine.decisions(event).get(tool) != "filtered"
+    def _is_for(self, tool: str, event: Event | Erased) -> bool:
+        return isinstance(event, Erased) or self._host.engine.decisions(event).get(tool) != "filtered"
 
     def _check_tool(self, tool: str | None) -> None:
         known = sorted(bound.id for bound in self._host.engine.tools)
@@ -150,6 +151,7 @@ class Operations:
 
     def _dead_list(self, request: Request) -> Iterable[Any]:
         for letter in self._letters(request):
+            event = self._event(letter)
             yield {
                 "tool": letter.tool,
                 "id": self._letter_id(letter),
@@ -157,7 +159,8 @@ class Operations:
                 "reason": letter.reason,
                 "attempts": letter.attempts,
                 "buried": to_iso(letter.buried_ms),
-                "event": next(map(as_json, self._events(letter)), None),
+                "event": as_json(event) if isinstance(event, Event) else None,
+                "erased": event is ERASED,
             }
 
     def _dead_retry(self, request: Request) -> Iterable[Any]:
@@ -196,13 +199,15 @@ class Operations:
     def _letter_id(self, letter: DeadLetter) -> str:
         """Return the event's id, or its place in the log when its record cannot be read."""
         (stream, seq), ordinal = letter.key
-        return next((event.id for event in self._events(letter)), f"{stream}-{seq}-{ordinal}")
+        event = self._event(letter)
+        return event.id if isinstance(event, Event) else f"{stream}-{seq}-{ordinal}"
 
-    def _events(self, letter: DeadLetter) -> Iterator[Event]:
+    def _event(self, letter: DeadLetter) -> Event | Erased | None:
+        """Return the letter's event; None when it cannot be read."""
         try:
-            yield from self._host.engine.events(letter.record)
+            return next(iter(self._host.engine.events(letter.record)), None)
         except Exception:  # noqa: BLE001 - as above
-            return
+            return None
 
     def _replay(self, request: Request) -> Iterable[Any]:
         tool, since_ms = str(request["tool"]), request.get("since_ms")
@@ -237,6 +242,11 @@ class Operations:
             "durability": receipt.durability,
             "warnings": receipt.warnings,
         }
+
+
+def _shown(event: Event | Erased, entry: Entry) -> Mapping[str, Any]:
+    """Return an event for ``tail``; of one that was erased, when it was recorded."""
+    return {"erased": True, "recorded": to_iso(entry.recorded_ms)} if isinstance(event, Erased) else as_json(event)
 
 
 def _last(items: list[_T], wanted: int) -> list[_T]:

@@ -63,7 +63,10 @@ class View(Protocol):
         ...
 
     def dead_list(self, *, tool: str | None = None) -> Iterator[Json]:
-        """Return the dead letters: ``{"tool", "id", "outcome", "reason", "attempts", "buried", "event"}``."""
+        """Return the dead letters: ``{"tool", "id", "outcome", "reason", "attempts", "buried", "event", "erased"}``.
+
+        ``event`` is null when it cannot be read, or when its person was erased: then ``erased`` is true.
+        """
         ...
 
     def dead_retry(self, *, tool: str | None = None, ids: Sequence[str] | None = None) -> Changed:

@@ -128,10 +128,12 @@ class Driver:
         self.kick.set()
 
     async def _exchange(self, batch: Batch) -> None:
-        lane = self.lane
+        lane, rules = self.lane, self.lane.tool.delivery
         self._work.pacer.make_room()
         try:
-            reply = await self._work.transport.send(batch.order, timeout_s=lane.tool.delivery.timeout_s)
+            reply = await self._work.transport.send(
+                batch.order, timeout_s=rules.timeout_s, connect_timeout_s=rules.connect_timeout_s
+            )
         except TransportError as error:
             lane.queue.failed(batch, str(error), lane.moment())
         except BaseException as error:
@@ -148,7 +150,9 @@ class Driver:
         queue = self.lane.queue
         stands = queue.circuit.phase != "flowing"
         if stands and not self._stood:
-            log.warning("tool %s stands still and will try again: %s", self.lane.tool.id, plain(queue.circuit.last_error))
+            log.warning(
+                "tool %s stands still and will try again: %s", self.lane.tool.id, plain(queue.circuit.last_error)
+            )
         elif self._stood and not stands:
             log.info("tool %s flows again", self.lane.tool.id)
         self._stood = stands

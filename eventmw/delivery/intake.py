@@ -99,6 +99,7 @@ class Intake:
         lease: Lease,
         duplicates: Duplicates,
         clock: Clock,
+        *,
         queue: SendQueue,
     ) -> None:
         self.live: set[Key] = set()
@@ -176,9 +177,7 @@ class Intake:
     def _reads_on(self) -> bool:
         if self.crowded or len(self._queue.endings) >= _MAX_ENDINGS or (self.closed and not self._queue.is_shedding()):
             return False
-        return self._queue.has_room() and (
-            self._reading is not None or self._queue.held_bytes < self._most_held_bytes
-        )
+        return self._queue.has_room() and (self._reading is not None or self._queue.held_bytes < self._most_held_bytes)
 
     def _open_next(self) -> Iterator[None] | None:
         if not self._readings:

@@ -71,7 +71,7 @@ class Lane:
         self.off = ""
         self._lease = lease
         self._clock = clock
-        self._intake = Intake(tool, dispatcher, lease, duplicates, clock, self.queue)
+        self._intake = Intake(tool, dispatcher, lease, duplicates, clock, queue=self.queue)
         self._settlement = Settlement(tool.id, dispatcher.single, clock, on_outcome)
         self._reported: set[str] = set()
 

@@ -1,8 +1,8 @@
 """The line: which batch of one tool departs next.
 
-Batches are *ready*, *flying*, *stuck* (they failed as a whole, and are kept while the tool stands), or *suspects*: those that
-failed while others passed, and those of parked events. One suspect is in flight at a time, beside good ones: each may take
-its whole time-out. Where events of one key are to stay in order, no batch overtakes an undecided one that shares a key.
+Batches are *ready*, *flying*, *stuck* (they failed as a whole, and are kept while the tool stands), or *suspects*: those
+that failed while others passed, and those of parked events. One suspect is in flight at a time, beside good ones: each may
+take its whole time-out. Where events of one key are to stay in order, no batch overtakes an undecided one that shares a key.
 
 Layer: pure rules. It knows nothing of answers; that is the queue's.
 Source: JOURNAL.md «Courier»; the number of failures that makes a batch suspect is ours.
@@ -60,7 +60,9 @@ class Line:
 
     def next_due_s(self, now: Moment) -> float | None:
         """Return the monotonic seconds at which the next suspect that waits may depart."""
-        return min((at_s for suspect in self._suspects if (at_s := suspect.not_before_s) > now.monotonic_s), default=None)
+        return min(
+            (at_s for suspect in self._suspects if (at_s := suspect.not_before_s) > now.monotonic_s), default=None
+        )
 
     def next_probe(self, now: Moment) -> Batch | None:
         """Return the batch that is tried while nothing else departs; None when there is none.

@@ -24,15 +24,12 @@ from multidict import CIMultiDict
 from yarl import URL
 
 from eventmw.delivery.threads import DaemonPool
-from eventmw.delivery.transport import BEHALF, TransportError
+from eventmw.delivery.transport import BEHALF, CONNECT_S, TransportError
 from eventmw.effects import Call, Order, Write
 from eventmw.errors import told
 from eventmw.http import Headers, HttpReply, HttpRequest
 
 MAX_REPLY_BYTES: Final = 64 * 1024
-CONNECT_S: Final = 2.0
-"""Source: reference hazards 2.3, as the 64 KiB; a vendor that needs longer to take a connection is down."""
-
 MAX_CALLS: Final = 4
 """Threads for one owner's function."""
 
@@ -49,11 +46,11 @@ class Outbound:
         self._pools: dict[Hashable, DaemonPool] = {}
         self._under_way: set[asyncio.Task[BaseException | None]] = set()
 
-    async def send(self, order: Order, *, timeout_s: float) -> HttpReply:
+    async def send(self, order: Order, *, timeout_s: float, connect_timeout_s: float = CONNECT_S) -> HttpReply:
         """Carry out one order; see `eventmw.delivery.transport.Transport`."""
         match order:
             case HttpRequest():
-                return await self._http.send(order, timeout_s=timeout_s)
+                return await self._http.send(order, timeout_s=timeout_s, connect_timeout_s=connect_timeout_s)
             case Write():
                 await self._within(timeout_s, "writing to a file", self._write(order))
             case Call():
@@ -119,14 +116,14 @@ class HttpTransport:
             headers=_DEFAULT_FIELDS,
         )
 
-    async def send(self, request: HttpRequest, *, timeout_s: float) -> HttpReply:
+    async def send(self, request: HttpRequest, *, timeout_s: float, connect_timeout_s: float = CONNECT_S) -> HttpReply:
         """Send a request and return the answer, whatever its status.
 
         Raises:
-            TransportError: there was no status within `timeout_s` seconds. A body that does not end by then is cut.
+            TransportError: there was no connection, or no status within `timeout_s` seconds. A body that does not end by then is cut.
         """
         stamped = _stamped(request)
-        timeout = aiohttp.ClientTimeout(total=timeout_s, sock_connect=min(CONNECT_S, timeout_s))
+        timeout = aiohttp.ClientTimeout(total=timeout_s, sock_connect=min(connect_timeout_s, timeout_s))
         try:
             async with self._session.request(
                 request.method,

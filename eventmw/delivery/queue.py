@@ -213,7 +213,7 @@ class SendQueue:
             self._stand(batch, [verdict for verdict in given if verdict.kind == "retry"], now)
 
     def _trouble(self, batch: Batch, given: Sequence[Verdict], now: Moment) -> None:
-        """Stand still, unless it is the batch that is the trouble: then put it off, break it up, put off what fails alone."""
+        """Stand still, unless the batch is the trouble: then put it off, break it up, and put off what fails alone."""
         batch.failures += 1
         if self.circuit.phase == "flowing" and batch.suspect:
             self._break_up(batch, given, now)

@@ -16,7 +16,7 @@ _NS: Final = 1_000_000_000
 class Rate:
     """Lets `per_s` requests a second go on average. Not thread-safe.
 
-    In any T seconds at most ``burst + T × per_s`` requests go. Whole nanoseconds: sums of fractions would drift, and hold
+    In any T seconds at most ``burst + T * per_s`` requests go. Whole nanoseconds: sums of fractions would drift, and hold
     back the last request of a burst.
 
     Attributes:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields
-from typing import Any, Final
+from typing import Final
 
 from eventmw.errors import ConfigError
 from eventmw.event import Event
@@ -15,7 +15,7 @@ from eventmw.event import Event
 OrderKey = str | Callable[[Event], str | int | None] | None
 """Whose events stay in order: the name of a property, a function of the event, or None for nobody's."""
 
-_NOT_NUMBERS: Final = frozenset({"ordered", "order_key"})
+_NOT_NUMBERS: Final = frozenset({"ordered", "order_key", "rate_per_s"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,10 +59,11 @@ class Delivery:
 
 
 def _problems(rules: Delivery) -> Iterator[str]:
-    for spec in fields(rules):
-        value: Any = getattr(rules, spec.name)
-        if spec.name not in _NOT_NUMBERS and not (spec.name == "rate_per_s" and value is None or _is_positive(value)):
-            yield f"Delivery({spec.name}=…) must be a finite number above 0"
+    for name in (spec.name for spec in fields(rules) if spec.name not in _NOT_NUMBERS):
+        if not _is_positive(getattr(rules, name)):
+            yield f"Delivery({name}=…) must be a finite number above 0"
+    if rules.rate_per_s is not None and not _is_positive(rules.rate_per_s):
+        yield "Delivery(rate_per_s=…) must be a finite number above 0, or None for no bound"
     key: object = rules.order_key
     if not (key is None or callable(key) or (isinstance(key, str) and key)):
         yield "Delivery(order_key=…) must be the name of a property or a function of the event"

@@ -15,6 +15,10 @@ BEHALF: Final[ContextVar[str]] = ContextVar("eventmw_behalf", default="")
 """The id of the tool for which the current task sends; its functions that hang may take no other tool's threads."""
 
 
+CONNECT_S: Final = 2.0
+"""Seconds for a connection, where a tool's own rules say nothing else; a vendor that needs longer is down."""
+
+
 class TransportError(Exception):
     """The order could not be carried out: no connection, a time-out, a full disk. It will be tried again.
 
@@ -25,11 +29,12 @@ class TransportError(Exception):
 class Transport(Protocol):
     """Carries out orders. All methods are called on the courier's own event loop."""
 
-    async def send(self, order: Order, *, timeout_s: float) -> HttpReply:
+    async def send(self, order: Order, *, timeout_s: float, connect_timeout_s: float = CONNECT_S) -> HttpReply:
         """Carry out one order and return the answer; a `Write` or `Call` that went well answers status 200.
 
         Raises:
-            TransportError: it could not be carried out, or not within `timeout_s` seconds.
+            TransportError: it could not be carried out, or not within `timeout_s` seconds, or there was no connection
+                within `connect_timeout_s`.
         """
         ...
 
