@@ -32,6 +32,10 @@ class Misuse(EventmwError, TypeError):  # noqa: N818 - what it is
     """A tool's code hands over what its contract does not allow. The message says what, and holds no values."""
 
 
+class TookTooLong(BaseException):
+    """Raised in a tool's code that does not give the courier's thread back; ``except Exception`` does not stop it."""
+
+
 class InvalidEvent(EventmwError, ValueError):  # noqa: N818 - reads as what it is
     """The event given to `track` is not valid; the message says what was expected where."""
 

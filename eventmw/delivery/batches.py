@@ -12,7 +12,7 @@ from math import isfinite
 
 from eventmw.contract import BoundTool, verdict_by_status
 from eventmw.effects import Call, Order, Packed, Send, Verdict, Write, retry
-from eventmw.errors import Misuse, told
+from eventmw.errors import Misuse, TookTooLong, told
 from eventmw.http import HttpReply, HttpRequest
 
 
@@ -50,8 +50,9 @@ def pack(tool: BoundTool, sends: Sequence[Send], bad: Callable[[Send, str], None
         batches = [_batch(one, len(sends)) for one in islice(tool.pack(tuple(sends)), len(sends) + 1)]
         _check_complete(batches, sends)
     except BaseException as error:  # noqa: BLE001 - a tool harms only itself, whatever it raises
-        if len(sends) == 1:
-            bad(sends[0], f"pack {told(error)}")
+        if len(sends) == 1 or isinstance(error, TookTooLong):
+            for send in sends:
+                bad(send, f"pack {told(error)}")
             return []
         middle = len(sends) // 2
         return pack(tool, sends[:middle], bad) + pack(tool, sends[middle:], bad)

@@ -19,6 +19,7 @@ from contextlib import suppress
 from typing import Final
 
 from eventmw.clock import Clock
+from eventmw.delivery import loop
 from eventmw.delivery.driver import SURVEY_S, Work
 from eventmw.delivery.duplicates import Duplicates
 from eventmw.delivery.intake import Dispatcher
@@ -26,6 +27,8 @@ from eventmw.delivery.lane import LaneState
 from eventmw.delivery.pacer import Pacer
 from eventmw.delivery.shift import Shift
 from eventmw.delivery.transport import Transport
+from eventmw.delivery.watch import Watch
+from eventmw.delivery.watchdog import LOOK_S
 from eventmw.journal import Journal
 from eventmw.outcome import Outcome
 from eventmw.retry import backoff_s
@@ -52,6 +55,7 @@ class Courier:
         on_outcome: called on the courier's thread after each commit; it must be quick, and what it raises is logged.
         polite: work in slices with rests between them; False where there is no site in the process.
         survey_s: seconds between looks at the backlogs of tools that stand.
+        look_s: seconds between looks of the watchdog; see `eventmw.delivery.watchdog`.
     """
 
     def __init__(
@@ -65,6 +69,7 @@ class Courier:
         on_outcome: Callable[[Outcome], object] | None = None,
         polite: bool = True,
         survey_s: float = SURVEY_S,
+        look_s: float = LOOK_S,
     ) -> None:
         self._journal = journal
         self._dispatcher = dispatcher
@@ -74,6 +79,8 @@ class Courier:
         self._on_outcome = on_outcome
         self._polite = polite
         self._survey_s = survey_s
+        self._look_s = look_s
+        self._off: dict[str, str] = {}
         self._duplicates = Duplicates()
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
@@ -121,12 +128,12 @@ class Courier:
         A tool that stands still because its vendor fails has something left.
         """
         deadline = time.monotonic() + timeout_s
-        while (loop := self._loop) is None and time.monotonic() < deadline and self._is_alive():
+        while (running := self._loop) is None and time.monotonic() < deadline and self._is_alive():
             time.sleep(0.005)
-        if loop is None or not self._is_alive():
+        if running is None or not self._is_alive():
             return False
         with suppress(TimeoutError, CancelledError, RuntimeError):
-            waiting = asyncio.run_coroutine_threadsafe(self._wait_drained(), loop)
+            waiting = asyncio.run_coroutine_threadsafe(self._wait_drained(), running)
             try:
                 waiting.result(max(0.0, deadline - time.monotonic()))
             finally:
@@ -153,16 +160,15 @@ class Courier:
         return self._thread is not None and self._thread.is_alive()
 
     def _call_soon(self, function: Callable[[], object]) -> None:
-        if (loop := self._loop) is not None:
+        if (running := self._loop) is not None:
             with suppress(RuntimeError):  # it is closed already
-                loop.call_soon_threadsafe(function)
+                running.call_soon_threadsafe(function)
 
     def _live(self, stopping: threading.Event, *, watched: bool = False) -> None:
         """Run loops until told to stop: a loop that dies, of whatever, is followed by another."""
         while not stopping.is_set():
             try:
-                with asyncio.Runner(loop_factory=asyncio.SelectorEventLoop) as runner:
-                    runner.run(self._main(stopping, watched=watched))
+                loop.run(self._main(stopping, watched=watched))
             except BaseException as error:
                 if threading.current_thread() is threading.main_thread():
                     raise
@@ -182,6 +188,7 @@ class Courier:
             clock=self._clock,
             duplicates=self._duplicates,
             pacer=Pacer(polite=self._polite),
+            watch=Watch(look_s=self._look_s, off=self._off),
             dry_run=self._dry_run,
             on_outcome=self._on_outcome,
             survey_s=self._survey_s,
@@ -192,6 +199,7 @@ class Courier:
             self._loop = None
             if watcher is not None:
                 watcher.cancel()
+            work.watch.stop()
             await work.transport.close()
 
     async def _serve_on(self, work: Work, stop: asyncio.Event) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
@@ -20,6 +20,7 @@ from eventmw.delivery.lane import Lane
 from eventmw.delivery.pacer import Pacer
 from eventmw.delivery.settlement import plain
 from eventmw.delivery.transport import BEHALF, Transport, TransportError
+from eventmw.delivery.watch import WATCH, Watch
 from eventmw.errors import told
 from eventmw.journal import Journal
 from eventmw.outcome import Outcome
@@ -43,6 +44,7 @@ class Work:
     clock: Clock
     duplicates: Duplicates
     pacer: Pacer
+    watch: Watch
     dry_run: bool = False
     on_outcome: Callable[[Outcome], object] | None = None
     survey_s: float = SURVEY_S
@@ -83,17 +85,44 @@ class Driver:
     async def _turn(self) -> bool:
         """Read, depart, commit. Returns whether there is more to do at once."""
         self.begun += 1
+        self._heed_watch()
         lane, pacer = self.lane, self._work.pacer
-        for _ in lane.intake():
-            if pacer.is_over():
-                await pacer.breathe()
+        steps = lane.intake()
+        while self._take_in(steps):
+            await pacer.breathe()
         pacer.make_room()
-        while (batch := lane.queue.next(lane.moment())) is not None:
+        while (batch := self._next()) is not None:
             self._depart(batch)
             await pacer.breathe()
         await self.settle()
+        self._heed_watch()
         self.finished = self.begun
         return bool(lane.queue.endings) or lane.is_hungry()
+
+    def _take_in(self, steps: Iterator[None]) -> bool:
+        """Take events in for one slice. Returns whether there are more."""
+        pacer = self._work.pacer
+        with self._work.watch.holding(self.lane.tool.id, "handle"):
+            pacer.begin()
+            for _ in steps:
+                if pacer.is_over():
+                    return True
+            pacer.end()
+        return False
+
+    def _next(self) -> Batch | None:
+        lane = self.lane
+        if lane.off:
+            return None
+        with self._work.watch.holding(lane.tool.id, "pack"):
+            return lane.queue.next(lane.moment())
+
+    def _heed_watch(self) -> None:
+        """Switch the tool off when its code had to be interrupted."""
+        lane, why = self.lane, self._work.watch.off.get(self.lane.tool.id)
+        if why and not lane.off:
+            lane.switch_off(why)
+            log.critical("tool %s is switched off, and its events wait in the journal: %s", lane.tool.id, why)
 
     async def settle(self) -> None:
         """Commit what was decided, in small steps."""
@@ -118,6 +147,7 @@ class Driver:
 
     async def _fly(self, batch: Batch) -> None:
         BEHALF.set(self.lane.tool.id)
+        WATCH.set(self._work.watch)
         try:
             await self._exchange(batch)
         except asyncio.CancelledError:
@@ -143,7 +173,8 @@ class Driver:
             lane.queue.failed(batch, f"the transport {told(error)}", lane.moment())
         else:
             self._work.pacer.make_room()  # the answers of several requests may have come at once
-            lane.queue.answered(batch, reply, lane.moment())
+            with self._work.watch.holding(lane.tool.id, "verdict"):
+                lane.queue.answered(batch, reply, lane.moment())
 
     def _report(self) -> None:
         """Say once that a tool begins to stand, and once that it flows again."""

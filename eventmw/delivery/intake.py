@@ -21,6 +21,7 @@ from eventmw.delivery.duplicates import Duplicates
 from eventmw.delivery.endings import Item, Moment
 from eventmw.delivery.order import key_of
 from eventmw.delivery.queue import SendQueue
+from eventmw.delivery.watch import Watch
 from eventmw.effects import Send
 from eventmw.errors import told
 from eventmw.event import Event
@@ -101,6 +102,7 @@ class Intake:
         clock: Clock,
         *,
         queue: SendQueue,
+        watch: Watch,
     ) -> None:
         self.live: set[Key] = set()
         self.crowded = False
@@ -112,6 +114,7 @@ class Intake:
         self._duplicates = duplicates
         self._clock = clock
         self._queue = queue
+        self._watch = watch
         self._landed: set[Key] = set()  # committed since the log was read: what was read does not know it
         self._longest_wait_ms = 1000 * max(tool.delivery.max_backoff_s, MAX_RETRY_AFTER_S)
         # One wanted event keeps its whole record in memory, which may hold a thousand that are not wanted.
@@ -182,6 +185,7 @@ class Intake:
     def _open_next(self) -> Iterator[None] | None:
         if not self._readings:
             self._readings.extend(self._lease.read(self._tool.id, self._read_at_once))
+            self._watch.renew()
             self._landed.clear()
         if not self._readings:
             return None

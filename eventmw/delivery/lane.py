@@ -21,6 +21,7 @@ from eventmw.delivery.endings import Ended, Ending, Moment
 from eventmw.delivery.intake import Dispatcher, Intake
 from eventmw.delivery.queue import SendQueue
 from eventmw.delivery.settlement import Settlement, plain
+from eventmw.delivery.watch import Watch
 from eventmw.errors import told
 from eventmw.journal import Lease, ToolStats
 from eventmw.outcome import Outcome
@@ -65,14 +66,16 @@ class Lane:
         *,
         dry_run: bool = False,
         on_outcome: Callable[[Outcome], object] | None = None,
+        watch: Watch | None = None,
     ) -> None:
+        watch = watch or Watch(look_s=None)
         self.tool = tool
         self.queue = SendQueue(tool, dry_run=dry_run)
         self.off = ""
         self._lease = lease
         self._clock = clock
-        self._intake = Intake(tool, dispatcher, lease, duplicates, clock, queue=self.queue)
-        self._settlement = Settlement(tool.id, dispatcher.single, clock, on_outcome)
+        self._intake = Intake(tool, dispatcher, lease, duplicates, clock, queue=self.queue, watch=watch)
+        self._settlement = Settlement(tool.id, dispatcher.single, clock, on_outcome, watch)
         self._reported: set[str] = set()
 
     def moment(self) -> Moment:

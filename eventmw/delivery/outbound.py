@@ -25,6 +25,7 @@ from yarl import URL
 
 from eventmw.delivery.threads import DaemonPool
 from eventmw.delivery.transport import BEHALF, CONNECT_S, TransportError
+from eventmw.delivery.watch import WATCH, Stepped
 from eventmw.effects import Call, Order, Write
 from eventmw.errors import told
 from eventmw.http import Headers, HttpReply, HttpRequest
@@ -75,7 +76,8 @@ class Outbound:
             key = (BEHALF.get(), *_name(function))
             result = await self._in_thread(key, partial(function, order.event), MAX_CALLS)
         if inspect.isawaitable(result):
-            await result
+            watch, tool = WATCH.get(), BEHALF.get()
+            await Stepped(result, lambda: watch.holding(tool, "the async consumer"))
 
     async def _in_thread(self, key: Hashable, function: Callable[[], _T], size: int) -> _T:
         pool = self._pools.get(key)
@@ -120,7 +122,8 @@ class HttpTransport:
         """Send a request and return the answer, whatever its status.
 
         Raises:
-            TransportError: there was no connection, or no status within `timeout_s` seconds. A body that does not end by then is cut.
+            TransportError: there was no connection, or no status within `timeout_s` seconds. A body that does not end by
+                then is cut.
         """
         stamped = _stamped(request)
         timeout = aiohttp.ClientTimeout(total=timeout_s, sock_connect=min(connect_timeout_s, timeout_s))
@@ -205,7 +208,8 @@ def _stamped(request: HttpRequest) -> Headers:
     if request.at_send is None:
         return ()
     try:
-        return tuple(request.at_send(int(time.time())))
+        with WATCH.get().holding(BEHALF.get(), "at_send"):
+            return tuple(request.at_send(int(time.time())))
     except BaseException as error:  # noqa: BLE001 - the tool's own function harms only the tool
         raise TransportError(f"at_send {told(error)}") from None
 

@@ -16,6 +16,8 @@ from typing import Final
 SLICE_NS: Final = 500_000
 REST_S: Final = 0.001
 _RUDE_SLICE_NS: Final = 5_000_000
+_LONGEST_NS: Final = 20_000_000
+_FOREVER_NS: Final = 1 << 63
 
 REQUEST_NS: Final = 400_000
 """What one step without a pause takes at most, as a rule: to write a request out, to fill requests, to commit."""
@@ -31,14 +33,23 @@ class Pacer:
         polite: rest between slices; False where there is no site in the process. Lanes take turns either way.
     """
 
-    __slots__ = ("_polite", "_since_ns", "_slice_ns", "_until_ns", "rests")
+    __slots__ = ("_latest_ns", "_polite", "_since_ns", "_slice_ns", "_until_ns", "rests")
 
     def __init__(self, *, polite: bool) -> None:
         self.rests = 0
         self._polite = polite
         self._slice_ns = SLICE_NS if polite else _RUDE_SLICE_NS
         self._since_ns = time.thread_time_ns()
-        self._until_ns = 0
+        self._until_ns, self._latest_ns = 0, _FOREVER_NS
+
+    def begin(self) -> None:
+        """Begin a stretch of a tool's code: one that waits uses up no slice, and still must let the other lanes go on."""
+        self._latest_ns = time.perf_counter_ns() + _LONGEST_NS
+        self._until_ns = min(self._until_ns, self._latest_ns)
+
+    def end(self) -> None:
+        """End the stretch: time that passes from now on is nobody's."""
+        self._latest_ns = _FOREVER_NS
 
     async def breathe(self) -> None:
         """Rest, and let the other lanes have their turn, when a slice is over. Cheap enough to call after each event."""
@@ -63,8 +74,8 @@ class Pacer:
         """
         then_ns = time.perf_counter_ns() + wanted_ns
         if then_ns >= self._until_ns:
-            left_ns = self._slice_ns - (time.thread_time_ns() - self._since_ns)
-            self._until_ns = then_ns - wanted_ns + left_ns
+            now_ns, left_ns = then_ns - wanted_ns, self._slice_ns - (time.thread_time_ns() - self._since_ns)
+            self._until_ns = min(now_ns + left_ns, self._latest_ns)
         return then_ns < self._until_ns
 
     def rest(self) -> None:
@@ -73,4 +84,4 @@ class Pacer:
             time.sleep(REST_S)
         self.rests += 1
         self._since_ns = time.thread_time_ns()
-        self._until_ns = 0
+        self._until_ns, self._latest_ns = 0, _FOREVER_NS

@@ -12,6 +12,8 @@ from typing import Final
 
 from eventmw.clock import Clock
 from eventmw.delivery.endings import Ended, Ending, Item, Postponed
+from eventmw.delivery.watch import ON_OUTCOME, Watch
+from eventmw.errors import TookTooLong
 from eventmw.journal import Commit, DeadLetter, Key, Lease, Parked
 from eventmw.outcome import BURIED, Outcome
 
@@ -41,12 +43,14 @@ class Settlement:
         tool: str,
         single: Single,
         clock: Clock,
-        on_outcome: Callable[[Outcome], object] | None = None,
+        on_outcome: Callable[[Outcome], object] | None,
+        watch: Watch,
     ) -> None:
         self._tool = tool
         self._single = single
         self._clock = clock
         self._on_outcome = on_outcome
+        self._watch = watch
         self._reasons: set[tuple[str, str]] = set()
         self._step: tuple[Commit, list[Outcome]] | None = None
         self._clear()
@@ -138,14 +142,18 @@ class Settlement:
         return commit, outcomes
 
     def _tell(self, outcomes: list[Outcome]) -> None:
-        if self._on_outcome is None:
+        if self._on_outcome is None or ON_OUTCOME in self._watch.off:
             return
         failures: Counter[str] = Counter()
-        for outcome in outcomes:
-            try:
-                self._on_outcome(outcome)
-            except BaseException as error:  # noqa: BLE001 - the owner's function must not stop deliveries
-                failures[type(error).__name__] += 1
+        with self._watch.holding(ON_OUTCOME, "on_outcome"):
+            for outcome in outcomes:
+                try:
+                    self._on_outcome(outcome)
+                except TookTooLong:
+                    log.critical("on_outcome did not come back; nothing is told to it until the process starts anew")
+                    break
+                except BaseException as error:  # noqa: BLE001 - the owner's function must not stop deliveries
+                    failures[type(error).__name__] += 1
         if failures:
             log.warning("on_outcome raised for %d events of tool %s: %s", failures.total(), self._tool, dict(failures))
 

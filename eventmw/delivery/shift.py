@@ -59,6 +59,7 @@ class Shift:
             work.clock,
             dry_run=work.dry_run,
             on_outcome=work.on_outcome,
+            watch=work.watch,
         )
 
     def state(self) -> dict[str, LaneState]:
