@@ -12,7 +12,6 @@ from eventmw.contract import Delivery
 from eventmw.delivery.batches import Batch
 from eventmw.delivery.circuit import Circuit
 from eventmw.delivery.line import SUSPECT_AFTER
-from eventmw.delivery.queue import SendQueue
 from eventmw.effects import Send, retry
 from eventmw.http import HttpReply, HttpRequest
 from eventmw.retry import MAX_RETRY_AFTER_S

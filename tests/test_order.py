@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -13,7 +14,8 @@ from hypothesis import strategies as st
 
 from eventmw.contract import Delivery, bind
 from eventmw.delivery.batches import Batch
-from eventmw.delivery.endings import Item, Postponed
+from eventmw.delivery.endings import Ended, Item, Postponed
+from eventmw.delivery.line import SUSPECT_AFTER
 from eventmw.delivery.order import first_free, in_line, key_of
 from eventmw.delivery.queue import SendQueue
 from eventmw.effects import DONE, Packed, Send, Verdict, dead, refused, retry
@@ -80,7 +82,7 @@ def test_a_line_keeps_the_order_of_each_key_or_is_none(data: st.DataObject, keys
     for wanted in set(keys):
         ranks = [{int(send.payload) for send in one.sends if key[id(send)] == wanted} for one in line]
         ranks = [one for one in ranks if one]
-        assert all(max(before) < min(after) for before, after in zip(ranks, ranks[1:], strict=False))
+        assert all(max(before) < min(after) for before, after in itertools.pairwise(ranks))
 
 
 def fifo(sends: Sequence[Send]) -> Iterable[Sequence[Send]]:
@@ -300,3 +302,51 @@ def test_a_hot_key_does_not_hide_the_others_and_what_is_put_by_is_bounded() -> N
         depart(queue)
     assert not queue.has_room(), "a hot key fills the read-ahead, and no more than that"
     assert len(queue) <= 2 * 4 + 3 + 2
+
+
+def test_what_is_broken_up_while_the_tool_stands_keeps_its_order() -> None:
+    """No other traffic: parts of the batch are tried until one passes, and none overtakes another of its key."""
+    queue = SendQueue(bind(Packing(how=fifo, delivery=replace(RULES, window=1))))
+    for seq, key in enumerate([0, 0, 1]):
+        queue.add(keyed(f"e-{seq}", seq, key), (Send(f"e-{seq}"),), now())
+    sent: list[list[str]] = []
+    for turn in range(9):
+        (one,) = depart(queue, 10.0 * turn)
+        sent.append(payloads(one.order))
+        queue.answered(one, HttpReply(500 if "e-0" in sent[-1] else 200), now(10.0 * turn))
+        if not len(queue):
+            break
+    whole = [["e-0", "e-1", "e-2"]] * SUSPECT_AFTER
+    assert sent == [*whole, ["e-0"], ["e-2"], ["e-0"], ["e-1"]]
+    assert [type(end) for end in queue.endings] == [Ended, Postponed, Ended], "e-0 alone is parked"
+
+
+def test_a_suspect_does_not_overtake_what_is_in_flight() -> None:
+    queue = SendQueue(bind(Packing(how=lambda sends: [[send] for send in sends], delivery=RULES)))
+    for seq, key in enumerate([0, 1]):
+        queue.add(keyed(f"e-{seq}", seq, key), (Send(f"e-{seq}"),), now())
+    first, second = depart(queue)
+    queue.answered(second, HttpReply(200), now())
+    queue.answered(first, HttpReply(500), now())
+    again = keyed("e-9", 9, 0)
+    again.parked = True
+    queue.add(again, (Send("e-9"),), now())
+    queue.add(keyed("e-2", 2, 0), (Send("e-2"),), now())
+    assert [payloads(one.order) for one in depart(queue)] == [["e-9"]], (
+        "what is parked may go out of order, e-2 may not"
+    )
+
+
+def test_parts_of_parts_keep_their_places() -> None:
+    queue = SendQueue(bind(Packing(how=lambda sends: [sends], delivery=replace(RULES, window=1))))
+    for seq, key in enumerate([0, 1, 0, 1]):
+        queue.add(keyed(f"e-{seq}", seq, key), (Send(f"e-{seq}"),), now())
+    taken: list[str] = []
+    for turn in range(20):
+        (one,) = depart(queue, 10.0 * turn)
+        sent = payloads(one.order)
+        queue.answered(one, HttpReply(500 if "e-0" in sent else 200), now(10.0 * turn))
+        taken += [] if "e-0" in sent else sent
+        if not len(queue):
+            break
+    assert taken == ["e-1", "e-2", "e-3"], "e-3 waits for e-1, whose batch was broken up twice"

@@ -86,7 +86,7 @@ class Line:
     def _next_suspect(self, now: Moment, now_s: float = float("inf")) -> Batch | None:
         if any(batch.suspect for batch in self.flying):
             return None
-        while (batch := first_free(self._suspects, (*self.flying, *self.stuck), now_s)) is None and self.ahead.again:
+        while (batch := first_free(self._suspects, now_s=now_s)) is None and self.ahead.again:
             self._suspects.extend(self.pack(self.ahead.take_again(), now, suspect=True))
         if batch is not None:
             self._suspects.remove(batch)
@@ -143,7 +143,7 @@ class Line:
         return [part for half in halves for part in self.pack(half, now, suspect=batch.suspect, failures=failures)]
 
     def _halve_largest(self, now: Moment) -> None:
-        largest = max(free(self.stuck), key=lambda batch: len(batch.sends))
+        largest = max(self.stuck, key=lambda batch: len(batch.sends))
         if len(largest.sends) > 1:
             at = self.stuck.index(largest)
             # Each half is tried once before others are.
