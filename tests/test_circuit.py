@@ -23,11 +23,11 @@ A_BATCH = Batch(HttpRequest("GET", "http://vendor.invalid/"), (Send("a"),))
 
 def test_closed_open_half_open_and_closed_again() -> None:
     circuit = Circuit(RULES)
-    assert circuit.phase == "flowing"
+    assert Circuit(RULES).phase == "flowing"
     circuit.trip(A_BATCH, "HTTP 503", 0.0, now())
     assert (circuit.phase, circuit.probe_at_s, circuit.last_error) == ("standing", 1000.75, "HTTP 503")
     circuit.try_with(A_BATCH)
-    assert circuit.phase == "probing"
+    assert (circuit.phase, circuit.probe) == ("probing", A_BATCH)
     circuit.trip(A_BATCH, "HTTP 502", 0.0, now(1.0))
     assert (circuit.phase, circuit.attempts, circuit.probe_at_s) == ("standing", 2, 1002.5)
     circuit.try_with(A_BATCH)
@@ -108,9 +108,9 @@ def test_when_nobody_passed_since_it_departed_the_vendor_is_the_trouble() -> Non
     queue.answered(first, HttpReply(200), now())
     third = one(queue)
     queue.answered(second, HttpReply(500), now())
-    assert queue.circuit.phase == "flowing", "the first passed meanwhile"
+    assert (queue.circuit.phase, queue.circuit.attempts) == ("flowing", 0), "the first passed meanwhile"
     queue.answered(third, HttpReply(500), now())
-    assert queue.circuit.phase == "standing", "and since the third departed, nobody did"
+    assert (queue.circuit.phase, queue.circuit.attempts) == ("standing", 1), "and since the third departed, nobody did"
 
 
 def test_too_many_bad_batches_among_good_ones_are_the_vendors_trouble_after_all() -> None:

@@ -133,6 +133,7 @@ class Intake:
         """Read ahead while there is room, one event a step."""
         if self._lease.dirty(self._tool.id):
             self._let_go()
+        self._exhausted = False
         yield from self._take_parked()
         while self._reads_on():
             if self._reading is None:

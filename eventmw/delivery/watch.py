@@ -143,15 +143,16 @@ class Hold:
             self._watch.tell(self, wall_ns / 1e9, how)
 
     def _how(self, wall_ns: int) -> str:
-        """Return how it spent its time; "" when it was the rest of the process that kept it from working.
+        """Return how it spent its time; "" when it was the rest of the machine that kept it from working.
 
-        A thread that waits for the interpreter's lock wakes each switch interval to look; one that sleeps does not.
+        A thread that sleeps gives up its core once; one that waits for the interpreter's lock wakes each switch interval to
+        look; one that waits for a core gives up nothing.
         """
         cpu_ns = time.thread_time_ns() - self._cpu_ns
-        if 2 * cpu_ns >= wall_ns:
+        if cpu_ns >= LONG_S * 1e9:
             return "computed"
         looks = (wall_ns - cpu_ns) / 1e9 / sys.getswitchinterval()
-        return "waited" if 2 * (_naps() - self._naps) < looks else ""
+        return "waited" if _who is None or 1 <= _naps() - self._naps < looks / 4 else ""
 
 
 class Stepped:
