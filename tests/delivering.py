@@ -13,7 +13,7 @@ from eventmw.engine import Dispatch
 from eventmw.event import Event
 from eventmw.http import HttpReply, HttpRequest
 from eventmw.journal import Journal
-from eventmw.record import UnreadableRecord
+from eventmw.record import ERASED, Erased, UnreadableRecord
 
 NOW_MS = 1_790_000_000_000
 DEFAULTS = Delivery()
@@ -55,7 +55,7 @@ class JsonDispatcher:
     def __init__(self, tools: Iterable[object]) -> None:
         self.tools = tuple(bind(tool) for tool in tools)
 
-    def events(self, record: bytes) -> Iterator[Event]:
+    def events(self, record: bytes) -> Iterator[Event | Erased]:
         try:
             decoded = json.loads(record)
         except ValueError as error:
@@ -63,6 +63,9 @@ class JsonDispatcher:
         for ident in decoded["ids"]:
             if ident == "damaged":
                 raise UnreadableRecord("half of a record")
+            if ident.startswith("erased"):
+                yield ERASED
+                continue
             when = decoded["recorded_ms"]
             yield Event(id=ident, name=ident.partition("-")[0], timestamp_ms=when, recorded_ms=when)
 

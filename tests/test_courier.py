@@ -26,6 +26,7 @@ from eventmw.http import HttpReply, HttpRequest
 from eventmw.journal import Commit, Lease
 from eventmw.journal.memory import MemoryJournal
 from eventmw.outcome import Outcome
+from eventmw.record import Erased
 from eventmw.vendor import HANG, RESET, Vendor
 from tests.delivering import Batching, JsonDispatcher, append, payloads
 
@@ -441,7 +442,7 @@ class _CountingDispatcher(JsonDispatcher):
 
     reads = 0
 
-    def events(self, record: bytes) -> Iterator[Event]:
+    def events(self, record: bytes) -> Iterator[Event | Erased]:
         self.reads += 1
         return super().events(record)
 

@@ -469,6 +469,107 @@ def test_a_commit_that_fails_is_repeated_as_it_was_so_nothing_is_counted_twice()
     assert site.backlog() == 0
 
 
+def test_an_event_that_was_erased_ends_as_that_and_is_shown_to_nobody() -> None:
+    site = Site()
+    append(site.journal, ["a", "erased-1", "b", "erased-1"])
+    append(site.journal, ["erased-1"])
+    (batch,) = site.turn()
+    assert payloads(batch.order) == ["a", "b"]
+    site.land(batch)
+    assert site.counts() == {("erased", ""): 3, ("delivered", ""): 2}, "and none of them repeats another"
+    assert [outcome.event_id for outcome in site.outcomes if outcome.kind == "erased"] == [""] * 3
+    assert site.journal.stats().tools[0].dead == 0
+    assert site.backlog() == 0
+    assert site.lane.is_idle()
+
+
+def test_a_parked_event_that_was_erased_meanwhile_ends_as_that() -> None:
+    site = Site()
+    append(site.journal, ["a", "b"])
+    (batch,) = site.turn()
+    site.land(batch, 207, b'["retry", "ok"]')
+    (parked,) = site.lease.due("batching", NOW_MS + 10_000, 9)
+    site.lease.commit("batching", Commit(park=[replace(parked, record=record(["erased"]))]))
+    site.clock.passed_s += 10
+    assert site.turn() == []
+    assert site.counts() == {("delivered", ""): 1, ("erased", ""): 1}
+    assert site.journal.stats().tools[0].parked == 0
+
+
+def test_parked_events_expire_while_the_tool_stands_and_is_asked_nothing_of_them() -> None:
+    site = Site(Batching(per_request=1, delivery=replace(RULES, max_batch_items=4)))
+    append(site.journal, ["old"])
+    (batch,) = site.turn()
+    site.lane.queue.judged(batch, [dead("x")], site.lane.moment())
+    site.settle()
+    append(site.journal, ["a", "b"])
+    first, second = site.turn()
+    site.lane.queue.judged(first, [retry("busy")], site.lane.moment())
+    site.clock.passed_s += 1
+    (keys,) = [[letter.key for letter in site.journal.dead_letters()]]
+    site.journal.revive("batching", keys, site.clock.now_ms())  # "old" is parked
+    site.lane.queue.judged(second, [retry("busy")], site.lane.moment())
+    assert site.lane.queue.circuit.phase == "standing"
+    site.lane.survey(site.journal.stats().tools[0])
+    site.turn()
+    assert "old" not in [outcome.event_id for outcome in site.outcomes if outcome.kind == "expired"], "not yet"
+    site.clock.passed_s += RULES.give_up_s
+    append(site.journal, ["young"], site.clock.now_ms())
+    site.lane.survey(site.journal.stats().tools[0])
+    site.turn()
+    assert ("old", "expired") in [(outcome.event_id, outcome.kind) for outcome in site.outcomes]
+    assert site.journal.stats().tools[0].parked == 0
+    letter = next(letter for letter in site.journal.dead_letters() if letter.outcome == "expired")
+    assert letter.record == record(["old"])
+
+
+def hold_out(site: Site, turns: int) -> tuple[int, int]:
+    """Let the vendor fail at every turn; return the most sends, and bytes of records, that were in memory."""
+    most_sends = most_bytes = 0
+    for _ in range(turns):
+        for batch in site.turn():
+            site.land(batch, 503)
+        most_sends = max(most_sends, len(site.lane.queue))
+        most_bytes = max(most_bytes, site.lane.queue.held_bytes)
+        site.clock.passed_s += 60.0
+    return most_sends, most_bytes
+
+
+def test_a_tool_that_stands_for_hours_before_a_million_events_holds_few_of_them() -> None:
+    rules = replace(RULES, give_up_s=1e6, max_batch_items=100, window=2)
+    site = Site(Batching(per_request=50, delivery=rules))
+    for first in range(0, 1_000_000, 1000):
+        append(site.journal, [f"e-{seq}" for seq in range(first, first + 1000)])
+    most_sends, _ = hold_out(site, 300)
+    assert site.lane.queue.circuit.attempts > 200
+    assert most_sends <= 100 * (2 + 1 + 2), "stuck, ready and read ahead, each within its bound"
+    assert site.backlog() == 1_000_000
+
+
+def test_one_wanted_event_of_a_large_record_counts_with_the_whole_record() -> None:
+    """Else five hundred of them, each kept with the thousand that nobody wanted, would fill the memory."""
+    rules = replace(RULES, give_up_s=1e6, max_batch_bytes=10_000, window=2)
+    site = Site(Batching(delivery=rules))
+    for seq in range(60):
+        append(site.journal, [f"e-{seq}", *(f"drop-{seq}-{at}" for at in range(199))])
+    size = len(record(["e-0", *(f"drop-0-{at}" for at in range(199))]))
+    assert size > 2_000
+    _, most_bytes = hold_out(site, 60)
+    assert most_bytes <= 10_000 * (2 + 1) + 2 * size, "the bound, and the record that went over it"
+    world_ends(site)
+    assert site.counts()["delivered", ""] == 60
+
+
+def world_ends(site: Site) -> None:
+    for _ in range(5000):
+        for batch in site.turn():
+            site.land(batch)
+        if site.lane.is_idle():
+            return
+        site.clock.passed_s += 60.0
+    raise AssertionError("it does not come to an end")
+
+
 # ── the simulation
 
 ANSWERS = ["200", "200", "200", "400", "429", "500", "partly", "lost before", "lost after"]

@@ -15,6 +15,7 @@ from typing import Any, Final
 from eventmw.delivery.driver import Driver, Work
 from eventmw.delivery.duplicates import WINDOW_MS
 from eventmw.delivery.lane import Lane, LaneState
+from eventmw.delivery.loop import LEAVE_S
 from eventmw.journal import Entry, Lease, Position
 from eventmw.record import Erased
 
@@ -229,4 +230,5 @@ def _named(error: BaseException) -> str:
 async def _cancel(tasks: Sequence[asyncio.Task[None]]) -> None:
     for task in tasks:
         task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
+    if tasks:  # a transport of somebody else's may not heed it
+        await asyncio.wait(tasks, timeout=LEAVE_S)
