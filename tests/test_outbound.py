@@ -137,6 +137,23 @@ def test_an_answer_that_does_not_come(answer: Answer, message: str) -> None:
         assert len(vendor.wait_for(1)) == 1
 
 
+def test_a_connection_has_a_time_out_of_its_own() -> None:
+    """A host that takes no more connections: its queue of one is full."""
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as listening:
+        address = listening.getsockname()
+        waiting = [socket.socket() for _ in range(4)]
+        try:
+            for one in waiting:
+                one.setblocking(False)
+                one.connect_ex(address)
+            request = HttpRequest("POST", f"http://127.0.0.1:{address[1]}/{SECRET}")
+            with pytest.raises(TransportError, match=r"^no connection in time: 127\.0\.0\.1$"):
+                using(lambda outbound: outbound.send(request, timeout_s=60.0, connect_timeout_s=0.2))
+        finally:
+            for one in waiting:
+                one.close()
+
+
 @pytest.mark.parametrize(
     ("url", "message"),
     [

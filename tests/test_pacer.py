@@ -90,3 +90,18 @@ def test_lanes_take_turns() -> None:
     with asyncio.Runner(loop_factory=asyncio.SelectorEventLoop) as runner:
         runner.run(main())
     assert order == ["a", "b"] * 3
+
+
+def test_a_stretch_that_waits_ends_all_the_same() -> None:
+    """Time that a tool sleeps uses no slice up, and the other lanes would wait for as long as it likes."""
+    pacer = Pacer(polite=True)
+    pacer.rest()
+    pacer.begin()
+    rest_without_the_pacer()
+    assert pacer.is_over()
+    pacer.end()
+    pacer.rest()
+    pacer.begin()
+    pacer.end()
+    rest_without_the_pacer()
+    assert not pacer.is_over(), "what passes between stretches is nobody's"
