@@ -134,8 +134,6 @@ class Line:
 
     def narrowed(self, sends: Sequence[Send], batch: Batch, now: Moment, failures: int = 0) -> list[Batch]:
         """Pack again what a batch left open: by halves when that is all of it."""
-        if not sends:
-            return []
         if len(sends) < len(batch.sends):
             return self.pack(sends, now, suspect=batch.suspect)
         middle = len(sends) // 2

@@ -207,7 +207,8 @@ class SendQueue:
                     held.append(send)
                 case _:
                     self._undecided.decide(send, verdict, now)
-        self._line.put_first(self._line.narrowed(refused, batch, now), batch)
+        if refused:
+            self._line.put_first(self._line.narrowed(refused, batch, now), batch)
         if held:
             self._line.stuck.extend(self._line.pack(held, now))
             self._stand(batch, [verdict for verdict in given if verdict.kind == "retry"], now)

@@ -27,6 +27,9 @@ log = logging.getLogger("eventmw.delivery.courier")
 LONG_S: Final = 0.1
 """A stretch that lasts longer is told: other tools notice it by then. Source: assumption."""
 
+_FRESH_NS: Final = 5_000_000
+"""The thread's own clocks are calls into the system; they are read anew after this time, not for each request."""
+
 What = Literal["handle", "pack", "verdict", "at_send", "the async consumer", "on_outcome"]
 
 ON_OUTCOME: Final = ""
@@ -64,6 +67,7 @@ class Watch:
         self.lock = threading.Lock()
         self._dog = None if look_s is None else Watchdog(self, look_s)
         self._told: set[tuple[str, What]] = set()
+        self._read_ns = self._cpu_ns = self._naps = 0
 
     def holding(self, tool: str, what: What) -> Hold:
         """Return a context in which a tool's own code runs: one stretch, without an ``await``."""
@@ -88,13 +92,31 @@ class Watch:
 
     def leave(self, hold: Hold) -> None:
         """Note that it came back. What the watchdog did to it must not hit what comes after."""
+        self.hold = None
+        if not hold.hit_s:
+            return  # the watchdog first says that it hits, and then looks whether the stretch still lasts
         with self.lock:
-            self.hold = None
-            if hold.hits:
-                forgive(self.thread_id)
-        if hold.hits:
-            why = f"its {hold.what} did not end within {hold.hits[0]:g} s: mend it, and start the process again"
+            forgive(self.thread_id)
+        if hold.hit_s:
+            why = f"its {hold.what} did not end within {hold.hit_s:g} s: mend it, and start the process again"
             self.off.setdefault(hold.tool, why)
+
+    def begin(self, now_ns: int) -> None:
+        """Note what the thread has spent up to now, or did some milliseconds ago."""
+        if now_ns - self._read_ns > _FRESH_NS:
+            self._read_ns, self._cpu_ns, self._naps = now_ns, time.thread_time_ns(), _naps()
+
+    def how(self, wall_ns: int) -> str:
+        """Return how the stretch spent its time; "" when it was the rest of the machine that kept it from working.
+
+        A thread that sleeps gives up its core once; one that waits for the interpreter's lock wakes each switch interval to
+        look; one that waits for a core gives up nothing.
+        """
+        cpu_ns = time.thread_time_ns() - self._cpu_ns
+        if cpu_ns >= LONG_S * 1e9:
+            return "computed"
+        looks = (wall_ns - cpu_ns) / 1e9 / sys.getswitchinterval()
+        return "waited" if _who is None or 1 <= _naps() - self._naps < looks / 4 else ""
 
     def tell(self, hold: Hold, wall_s: float, how: str) -> None:
         """Log a long stretch, the first of its kind."""
@@ -114,20 +136,21 @@ class Hold:
     """One stretch in which a tool's own code has the courier's thread.
 
     Attributes:
-        hits: after how many seconds the watchdog interrupted it, each time.
+        hit_s: after how many seconds the watchdog interrupted it, 0.0 when it did not.
     """
 
-    __slots__ = ("_cpu_ns", "_naps", "_since_ns", "_watch", "hits", "tool", "what")
+    __slots__ = ("_since_ns", "_watch", "hit_s", "tool", "what")
 
     def __init__(self, watch: Watch, tool: str, what: What) -> None:
         self.tool = tool
         self.what: What = what
-        self.hits: list[float] = []
+        self.hit_s = 0.0
         self._watch = watch
 
     def begin(self) -> None:
         """Measure from now on."""
-        self._since_ns, self._cpu_ns, self._naps = time.perf_counter_ns(), time.thread_time_ns(), _naps()
+        self._since_ns = time.perf_counter_ns()
+        self._watch.begin(self._since_ns)
 
     def __enter__(self) -> Self:
         self._watch.enter(self)
@@ -139,20 +162,8 @@ class Hold:
     ) -> None:
         self._watch.leave(self)
         wall_ns = time.perf_counter_ns() - self._since_ns
-        if wall_ns >= LONG_S * 1e9 and (how := self._how(wall_ns)):
+        if wall_ns >= LONG_S * 1e9 and (how := self._watch.how(wall_ns)):
             self._watch.tell(self, wall_ns / 1e9, how)
-
-    def _how(self, wall_ns: int) -> str:
-        """Return how it spent its time; "" when it was the rest of the machine that kept it from working.
-
-        A thread that sleeps gives up its core once; one that waits for the interpreter's lock wakes each switch interval to
-        look; one that waits for a core gives up nothing.
-        """
-        cpu_ns = time.thread_time_ns() - self._cpu_ns
-        if cpu_ns >= LONG_S * 1e9:
-            return "computed"
-        looks = (wall_ns - cpu_ns) / 1e9 / sys.getswitchinterval()
-        return "waited" if _who is None or 1 <= _naps() - self._naps < looks / 4 else ""
 
 
 class Stepped:

@@ -34,7 +34,9 @@ _OWN: Final = str(Path(__file__).parent.parent)
 
 
 class Stretch(Protocol):
-    """One stretch of a tool's code."""
+    """One stretch of a tool's code; ``hit_s`` is set when it is interrupted, to the seconds that it had lasted."""
+
+    hit_s: float
 
     @property
     def tool(self) -> str:
@@ -44,11 +46,6 @@ class Stretch(Protocol):
     @property
     def what(self) -> str:
         """Which function of the tool."""
-        ...
-
-    @property
-    def hits(self) -> list[float]:
-        """After how many seconds it was interrupted, each time."""
         ...
 
 
@@ -126,9 +123,11 @@ class Watchdog:
             )
         elif looks >= INTERRUPT_AFTER:
             with self._watched.lock:
-                if self._watched.hold is hold:  # else it came back just now
-                    hold.hits.append(looks * self._look_s)
+                before_s, hold.hit_s = hold.hit_s, hold.hit_s or looks * self._look_s
+                if self._watched.hold is hold:
                     _raise_in(self._watched.thread_id, TookTooLong)
+                else:  # it came back just now
+                    hold.hit_s = before_s
 
 
 def where(frame: FrameType | None) -> str:
