@@ -276,7 +276,8 @@ class Intake:
             check_sizes(wanted.sends)
             what = "order_key"
             if wanted.sends:
-                item.order_key = key_of(self._rules.order_key, event)
+                if self._rules.order_key is not None:
+                    item.order_key = key_of(self._rules.order_key, event)
                 self._queue.add(item, wanted.sends, self._now)
         except BaseException as error:  # noqa: BLE001 - a tool harms only itself, whatever it raises
             self._end(item, "tool_error", f"{what} {told(error)}")

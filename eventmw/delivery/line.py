@@ -84,7 +84,7 @@ class Line:
         return min(free(self.stuck), key=lambda batch: batch.failures, default=None)
 
     def _next_suspect(self, now: Moment, now_s: float = float("inf")) -> Batch | None:
-        if any(batch.suspect for batch in self.flying):
+        if not (self._suspects or self.ahead.again) or any(batch.suspect for batch in self.flying):
             return None
         while (batch := first_free(self._suspects, now_s=now_s)) is None and self.ahead.again:
             self._suspects.extend(self.pack(self.ahead.take_again(), now, suspect=True))
@@ -93,6 +93,8 @@ class Line:
         return batch
 
     def _next_good(self, now: Moment) -> Batch | None:
+        if self._ready and self._rules.order_key is None:
+            return self._ready.popleft()
         before = (*self.flying, *self.stuck, *self._suspects)
         while (batch := first_free(self._ready, before)) is None and self.ahead.new and not self._is_crowded():
             self._ready.extend(self.pack(self.ahead.take_new(), now))
@@ -163,17 +165,13 @@ class Line:
             batches = line
         for batch in batches:
             batch.suspect, batch.failures = suspect, failures
-            batch.keys = self._keys(batch.sends)
+            if self._rules.order_key is not None:
+                batch.keys = frozenset(key for send in batch.sends if (key := self._key(send)) is not None)
         return list(batches)
 
     def _key(self, send: Send) -> int | None:
         item = self._undecided.owner(send)
         return None if item.parked else item.order_key
-
-    def _keys(self, sends: Iterable[Send]) -> frozenset[int]:
-        if self._rules.order_key is None:
-            return frozenset()
-        return frozenset(key for send in sends if (key := self._key(send)) is not None)
 
     def leave_out_ended(self, now: Moment) -> None:
         """Take the sends of events that are gone out of everything that waits."""
