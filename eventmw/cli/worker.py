@@ -19,7 +19,7 @@ from eventmw.cli.output import count, pairs
 from eventmw.clock import SystemClock
 from eventmw.config import Config
 from eventmw.delivery.courier import Courier
-from eventmw.delivery.intake import Dispatcher
+from eventmw.delivery.dispatcher import Dispatcher
 from eventmw.delivery.transport import Transport
 from eventmw.errors import ConfigError
 from eventmw.journal import Journal

@@ -20,9 +20,9 @@ from typing import Final
 
 from eventmw.clock import Clock
 from eventmw.delivery import loop
+from eventmw.delivery.dispatcher import Dispatcher
 from eventmw.delivery.driver import SURVEY_S, Work
 from eventmw.delivery.duplicates import Duplicates
-from eventmw.delivery.intake import Dispatcher
 from eventmw.delivery.lane import LaneState
 from eventmw.delivery.pacer import Pacer
 from eventmw.delivery.shift import Shift

@@ -14,8 +14,8 @@ from typing import Final
 
 from eventmw.clock import Clock
 from eventmw.delivery.batches import Batch
+from eventmw.delivery.dispatcher import Dispatcher
 from eventmw.delivery.duplicates import Duplicates
-from eventmw.delivery.intake import Dispatcher
 from eventmw.delivery.lane import Lane
 from eventmw.delivery.pacer import Pacer
 from eventmw.delivery.settlement import plain

@@ -1,7 +1,8 @@
 """A lane: one tool's way through the journal, from its place to its Outcomes.
 
-`Intake` brings events into its `SendQueue`, and `Settlement` commits how they end. Everything is synchronous and in small
-steps (`intake` and `settle` are iterators that pause after each event), so that whoever drives it decides when to rest.
+`Intake` reads the log, and `Revival` what is parked; `Admission` shows both to the tool and fills its `SendQueue`; and
+`Settlement` commits how events end. Everything is synchronous and in small steps (`intake` and `settle` are iterators that
+pause after each event), so that whoever drives it decides when to rest.
 
 Layer: input and output on the journal only; no thread, no event loop, no socket.
 """
@@ -15,11 +16,14 @@ from typing import Final, Literal
 
 from eventmw.clock import Clock
 from eventmw.contract import BoundTool
+from eventmw.delivery.admission import Admission
 from eventmw.delivery.circuit import Phase
+from eventmw.delivery.dispatcher import Dispatcher
 from eventmw.delivery.duplicates import Duplicates
 from eventmw.delivery.endings import Ended, Ending, Moment
-from eventmw.delivery.intake import Dispatcher, Intake
+from eventmw.delivery.intake import Intake
 from eventmw.delivery.queue import SendQueue
+from eventmw.delivery.revival import Revival
 from eventmw.delivery.settlement import Settlement, plain
 from eventmw.delivery.watch import Watch
 from eventmw.errors import told
@@ -74,13 +78,24 @@ class Lane:
         self.off = ""
         self._lease = lease
         self._clock = clock
-        self._intake = Intake(tool, dispatcher, lease, duplicates, clock, queue=self.queue, watch=watch)
+        queue, self._admission = self.queue, Admission(tool, dispatcher, clock, self.queue)
+        self._revival = Revival(tool, dispatcher, lease, clock, queue=queue, admission=self._admission)
+        self._intake = Intake(
+            tool,
+            dispatcher,
+            lease,
+            duplicates,
+            queue=queue,
+            admission=self._admission,
+            revival=self._revival,
+            watch=watch,
+        )
         self._settlement = Settlement(tool.id, dispatcher.single, clock, on_outcome, watch)
         self._reported: set[str] = set()
 
     def moment(self) -> Moment:
         """Return now."""
-        return self._intake.moment()
+        return self._admission.moment()
 
     def state(self) -> LaneState:
         """Return how the lane is doing. May be called from any thread."""
@@ -98,7 +113,7 @@ class Lane:
         waits: list[float] = []
         if self.queue.wakes_at_s is not None:
             waits.append(self.queue.wakes_at_s - self._clock.monotonic_s())
-        if (due_ms := self._intake.due_in_ms()) is not None:
+        if (due_ms := self._revival.due_in_ms()) is not None:
             waits.append(due_ms / 1000)
         return max(0.0, min(waits)) if waits else None
 
@@ -117,7 +132,7 @@ class Lane:
     def switch_off(self, why: str) -> None:
         """Ask nothing of the tool any more. Its place stands still, and what is in flight may land."""
         self.off = why
-        self._intake.closed = True
+        self._admission.closed = True
 
     def settle(self) -> Iterator[None]:
         """Prepare the commit of what was decided, one ending a step; `commit` carries it out."""
@@ -152,7 +167,7 @@ class Lane:
         if over > 0:
             self.queue.shed(over, self.moment())
         if stats.parked:
-            self._intake.expire_parked()
+            self._revival.expire()
 
     def wants_survey(self) -> bool:
         """Return whether `survey` could change anything."""
