@@ -182,3 +182,31 @@ def test_the_rules_say_all_that_is_wrong_with_them() -> None:
         with pytest.raises(Exception, match="the name of a property or a function"):
             Delivery(order_key=key)  # type: ignore[arg-type] # that is the point
     assert Delivery(rate_per_s=0.5, order_key=lambda event: event.user_id, connect_timeout_s=1).window == 4
+
+
+def test_after_a_long_outage_nobody_is_suspect_and_what_was_broken_up_goes_together() -> None:
+    rules = replace(RULES, max_batch_items=8, give_up_s=1e9)
+    queue = queue_of(rules=rules, per_request=4)
+    names = iter(f"e-{at}" for at in range(10_000))
+    step = 0
+    for step in range(400):
+        while queue.has_room():
+            name = next(names)
+            queue.add(item(name, step), (Send(name),), now(60.0 * step))
+        for batch in depart(queue, 60.0 * step):
+            queue.answered(batch, HttpReply(503), now(60.0 * step))
+    assert [len(payloads(one(queue, 1e6).order))] == [1], "hours of failing have broken everything up"
+    (probe,) = queue.flying
+    queue.answered(probe, HttpReply(200), now(1e6))
+    assert queue.circuit.phase == "flowing"
+    batches = depart(queue, 1e6)
+    assert len(batches) == rules.window
+    sizes: list[int] = []
+    while batches:
+        for batch in batches:
+            sizes.append(len(batch.sends))
+            queue.answered(batch, HttpReply(200), now(1e6))
+        batches = depart(queue, 1e6)
+    assert max(sizes) == 4
+    assert sum(sizes) / len(sizes) > 3, "full requests again"
+    assert not queue

@@ -21,7 +21,8 @@ class Batch:
     """One request and the sends it carries.
 
     Attributes:
-        failures: how often it failed as a whole.
+        failures: how often it failed as a whole; parts of one that failed begin with some.
+        failed: it did so itself.
         suspect: it failed while others passed, or holds what failed before.
         keys: of its events, those that are to stay in order; see `eventmw.delivery.order`.
         not_before_s: monotonic seconds; a suspect waits until then.
@@ -31,6 +32,7 @@ class Batch:
     order: Order
     sends: Sequence[Send]
     failures: int = 0
+    failed: bool = False
     suspect: bool = False
     keys: frozenset[int] = frozenset()
     not_before_s: float = 0.0

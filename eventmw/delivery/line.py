@@ -117,13 +117,28 @@ class Line:
         if batch not in self.stuck:
             self.stuck.append(batch)
 
-    def release_stuck(self, passed: Batch) -> None:
-        """Put the stuck back in line, since the vendor answers: those that kept failing meanwhile are suspects."""
-        for batch in reversed(self.stuck):
-            if batch is not passed:
+    def release_stuck(self, passed: Batch, now: Moment) -> None:
+        """Put the stuck back in line, since the vendor answers.
+
+        When one passed that had not failed before, those that kept failing are suspects. When one passed that had, it was
+        the vendor: nobody is, and what was broken up meanwhile is packed together again.
+        """
+        stuck, self.stuck = [batch for batch in self.stuck if batch is not passed], []
+        if passed.failed and not self._rules.ordered:
+            stuck = self._whole_again([send for batch in stuck for send in batch.sends], now)
+        else:
+            for batch in stuck:
                 batch.suspect = batch.failures >= SUSPECT_AFTER
-                (self._suspects if batch.suspect else self._ready).appendleft(batch)
-        self.stuck.clear()
+        self._suspects.extendleft(batch for batch in reversed(stuck) if batch.suspect)
+        self._ready.extendleft(batch for batch in reversed(stuck) if not batch.suspect)
+
+    def _whole_again(self, sends: Sequence[Send], now: Moment) -> list[Batch]:
+        batches: list[Batch] = []
+        for parked in (True, False):
+            some = [send for send in sends if self._undecided.owner(send).parked is parked]
+            for at in range(0, len(some), self._rules.max_batch_items):
+                batches += self.pack(some[at : at + self._rules.max_batch_items], now, suspect=parked)
+        return batches
 
     def set_aside(self, batch: Batch, until_s: float) -> None:
         """Put a batch among the suspects, to be tried again whole at that time (monotonic seconds)."""

@@ -179,7 +179,7 @@ class SendQueue:
         for send in batch.sends:
             if send in self._undecided:
                 self._undecided.decide(send, dead(reason), now, "tool_error")
-        self._vendor_answers(batch)
+        self._vendor_answers(batch, now)
         self._line.leave_out_ended(now)
 
     def failed(self, batch: Batch, reason: str, now: Moment) -> None:
@@ -196,7 +196,7 @@ class SendQueue:
         if all(verdict.kind == "retry" for verdict in given):
             self._trouble(batch, given, now)
             return
-        self._vendor_answers(batch)
+        self._vendor_answers(batch, now)
         refused: list[Send] = []
         held: list[Send] = []
         for send, verdict in zip(batch.sends, given, strict=True):
@@ -216,6 +216,7 @@ class SendQueue:
     def _trouble(self, batch: Batch, given: Sequence[Verdict], now: Moment) -> None:
         """Stand still, unless the batch is the trouble: then put it off, break it up, and put off what fails alone."""
         batch.failures += 1
+        batch.failed = True
         if self.circuit.phase == "flowing" and batch.suspect:
             self._break_up(batch, given, now)
         elif self._is_alone(batch, given):
@@ -242,10 +243,10 @@ class SendQueue:
     def _stand(self, batch: Batch, given: Sequence[Verdict], now: Moment) -> None:
         self.circuit.trip(batch, given[0].reason, max(verdict.after_s or 0.0 for verdict in given), now)
 
-    def _vendor_answers(self, batch: Batch) -> None:
+    def _vendor_answers(self, batch: Batch, now: Moment) -> None:
         """Take note that the vendor answers; when this was the probe, the tool flows again."""
         self._answers += 1
         if batch is self.circuit.probe:
             self.circuit.close()
             self._shed_bytes = 0
-            self._line.release_stuck(batch)
+            self._line.release_stuck(batch, now)
