@@ -6,7 +6,9 @@ import json
 import re
 import signal
 from pathlib import Path
+from typing import Any
 
+from eventmw.cli.stats import _row, state
 from tests.running import run, serving, started, until
 
 
@@ -83,3 +85,12 @@ def test_a_pipe_gets_neither_colours_nor_cut_lines(tmp_path: Path) -> None:
         narrow = run("stats", "--data-dir", str(tmp_path), COLUMNS="40", FORCE_COLOR="")
         assert "\x1b" not in narrow.out
         assert narrow.lines[2].split() == ["Tool", "State", "Backlog", "Oldest", "Parked", "Dead", "Outcomes", "Reason"]
+
+
+def test_a_tool_that_was_switched_off_says_so_and_why() -> None:
+    tool: dict[str, Any] = {
+        "state": "off", "next_probe_ms": None, "last_error": "its handle did not end within 30 s", "backlog_events": 3,
+        "oldest_ms": None, "parked": 0, "dead": 1, "outcomes": {},
+    }  # fmt: skip
+    assert str(state(tool)) == "switched off"
+    assert _row("crm", tool)[-1] == "its handle did not end within 30 s"

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from eventmw.control.merging import merged
 
 COUNTS = st.integers(0, 9)
-PHASES = ("flowing", "probing", "standing")
+PHASES = ("flowing", "probing", "standing", "off")
 
 
 def lanes() -> st.SearchStrategy[Any]:

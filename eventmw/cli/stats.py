@@ -31,6 +31,7 @@ def stats(data_dir: str | None, *, watch: bool, each: bool, in_json: bool) -> No
     \b
     State    flowing: events go out as they come.
              standing until …: the tool's vendor fails; it is asked again then.
+             switched off: its code did not come back; see the reason beside it.
              idle: nothing was there to deliver yet.
              waiting: events are there, and no courier works for the tool.
     Backlog  events that the tool is still to get, and how old the oldest is.
@@ -97,7 +98,7 @@ def _row(ident: str, tool: Json) -> tuple[Cell, ...]:
         f"{tool['parked']:,}",
         Text(f"{tool['dead']:,}", output.BAD if tool["dead"] else ""),
         pairs(tool["outcomes"]) or output.NOTHING,
-        plain(tool["last_error"]) if tool["state"] in {"probing", "standing"} else "",
+        plain(tool["last_error"]) if tool["state"] in {"probing", "standing", "off"} else "",
     )
 
 
@@ -110,6 +111,8 @@ def state(tool: Json) -> Text:
             return Text("trying again", output.WARNING)
         case "standing":
             return Text(f"standing until {clock_time(tool['next_probe_ms'])}", output.WARNING)
+        case "off":
+            return Text("switched off", output.BAD)
         case other:
             return Text(other, output.WARNING if other == NOT_DELIVERING else output.QUIET)
 

@@ -13,7 +13,7 @@ Json = Mapping[str, Any]
 
 _SUMMED: Final = ("backlog_records", "backlog_events", "backlog_bytes", "parked", "dead")
 _JOURNAL_SUMMED: Final = ("records", "events", "bytes", "cap_bytes", "appended_records", "appended_events")
-_WORST_FIRST: Final = ("standing", "probing", "flowing")
+_WORST_FIRST: Final = ("off", "standing", "probing", "flowing")
 NOT_DELIVERING: Final = "waiting"
 """Events are there for the tool, and no lane works for it: its courier is off."""
 IDLE: Final = "idle"
