@@ -28,7 +28,10 @@ MIN_KEY: Final = 16
 """Characters of a key: as many random ones resist guessing over a network."""
 
 _path = re.compile(r"/[!-~]*").fullmatch
-_JOURNALS: Final = ("memory",)
+_MIB: Final = 1024 * 1024
+_JOURNALS: Final[Mapping[str, int]] = {"file": 2048 * _MIB, "memory": 64 * _MIB}
+"""Journal → bytes that may wait for tools. On a disk that is well above what one tool may be behind (`Delivery`): a tool sheds
+its oldest long before the door has to close."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,7 +48,8 @@ class Limits:
         requests_per_s: requests a second from one key, or from one address without keys; None for no limit.
         burst: requests that may come at once within that rate.
         exit_grace_s: seconds that a process which ends may take to deliver what it holds in memory.
-        journal_bytes: bytes of records that are kept and not yet delivered; past it the answer is 503.
+        journal_bytes: bytes of records that are kept and not yet delivered; past it the answer is 503. None: 2 GiB in
+            files, 64 MiB in memory.
     """
 
     max_body_bytes: int = 1024 * 1024
@@ -57,7 +61,7 @@ class Limits:
     requests_per_s: float | None = None
     burst: int = 100
     exit_grace_s: float = 5.0
-    journal_bytes: int = 64 * 1024 * 1024
+    journal_bytes: int | None = None
 
 
 class Settings(TypedDict, total=False):
@@ -93,7 +97,7 @@ class Config:
     tools: Sequence[object] = ()
     consumers: Sequence[object] = ()
     data_dir: str = "eventmw-data"
-    journal: str = "memory"
+    journal: str = "file"
     courier: Literal["thread", "off"] = "thread"
     batch: Literal["independent", "atomic"] = "independent"
     receipt: Literal["brief", "full", False] = "brief"
@@ -117,6 +121,11 @@ class Config:
     def bound_tools(self) -> tuple[BoundTool, ...]:
         """The tools and then the consumers, with every optional part resolved."""
         return tuple(bind(tool) for tool in (*self.tools, *self.consumers))
+
+    @property
+    def journal_bytes(self) -> int:
+        """How many bytes may wait for tools: as the limits say, or what suits the journal."""
+        return self.limits.journal_bytes or _JOURNALS[self.journal]
 
     @property
     def named_keys(self) -> dict[str, str]:
@@ -157,7 +166,7 @@ def _path_problems(path: object) -> Iterator[str]:
 
 
 _CHOICES: Final[Mapping[str, tuple[object, ...]]] = {
-    "journal": _JOURNALS,
+    "journal": tuple(_JOURNALS),
     "courier": ("thread", "off"),
     "batch": ("independent", "atomic"),
     "receipt": ("brief", "full", False),
@@ -268,11 +277,11 @@ def _limit_problems(limits: object) -> Iterator[str]:
         return
     for spec in dataclasses.fields(limits):
         value: Any = getattr(limits, spec.name)
-        if value is None and spec.name == "requests_per_s":
+        if value is None and spec.default is None:
             continue
         if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
             yield f"limits.{spec.name} must be a number above 0"
-        elif spec.type == "int" and not isinstance(value, int):
+        elif spec.type in {"int", "int | None"} and not isinstance(value, int):
             yield f"limits.{spec.name} must be a whole number"
     if isinstance(limits.max_depth, int) and limits.max_depth < MIN_DEPTH:
         yield f"limits.max_depth must be at least {MIN_DEPTH}, which ordinary events reach"

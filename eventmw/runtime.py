@@ -96,7 +96,7 @@ class Runtime:
         self.engine = Engine(config.bound_tools, [self.zaraz])
         self.clock: Clock = SystemClock()
         self.transport: Callable[[], Transport] = _outbound
-        self.journal: Journal = MemoryJournal(cap_bytes=limits.journal_bytes)
+        self.journal: Journal = _opened(config)
         self.journal.register([tool.id for tool in self.engine.tools])
         self.recent, self.rates = Recent(), self._fresh_rates()
         self._courier: Courier | None = None
@@ -138,10 +138,20 @@ class Runtime:
         if self._courier_pid == os.getpid():
             return
         _register_exit()
-        if self.config.courier == "thread" and self.engine.tools:
+        if self.config.courier == "thread" and (self.engine.tools or self.journal.durability != "memory"):
             self.courier.start()
         self.show()
         self._courier_pid = os.getpid()
+
+    def awake(self) -> None:
+        """Do what the first request of any kind in a process asks for.
+
+        A journal on disk may hold events from before a restart, which are to be delivered though no new one comes.
+        """
+        if self.journal.durability == "memory":
+            self.show()
+        else:
+            self.start()
 
     def finish(self) -> None:
         """Deliver what this process holds in memory, for at most `Limits.exit_grace_s` seconds; say what is lost.
@@ -233,7 +243,21 @@ class Runtime:
             self._courier.stop()
         if self._control is not None:
             self._control.close()
+        self.journal.leave()
         return drained
+
+
+def _opened(config: Config) -> Journal:
+    """Open the journal of a configuration.
+
+    Raises:
+        ConfigError: its folder cannot be used.
+    """
+    if config.journal == "memory":
+        return MemoryJournal(cap_bytes=config.journal_bytes)
+    from eventmw.journal.files import FileJournal  # noqa: PLC0415 - a memory journal needs none of it
+
+    return FileJournal(config.data_dir, cap_bytes=config.journal_bytes, site=config.path or "")
 
 
 def _outbound() -> Transport:

@@ -39,7 +39,7 @@ class Site:
     def _first_request(self, known: frozenset[str | None]) -> None:
         self._tails = known
         try:
-            self.runtime.show()
+            self.runtime.awake()
         except Exception as error:  # noqa: BLE001 - a machine out of threads must not cost the site a request
             log.warning("commands will not find this process: %s", told(error))
 

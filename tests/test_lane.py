@@ -444,6 +444,9 @@ class FailingLease:
     def sync(self) -> None:
         self._lease.sync()
 
+    def tend(self) -> None:
+        self._lease.tend()
+
     def lost(self) -> bool:
         return self._lease.lost()
 

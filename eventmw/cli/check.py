@@ -111,7 +111,7 @@ def _lines(config: Config) -> Iterator[tuple[str, str]]:
         yield "Tool", f"{tool.id} ({type(source).__name__})" + (f": {settings}" if settings else "")
     yield "Keys", ", ".join(config.named_keys) or "none needed"
     yield "Origins", ", ".join(("the site's own", *config.allowed_origins))
-    yield "Journal", f"{config.journal}, at most {sizes(limits.journal_bytes)}; data_dir {config.data_dir}"
+    yield "Journal", f"{config.journal}, at most {sizes(config.journal_bytes)}; data_dir {config.data_dir}"
     yield "Delivery", "in a thread of the site" if config.courier == "thread" else "by `eventmw worker`"
     rate = f", {limits.requests_per_s:g} requests a second from one sender" if limits.requests_per_s else ""
     yield "Limits", f"{count(limits.max_events, 'event')}, {sizes(limits.max_body_bytes)} in one request{rate}"

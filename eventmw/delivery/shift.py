@@ -28,6 +28,9 @@ POLL_S: Final = 0.25
 SYNC_S: Final = 0.1
 """How long a commit may wait to be made durable. Source: JOURNAL.md «State»."""
 
+TEND_S: Final = 0.25
+"""How often the journal's chores are done: taking over from the dead, retiring what is consumed, obeying commands."""
+
 LEASE_CHECK_S: Final = 1.0
 _SCAN: Final = 16
 
@@ -86,7 +89,7 @@ class Shift:
             jobs: list[Coroutine[Any, Any, None]] = [driver.run() for driver in self._drivers]
             jobs += [self._watch_lease(), self._survey()]
             if self._work.journal.durability != "memory":
-                jobs.append(self._poll())
+                jobs += [self._poll(), self._tend()]
             tasks = [self._loop.create_task(job) for job in jobs]
             for task in tasks:
                 task.add_done_callback(lambda _: self.over.set())  # none of them ends by itself
@@ -110,6 +113,7 @@ class Shift:
                 await driver.settle()
         with _logged("the last sync failed"):
             self._lease.sync()
+            self._lease.tend()
         return not pending
 
     async def has_drained(self) -> bool:
@@ -185,6 +189,18 @@ class Shift:
         while True:
             await asyncio.sleep(POLL_S)
             self.kick()
+
+    async def _tend(self) -> None:
+        failures = 0
+        while True:
+            try:
+                self._lease.tend()
+                failures = 0
+            except Exception:
+                failures += 1
+                if failures == 1:
+                    log.exception("the journal's chores failed; trying again")
+            await asyncio.sleep(TEND_S)
 
     async def _survey(self) -> None:
         while True:

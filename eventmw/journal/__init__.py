@@ -187,6 +187,14 @@ class Lease(Protocol):
         """Make every commit so far as durable as this journal makes records."""
         ...
 
+    def tend(self) -> None:
+        """Do the journal's chores: take over from the dead, retire what is consumed, obey commands. Call it often.
+
+        Raises:
+            JournalDown: they could not all be done; the next call goes on.
+        """
+        ...
+
     def lost(self) -> bool:
         """Return whether the right has gone to another holder."""
         ...
@@ -277,4 +285,8 @@ class Journal(Protocol):
 
         Reading and leases go on, so that what was taken can still be delivered.
         """
+        ...
+
+    def leave(self) -> None:
+        """Let go of every file and lock. Nothing is asked of the journal afterwards; what it keeps stays. Idempotent."""
         ...

@@ -311,6 +311,9 @@ class MemoryJournal:
         with self._log:
             self._log.closed = True
 
+    def leave(self) -> None:
+        """Do nothing: the memory goes with the journal."""
+
 
 class _Lease:
     """The right to move places in a memory journal. See `eventmw.journal.Lease`."""
@@ -360,6 +363,9 @@ class _Lease:
 
     def sync(self) -> None:
         """Do nothing: a commit is as durable at once as this journal makes records."""
+
+    def tend(self) -> None:
+        """Do nothing: a commit lets go of what is consumed, and nobody else has this memory."""
 
     def lost(self) -> bool:
         """Return whether this lease was closed, or belongs to the process that this one was forked from."""

@@ -1,0 +1,253 @@
+"""What the leader does beside deliveries: take over, retire, obey, tell.
+
+Layer: input and output. It runs on the courier's thread, some times a second, and holds the leader's lock step by step.
+Source: JOURNAL.md «Retirement»; the order of what is synced before what is unlinked is its point.
+"""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from eventmw.journal import Key, Position
+from eventmw.journal.files import disk, layout
+from eventmw.journal.files.frames import Header
+from eventmw.journal.files.inbox import Answer, Command, Inbox
+from eventmw.journal.files.leader import Leader, heartbeat
+from eventmw.journal.files.registry import UNCLAIMED_S, Membership, Tools
+from eventmw.journal.files.source import Source
+
+log = logging.getLogger("eventmw.journal")
+
+HEARTBEAT_S: Final = 1.0
+_CLAIM_S: Final = 60.0
+_LEFTOVER_S: Final = 60.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Keeping:
+    """How long consumed records are kept.
+
+    Attributes:
+        retain_s: seconds after a segment was consumed, for ``tail`` and ``replay``.
+        cap_bytes: bytes of all segments, past which consumed ones go earlier.
+    """
+
+    retain_s: float = 24 * 3600.0
+    cap_bytes: int = 2 * 1024 * 1024 * 1024
+
+
+class Housekeeping:
+    """The leader's chores.
+
+    Args:
+        leader: the lease.
+        membership: this process.
+        keeping: how long to keep what is consumed.
+    """
+
+    def __init__(self, leader: Leader, membership: Membership, keeping: Keeping) -> None:
+        self._leader = leader
+        self._membership = membership
+        self._keeping = keeping
+        self._inbox = Inbox(leader.places)
+        self._tools = Tools(leader.places)
+        self._since_ms = _now_ms()
+        self._beat_s = float("-inf")
+        self._claimed_s = float("-inf")
+        self._consumed_s: dict[tuple[str, int], float] = {}
+        self._alarmed: set[tuple[str, int]] = set()
+        self._operations: Mapping[str, Callable[[str, dict[str, Any]], Any]] = {
+            "seek": self._seek,
+            "forget": self._forget,
+            "revive": self._revive,
+            "drop_dead": self._drop_dead,
+        }
+
+    def tend(self) -> None:
+        """Do what is due.
+
+        Raises:
+            JournalDown: the state cannot be written.
+            OSError: a folder cannot be read, or a file not synced.
+        """
+        leader, now_s = self._leader, time.monotonic()
+        with leader.lock:
+            if leader.lost():
+                return
+            leader.sources.take_over()
+            self._alarm()
+            self._obey()
+        with leader.lock:
+            leader.tell()
+            self._retire()
+        if now_s - self._beat_s >= HEARTBEAT_S:
+            self._beat_s = now_s
+            leader.say(heartbeat(self._membership.me.pid, self._since_ms, self._membership.me.generation))
+            leader.reserve.make()
+            leader.evict_dead()
+        if now_s - self._claimed_s >= _CLAIM_S:
+            self._claimed_s = now_s
+            self._forget_unclaimed()
+            self._sweep()
+
+    def should_yield(self) -> bool:
+        """Return whether a newer process should lead instead."""
+        return self._membership.is_outdated()
+
+    # Obey
+
+    def _obey(self) -> None:
+        done = self._leader.ledger.done
+        for ident, command in self._inbox.waiting():
+            answer = Answer(done[ident]) if ident in done else self._carry_out(ident, command)
+            self._leader.epochs.sync()
+            self._inbox.answer(ident, answer)
+
+    def _carry_out(self, ident: str, command: Command) -> Answer:
+        try:
+            result = self._operations[command.op](ident, command.args)
+        except LookupError as error:
+            return Answer(error="lookup", message=str(error))
+        except ValueError as error:
+            return Answer(error="value", message=str(error))
+        if ident not in self._leader.ledger.done:
+            self._leader.epochs.write(self._leader.ledger.answered(ident, result))
+        return Answer(result)
+
+    def _seek(self, ident: str, args: dict[str, Any]) -> int:
+        return self._leader.seek(args["tool"], since_ms=args["since_ms"], to=args["to"], command=ident)
+
+    def _forget(self, _ident: str, args: dict[str, Any]) -> None:
+        self._leader.forget(args["tool"])
+
+    def _revive(self, _ident: str, args: dict[str, Any]) -> int:
+        return self._leader.revive(args["tool"], keys_of(args["keys"]), args["now_ms"])
+
+    def _drop_dead(self, _ident: str, args: dict[str, Any]) -> int:
+        return self._leader.drop_dead(args["tool"], keys_of(args["keys"]))
+
+    # Retire
+
+    def _retire(self) -> None:
+        leader = self._leader
+        consumed = [(source, header) for source in leader.sources.all.values() for header in self._consumed(source)]
+        self._note_consumed(consumed)
+        leaving = self._leaving(consumed)
+        if leaving:
+            leader.epochs.sync()
+            for source, header in leaving:
+                disk.remove(layout.segment(source.folder, header.number))
+                self._consumed_s.pop((source.sid, header.number), None)
+                source.look()
+        for source in list(leader.sources.all.values()):
+            if source.dead and not source.headers():
+                self._end(source)
+
+    def _consumed(self, source: Source) -> list[Header]:
+        """Return the segments that every tool is past. The one that a live owner writes is not among them."""
+        source.look()
+        headers = source.headers()
+        end = source.end()
+        floor = self._leader.floor(source.sid, end).seq
+        ends = [later.base_seq for later in headers[1:]]
+        gone = [header for header, last in zip(headers, ends, strict=False) if last <= floor]
+        if source.dead and headers and end.seq <= floor:
+            gone.append(headers[-1])
+        return gone
+
+    def _note_consumed(self, consumed: list[tuple[Source, Header]]) -> None:
+        now_s = time.monotonic()
+        known = {(source.sid, header.number) for source, header in consumed}
+        for key in self._consumed_s.keys() - known:
+            del self._consumed_s[key]  # a replay has moved a place back
+        for key in known:
+            self._consumed_s.setdefault(key, now_s)
+
+    def _leaving(self, consumed: list[tuple[Source, Header]]) -> list[tuple[Source, Header]]:
+        """Return the segments whose time is over, and under the cap the oldest of the others."""
+        over = sum(header.size for source in self._leader.sources.all.values() for header in source.headers())
+        over -= self._keeping.cap_bytes
+        before_s = time.monotonic() - self._keeping.retain_s
+        leaving: list[tuple[Source, Header]] = []
+        for source, header in sorted(consumed, key=lambda pair: pair[1].created_ms):
+            if over > 0 or self._consumed_s[source.sid, header.number] <= before_s:
+                leaving.append((source, header))
+                over -= header.size
+        return _prefixes(leaving)
+
+    def _end(self, source: Source) -> None:
+        """Take away a stream of which nothing is left. Its folder goes first: no place in it may be forgotten before."""
+        leader, end = self._leader, source.end()
+        leader.sources.drop(source.sid)
+        shutil.rmtree(source.folder, ignore_errors=True)
+        disk.sync_folder(leader.places.streams)
+        leader.epochs.write(leader.ledger.retired(source.sid, end))
+
+    # Watch
+
+    def _alarm(self) -> None:
+        """Say once what the disk has lost: records that were durable and are not there."""
+        for source in self._leader.sources.all.values():
+            for first, last in source.holes.items():
+                if last <= source.promised() and (source.sid, first) not in self._alarmed:
+                    self._alarmed.add((source.sid, first))
+                    log.error(
+                        "the disk has lost records %d to %d of stream %s, which were durable: %s",
+                        first,
+                        last,
+                        source.sid,
+                        source.folder,
+                    )
+
+    def _forget_unclaimed(self) -> None:
+        """Forget tools that nobody alive is configured for, after a day."""
+        leader, now_s = self._leader, time.time()
+        claimed = {tool for member in (self._membership.me, *self._membership.others()) for tool in member.tools}
+        for tool in list(leader.ledger.tools):
+            if tool in claimed:
+                self._tools.claim(tool)
+            elif self._tools.unclaimed_s(tool, now_s) > UNCLAIMED_S:
+                left = leader.ledger.tools[tool].left(leader.sources.ends()).events
+                log.warning("tool %s is configured nowhere any more; it is forgotten, with %d events", tool, left)
+                leader.forget(tool)
+
+    def _sweep(self) -> None:
+        """Take away streams that a process began to make when it died."""
+        for folder in self._leader.places.streams.glob(".*"):
+            try:
+                old = time.time() - folder.stat().st_mtime > _LEFTOVER_S
+            except FileNotFoundError:
+                continue
+            if old:
+                shutil.rmtree(folder, ignore_errors=True)
+
+
+def _prefixes(leaving: list[tuple[Source, Header]]) -> list[tuple[Source, Header]]:
+    """Keep of each stream only what leaves from its beginning: a stream has no hole in the middle."""
+    kept: list[tuple[Source, Header]] = []
+    chosen = {(source.sid, header.number) for source, header in leaving}
+    for source in {source.sid: source for source, _ in leaving}.values():
+        for header in source.headers():
+            if (source.sid, header.number) not in chosen:
+                break
+            kept.append((source, header))
+    return kept
+
+
+def keys_as_lists(keys: list[Key]) -> list[list[Any]]:
+    """Return keys as JSON, for a command."""
+    return [[key.position.stream, key.position.seq, key.ordinal] for key in keys]
+
+
+def keys_of(plain: list[list[Any]]) -> list[Key]:
+    """Return the keys that `keys_as_lists` wrote."""
+    return [Key(Position(sid, seq), ordinal) for sid, seq, ordinal in plain]
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000

@@ -1,0 +1,411 @@
+"""The leader: it holds the one lock of a data directory, reads for the tools, and moves their places.
+
+Every method of the lease takes the leader's lock, since commands come from other threads; what it does is in memory, and in
+one write to the state. What takes longer (adoption, retirement, commands) is done by `Leader.tend`, some times a second.
+
+Layer: input and output. Thread-safe.
+Source: JOURNAL.md «Reader», «State», «Retirement».
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Final, Literal
+
+from eventmw.errors import JournalDown
+from eventmw.journal import DEAD_EVICTED, Commit, DeadLetter, Key, Parked, Position, Reading
+from eventmw.journal.files.epochs import Epochs, Reserve, load
+from eventmw.journal.files.frames import Total
+from eventmw.journal.files.graves import Graves
+from eventmw.journal.files.layout import Layout
+from eventmw.journal.files.locks import Board, Lock
+from eventmw.journal.files.places import Facts, ToolPlace
+from eventmw.journal.files.registry import Tools
+from eventmw.journal.files.sources import Merge, Sources
+
+log = logging.getLogger("eventmw.journal")
+
+_NOTHING: Final[frozenset[int]] = frozenset()
+
+
+class Leader:
+    """The right to move places in one data directory; see `eventmw.journal.Lease`.
+
+    Args:
+        places: the data directory.
+        lock: the leader's lock, held.
+        dead_bytes: bytes of dead letters.
+
+    Raises:
+        OSError: the state cannot be read, or written anew.
+    """
+
+    def __init__(self, places: Layout, lock: Lock, dead_bytes: int) -> None:
+        self.lock = threading.RLock()
+        self.places = places
+        self._held = lock
+        self._open = True
+        self.ledger = load(places)
+        self.graves = Graves(places, self.ledger.number, dead_bytes)
+        self.ledger.number = self.graves.number
+        self.reserve = Reserve(places)
+        self.sources = Sources(places, leading=True)
+        self._merges: dict[str, Merge] = {}
+        self._gauge = Board(places.gauge)
+        self._tools = Tools(places)
+        try:
+            self.sources.take_over()
+            self._mend()
+            self.epochs = Epochs(places, self.ledger, self.reserve)
+        except BaseException:
+            self._close_files()
+            raise
+        self.tell()
+
+    def _mend(self) -> None:
+        """Put right what a leader that died left between two steps."""
+        self.learn_tools()
+        for tool, place in self.ledger.tools.items():
+            place.moved = False
+            self.graves.dig_out(self.ledger.number, tool, list(place.parking.items))
+            place.dead = self.graves.index.count(tool)
+            for sid in place.reaches.keys() - self.sources.all.keys():
+                del place.reaches[sid]
+
+    # The lease
+
+    def read(self, tool: str, max_records: int) -> list[Reading]:
+        """Return the next records for a tool, in order."""
+        with self.lock:
+            readings: list[Reading] = []
+            if (place := self._place(tool)) is None:
+                return readings
+            place.moved = False
+            if max_records < 1:
+                return readings
+            for found in self._merge(tool).take(self.sources.horizon()):
+                sid, seq = found.entry.position
+                reach = place.reach(sid)
+                self._pass_holes(place, sid)
+                if seq <= reach.total.seq:
+                    continue
+                reach.open[seq] = found.facts
+                settled = reach.beyond.get(seq, _NOTHING)
+                if len(settled) < found.entry.events:
+                    readings.append(Reading(found.entry, frozenset(settled)))
+                    if len(readings) == max_records:
+                        break
+            return readings
+
+    def due(self, tool: str, now_ms: int, n: int) -> list[Parked]:
+        """Return parked items that are due, the longest due first."""
+        with self.lock:
+            place = self._place(tool)
+            return [] if place is None else place.parking.due(now_ms, n)
+
+    def next_due_ms(self, tool: str) -> int | None:
+        """Return when the next parked item is due."""
+        with self.lock:
+            place = self._place(tool)
+            return None if place is None else place.parking.next_due_ms()
+
+    def commit(self, tool: str, step: Commit) -> None:
+        """Carry out one step of a tool: dead letters durably first, then everything in one write."""
+        with self.lock:
+            if (place := self._place(tool)) is None:
+                return
+            fresh = self._fresh(place, step)
+            if not fresh and place.parking.reflects(step):
+                return
+            if step.dead:
+                self._bury(tool, step)
+            self.epochs.write(self.ledger.commit(tool, step, fresh, self.graves.index.count(tool)))
+
+    def dirty(self, tool: str) -> bool:
+        """Return whether somebody moved the tool's place since its last read."""
+        with self.lock:
+            place = self._place(tool)
+            return place is not None and place.moved
+
+    def sync(self) -> None:
+        """Make every step so far durable."""
+        with self.lock:
+            self._check()
+            self.epochs.sync()
+            self.tell()
+
+    def lost(self) -> bool:
+        """Return whether the right is gone."""
+        return not self._open
+
+    def close(self) -> None:
+        """Give the right back."""
+        with self.lock:
+            if not self._open:
+                return
+            self._open = False
+            try:
+                self.epochs.sync()
+            except JournalDown:
+                log.exception("the last places could not be made durable; their events may go out again")
+            self.epochs.close()
+            self._close_files()
+
+    def abandon(self) -> None:
+        """Close what a forked child inherited. The parent leads on."""
+        self.lock = threading.RLock()
+        self._open = False
+        self.epochs.close()
+        self._close_files()
+
+    # What owners ask
+
+    def seek(
+        self, tool: str, *, since_ms: int | None = None, to: Literal["start", "end"] | None = None, command: str = ""
+    ) -> int:
+        """Move a tool's place. See `eventmw.journal.Journal.seek`."""
+        with self.lock:
+            place = ToolPlace.decoded(self.known(tool).encoded())
+            ends = self.sources.ends()
+            before = place.left(ends).events
+            if to == "end":
+                place.skip_to(ends)
+            else:
+                for sid in ends:
+                    self._move_back(place, sid, since_ms)
+            again = 0 if to == "end" else place.left(ends).events - before
+            self.epochs.write(self.ledger.place(tool, place, command, again))
+            self._merges.pop(tool, None)
+            return again
+
+    def forget(self, tool: str) -> None:
+        """End a tool: nothing of it is kept but its dead letters."""
+        with self.lock:
+            self._tools.forget(tool)
+            if tool in self.ledger.tools:
+                self.epochs.write(self.ledger.place(tool, None))
+                self._merges.pop(tool, None)
+
+    def revive(self, tool: str, keys: Iterable[Key], now_ms: int) -> int:
+        """Park dead letters again. See `eventmw.journal.Journal.revive`."""
+        with self.lock:
+            place = self.known(tool)
+            letters = list(self.graves.letters(tool, frozenset(keys)))
+            if not letters:
+                return 0
+            parked = [Parked(letter.key, letter.record, 0, now_ms, letter.reason) for letter in letters]
+            fresh: dict[Position, tuple[Facts, set[int]]] = {}
+            for letter in letters:
+                self._note_fresh(place, letter.key, fresh)
+            self._dig_out_after(tool, Commit(park=parked), fresh, [letter.key for letter in letters])
+            return len(letters)
+
+    def drop_dead(self, tool: str, keys: Iterable[Key]) -> int:
+        """Throw dead letters away for good."""
+        with self.lock:
+            wanted = list(keys)
+            try:
+                gone = self.graves.dig_out(self.ledger.number, tool, wanted)
+            except OSError as error:
+                raise JournalDown(f"dead letters cannot be dropped: {error.strerror or error}") from error
+            self._count_dead(tool)
+            return gone
+
+    def dead_letters(self, tool: str | None = None) -> Iterator[DeadLetter]:
+        """Return the dead letters, oldest first."""
+        with self.lock:
+            return iter(list(self.graves.letters(tool)))
+
+    def known(self, tool: str) -> ToolPlace:
+        """Return the place of a tool that an owner named.
+
+        Raises:
+            LookupError: it is not registered.
+        """
+        self._check()
+        self.learn_tools()
+        if (place := self.ledger.tools.get(tool)) is None:
+            known = ", ".join(sorted(self.ledger.tools)) or "none"
+            raise LookupError(f"no tool has the id {tool!r}; registered are: {known}")
+        return place
+
+    # What the housekeeping asks
+
+    def learn_tools(self) -> None:
+        """Take in the tools that processes have registered."""
+        for tool, start in self._tools.starts():
+            if tool not in self.ledger.tools:
+                place = ToolPlace(dead=self.graves.index.count(tool))
+                for sid, end in start.items():
+                    place.reach(sid).move_to(end)
+                if hasattr(self, "epochs"):
+                    self.epochs.write(self.ledger.place(tool, place))
+                else:
+                    self.ledger.tools[tool] = place
+
+    def floor(self, sid: str, end: Total) -> Total:
+        """Return what of a stream every tool has consumed."""
+        return min((place.reach(sid).total for place in self.ledger.tools.values()), default=end)
+
+    def tell(self) -> None:
+        """Tell all writers what is consumed and what is parked."""
+        for sid, source in self.sources.all.items():
+            source.consumed.post(self.floor(sid, source.end()))
+        parked = sum(place.parking.bytes for place in self.ledger.tools.values())
+        self._gauge.post(Total(0, 0, parked))
+
+    def evict_dead(self) -> None:
+        """Let the oldest dead letters go while there are too many, and count them."""
+        with self.lock:
+            for tool, number in self.graves.evict().items():
+                if tool in self.ledger.tools and number:
+                    buried = self.graves.index.count(tool)
+                    self.epochs.write(self.ledger.count(tool, {DEAD_EVICTED: number}, buried))
+
+    def say(self, text: bytes) -> None:
+        """Write something for people into the lock's file."""
+        self._held.write(text)
+
+    def oldest_ms(self, tool: str, ends: Mapping[str, Total]) -> int | None:
+        """Return when the oldest record was recorded that has something left for a tool."""
+        place = self.ledger.tools[tool]
+        found = [
+            moment
+            for sid, end in ends.items()
+            if place.reach(sid).left(end).events and (moment := self._first_ms(tool, sid)) is not None
+        ]
+        return min(found, default=None)
+
+    # The rest
+
+    def _check(self) -> None:
+        if not self._open:
+            raise JournalDown("this lease was closed or is lost: ask the journal to lead again")
+
+    def _place(self, tool: str) -> ToolPlace | None:
+        self._check()
+        place = self.ledger.tools.get(tool)
+        if place is None:
+            self.learn_tools()
+            place = self.ledger.tools.get(tool)
+        return place
+
+    def _merge(self, tool: str) -> Merge:
+        merge = self._merges.get(tool)
+        if merge is None:
+            place = self.ledger.tools[tool]
+            merge = self._merges[tool] = Merge(self.sources, lambda sid: place.reach(sid).total.seq)
+        return merge
+
+    def _pass_holes(self, place: ToolPlace, sid: str) -> None:
+        if holes := self.sources.all[sid].holes:
+            reach = place.reach(sid)
+            reach.holes.update({first: last for first, last in holes.items() if last > reach.total.seq})
+            reach.advance()
+
+    def _fresh(self, place: ToolPlace, step: Commit) -> dict[Position, tuple[Facts, set[int]]]:
+        """Return the events of a step that are not settled, by record.
+
+        Raises:
+            ValueError: a key names no event of this log.
+        """
+        fresh: dict[Position, tuple[Facts, set[int]]] = {}
+        for key in (*step.settled, *(item.key for item in step.park), *(letter.key for letter in step.dead)):
+            self._note_fresh(place, key, fresh, strict=True)
+        for key in step.unpark:
+            self._note_fresh(place, key, fresh)
+        return fresh
+
+    def _note_fresh(
+        self, place: ToolPlace, key: Key, fresh: dict[Position, tuple[Facts, set[int]]], *, strict: bool = False
+    ) -> None:
+        if place.has_settled(key):
+            return
+        position, ordinal = key
+        known = fresh.get(position)
+        facts = known[0] if known is not None else self._facts(place, position)
+        if facts is not None and 0 <= ordinal < facts.events:
+            fresh.setdefault(position, (facts, set()))[1].add(ordinal)
+        elif strict:
+            raise ValueError(f"{key} names no event of this log; nothing was changed")
+
+    def _facts(self, place: ToolPlace, position: Position) -> Facts | None:
+        """Return what is known of a record, or look it up."""
+        source = self.sources.all.get(position.stream)
+        if source is None:
+            self.sources.follow()
+            source = self.sources.all.get(position.stream)
+        if source is None:
+            return None
+        facts = place.reach(position.stream).open.get(position.seq)
+        if facts is None:
+            found = source.find(position.seq)
+            facts = None if found is None else found.facts
+        return facts
+
+    def _bury(self, tool: str, step: Commit) -> None:
+        try:
+            self.graves.bury(self.ledger.number + 1, tool, step.dead)
+        except OSError as error:
+            self.reserve.give_up()
+            raise JournalDown(f"dead letters cannot be written: {error.strerror or error}") from error
+
+    def _dig_out_after(
+        self, tool: str, step: Commit, fresh: Mapping[Position, tuple[Facts, set[int]]], keys: list[Key]
+    ) -> None:
+        """Carry out a step, then let these letters go: one that died in between has them parked and dead, and mends it."""
+        left = self.graves.index.count(tool) - len(keys)
+        self.epochs.write(self.ledger.commit(tool, step, fresh, left))
+        try:
+            self.graves.dig_out(self.ledger.number, tool, keys)
+        except OSError:
+            log.exception("dead letters that are tried again could not be removed; the next start does")
+
+    def _count_dead(self, tool: str) -> None:
+        if tool in self.ledger.tools:
+            self.epochs.write(self.ledger.count(tool, {}, self.graves.index.count(tool)))
+
+    def _move_back(self, place: ToolPlace, sid: str, since_ms: int | None) -> None:
+        """Move a place in one stream back to the first kept record since a time; what is parked stays settled."""
+        source = self.sources.all[sid]
+        source.look()
+        target = source.base() if since_ms is None else source.before(since_ms)
+        reach = place.reach(sid)
+        if target.seq < reach.total.seq:
+            reach.total = target
+        reach.beyond = {seq: held for seq, held in reach.beyond.items() if seq <= target.seq}
+        for key in place.parking.items:
+            if key.position.stream == sid and key.position.seq > reach.total.seq:
+                self._settle_again(place, key)
+        reach.advance()
+        place.moved = True
+
+    def _settle_again(self, place: ToolPlace, key: Key) -> None:
+        if (facts := self._facts(place, key.position)) is not None:
+            place.reach(key.position.stream).settle(key.position.seq, [key.ordinal], facts)
+
+    def _first_ms(self, tool: str, sid: str) -> int | None:
+        reach = self.ledger.tools[tool].reach(sid)
+        first = reach.first_open()
+        if first in reach.open:
+            return reach.open[first].recorded_ms
+        head = self._merges[tool].head_ms(sid) if tool in self._merges else None
+        if head is not None and head[0] == first:
+            return head[1]
+        found = self.sources.all[sid].find(first)
+        return None if found is None else found.entry.recorded_ms
+
+    def _close_files(self) -> None:
+        self.graves.close()
+        self.sources.close()
+        self._gauge.close()
+        self._held.release()
+
+
+def heartbeat(pid: int, since_ms: int, generation: int) -> bytes:
+    """Return what the leader says of itself, for people: one line."""
+    now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    return f'{{"pid": {pid}, "since_ms": {since_ms}, "generation": {generation}, "heartbeat": "{now}"}}\n'.encode()
