@@ -30,8 +30,8 @@ MIN_KEY: Final = 16
 _path = re.compile(r"/[!-~]*").fullmatch
 _MIB: Final = 1024 * 1024
 _JOURNALS: Final[Mapping[str, int]] = {"file": 2048 * _MIB, "memory": 64 * _MIB}
-"""Journal → bytes that may wait for tools. On a disk that is well above what one tool may be behind (`Delivery`): a tool sheds
-its oldest long before the door has to close."""
+"""Journal → bytes that may wait for tools. On a disk that is well above what one tool may be behind (`Delivery`): a tool
+sheds its oldest long before the door has to close."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

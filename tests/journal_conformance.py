@@ -371,6 +371,43 @@ class JournalConformance:
         lease.close()
         assert leading(journal).read("a", 1) == []
 
+    # What the next holder is told
+
+    def test_what_is_recalled_is_what_some_tool_has_settled_something_of(self, journal: Journal) -> None:
+        journal.register(["b"])
+        at = [put(journal, n, events=2) for n in range(5)]
+        lease = leading(journal)
+        assert lease.recall(b"", 10)[0] == []
+        lease.commit("a", delivered(Key(at[0], 0)))
+        lease.commit("b", delivered(Key(at[2], 1)))
+        first, mark = lease.recall(b"", 2)
+        rest, mark = lease.recall(mark, 10)
+        assert [entry.position for entry in (*first, *rest)] == at[:3]
+        assert lease.recall(mark, 10)[0] == []
+        lease.commit("a", Commit(park=[parked(Key(at[3], 0))]))
+        assert [entry.position for entry in lease.recall(mark, 10)[0]] == [at[3]]
+
+    def test_a_mark_holds_for_the_next_lease(self, journal: Journal) -> None:
+        at = [put(journal, n) for n in range(4)]
+        lease = leading(journal)
+        lease.commit("a", delivered(Key(at[0], 0), Key(at[1], 0)))
+        reached = lease.reached()
+        lease.close()
+        lease = leading(journal)
+        assert lease.recall(reached, 10)[0] == []
+        lease.commit("a", delivered(Key(at[2], 0)))
+        assert [entry.position for entry in lease.recall(reached, 10)[0]] == [at[2]]
+
+    def test_what_is_kept_is_there_for_the_next_or_not_at_all(self, journal: Journal) -> None:
+        lease = leading(journal)
+        assert lease.kept("index-1") is None
+        lease.keep("index-1", b"\0\xff")
+        lease.close()
+        lease = leading(journal)
+        assert lease.kept("index-1") == (None if journal.durability == "memory" else b"\0\xff")
+        lease.keep("index-1", None)
+        assert lease.kept("index-1") is None
+
     # Tools
 
     def test_a_new_tool_starts_at_the_end(self, journal: Journal) -> None:

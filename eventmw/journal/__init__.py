@@ -183,6 +183,30 @@ class Lease(Protocol):
         """
         ...
 
+    def recall(self, after: bytes, limit: int) -> tuple[list[Entry], bytes]:
+        """Return records of which some tool has settled something, in log order, and a mark after them.
+
+        Args:
+            after: a mark from an earlier call or an earlier lease; b"" begins with the oldest record that is kept.
+            limit: at most so many.
+        """
+        ...
+
+    def reached(self) -> bytes:
+        """Return the mark after the last record of which some tool has settled something."""
+        ...
+
+    def keep(self, name: str, data: bytes | None) -> None:
+        """Keep bytes for the next holder of the lease, under a name of letters, digits and ``-``; None removes them.
+
+        They are a convenience: what cannot be kept is not, and a journal that ends with its process keeps nothing.
+        """
+        ...
+
+    def kept(self, name: str) -> bytes | None:
+        """Return what was kept under a name, if it is there."""
+        ...
+
     def sync(self) -> None:
         """Make every commit so far as durable as this journal makes records."""
         ...

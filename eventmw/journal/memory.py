@@ -168,6 +168,10 @@ class _Log:
             raise LookupError(f"no tool has the id {tool!r}; registered are: {known}")
         return place
 
+    def reached(self) -> int:
+        """Return the sequence number of the last record of which some tool has settled something."""
+        return max((max(place.beyond, default=place.prefix) for place in self.places.values()), default=0)
+
     def first_since(self, since_ms: int) -> int:
         """Return the sequence number of the first kept record recorded then or later, else the one after the last."""
         kept = range(self.base + 1, self.appended.records + 1)
@@ -360,6 +364,26 @@ class _Lease:
         with self._log:
             place = self._place(tool)
             return place is not None and place.moved
+
+    def recall(self, after: bytes, limit: int) -> tuple[list[Entry], bytes]:
+        """Return records of which some tool has settled something; a mark is a sequence number."""
+        log = self._log
+        with log:
+            first = max(int(after or b"0"), log.base) + 1
+            entries = [log.entries[seq] for seq in range(first, min(first + limit, log.reached() + 1))]
+        return entries, b"%d" % entries[-1].position.seq if entries else after
+
+    def reached(self) -> bytes:
+        """Return the mark after the last record of which some tool has settled something."""
+        with self._log:
+            return b"%d" % self._log.reached()
+
+    def keep(self, name: str, data: bytes | None) -> None:
+        """Do nothing: whoever leads next is in this process, too."""
+
+    def kept(self, name: str) -> bytes | None:  # noqa: ARG002 - nothing is kept
+        """Return None: nothing is kept."""
+        return None
 
     def sync(self) -> None:
         """Do nothing: a commit is as durable at once as this journal makes records."""

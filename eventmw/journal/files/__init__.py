@@ -22,7 +22,8 @@ from weakref import WeakSet
 
 from eventmw.errors import ConfigError, JournalDown
 from eventmw.journal import DeadLetter, Durability, Entry, JournalStats, Key, Position
-from eventmw.journal.files import figures
+from eventmw.journal.files import disk, figures
+from eventmw.journal.files.epochs import Reserve
 from eventmw.journal.files.graves import read_letters
 from eventmw.journal.files.housekeeping import Housekeeping, Keeping, keys_as_lists
 from eventmw.journal.files.inbox import Command, Inbox
@@ -44,7 +45,7 @@ class FileJournal:
 
     Args:
         data_dir: the folder; made, with mode 0700, when it is not there.
-        cap_bytes: bytes of records and parked copies that may wait for tools, over all processes; past it, refusals.
+        cap_bytes: bytes of records and parked copies that may wait for tools, over all processes; past it it refuses.
         dead_bytes: bytes of dead letters, compressed; past it the oldest go, counted as `DEAD_EVICTED`.
         retain_s: seconds for which a consumed segment is kept, for ``tail`` and ``replay``.
         site: names what is configured; a live process that names it otherwise is not let in. "" goes with any.
@@ -91,6 +92,8 @@ class FileJournal:
         """Keep a record; the future is done once it is on the disk."""
         if events < 1:
             raise ValueError(f"a record holds at least one event, not {events}")
+        if not self._membership.joined:
+            self._rejoin()
         return self._writer.append(Addition(record, events, recorded_ms, stamp))
 
     def ready(self) -> str:
@@ -184,6 +187,13 @@ class FileJournal:
         self._walks = Walks(self._places)
         self._membership.abandon()
 
+    def _rejoin(self) -> None:
+        """Become a member after a fork."""
+        try:
+            self._membership.join()
+        except OSError as error:
+            raise JournalDown(f"the journal's folder fails: {error.strerror or error}") from error
+
     def _woken(self) -> None:
         wake, self._wake = self._wake, None
         if wake is not None:
@@ -200,12 +210,25 @@ class FileJournal:
             if not held.acquire():
                 return None
             try:
-                leader = Leader(self._places, held, self._dead_bytes)
-            except OSError as error:
+                leader = self._new_leader(held)
+            except BaseException as error:
                 held.release()
+                if not isinstance(error, OSError):
+                    raise
                 raise JournalDown(f"the journal's state cannot be read: {error.strerror or error}") from error
             self._lease = _Lease(leader, Housekeeping(leader, self._membership, self._keeping))
             return self._lease
+
+    def _new_leader(self, held: Lock) -> Leader:
+        """Return a leader; on a full disk, with the room of the reserve."""
+        try:
+            return Leader(self._places, held, self._dead_bytes)
+        except OSError as error:
+            if error.errno not in disk.NO_ROOM or not Reserve(self._places).give_up():
+                raise
+            if not held.acquire():
+                raise
+            return Leader(self._places, held, self._dead_bytes)
 
     def _through_leader(self, act: Callable[[Leader], Any], command: Command) -> Any:
         """Do something as the leader: this process if it is or can be, else whichever is."""
@@ -244,6 +267,10 @@ class _Lease:
         self.next_due_ms = leader.next_due_ms
         self.commit = leader.commit
         self.dirty = leader.dirty
+        self.recall = leader.recall
+        self.reached = leader.reached
+        self.keep = leader.keep
+        self.kept = leader.kept
         self.sync = leader.sync
         self.close = leader.close
 

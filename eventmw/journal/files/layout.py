@@ -62,6 +62,11 @@ class Layout:
         return self.root / "inbox"
 
     @property
+    def kept(self) -> Path:
+        """What a leader leaves for the next."""
+        return self.root / "kept"
+
+    @property
     def leader(self) -> Path:
         """The lock of the leader."""
         return self.root / "leader"
@@ -79,7 +84,7 @@ class Layout:
     def make(self) -> None:
         """Make the folders that are not there."""
         self.root.parent.mkdir(parents=True, exist_ok=True)
-        for folder in (self.root, self.streams, self.state, self.dead, self.tools, self.members, self.inbox):
+        for folder in (self.root, self.streams, self.state, self.dead, self.tools, self.members, self.inbox, self.kept):
             disk.make_folder(folder)
 
 

@@ -13,10 +13,14 @@ import logging
 import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
 from typing import Final, Literal
 
+import msgspec
+
 from eventmw.errors import JournalDown
-from eventmw.journal import DEAD_EVICTED, Commit, DeadLetter, Key, Parked, Position, Reading
+from eventmw.journal import DEAD_EVICTED, Commit, DeadLetter, Entry, Key, Parked, Position, Reading
+from eventmw.journal.files import disk
 from eventmw.journal.files.epochs import Epochs, Reserve, load
 from eventmw.journal.files.frames import Total
 from eventmw.journal.files.graves import Graves
@@ -24,7 +28,7 @@ from eventmw.journal.files.layout import Layout
 from eventmw.journal.files.locks import Board, Lock
 from eventmw.journal.files.places import Facts, ToolPlace
 from eventmw.journal.files.registry import Tools
-from eventmw.journal.files.sources import Merge, Sources
+from eventmw.journal.files.sources import Horizon, Merge, Sources
 
 log = logging.getLogger("eventmw.journal")
 
@@ -54,6 +58,7 @@ class Leader:
         self.reserve = Reserve(places)
         self.sources = Sources(places, leading=True)
         self._merges: dict[str, Merge] = {}
+        self._recalling: tuple[bytes, Merge, dict[str, int]] | None = None
         self._gauge = Board(places.gauge)
         self._tools = Tools(places)
         try:
@@ -129,6 +134,45 @@ class Leader:
         with self.lock:
             place = self._place(tool)
             return place is not None and place.moved
+
+    def recall(self, after: bytes, limit: int) -> tuple[list[Entry], bytes]:
+        """Return records of which some tool has settled something, in order."""
+        with self.lock:
+            self._check()
+            reached = self._reached()
+            if self._recalling is None or self._recalling[0] != after:
+                begin = dict(msgspec.json.decode(after, type=dict[str, int])) if after else {}
+                merge = Merge(self.sources, lambda sid: max(begin.get(sid, 0), self.sources.all[sid].base().seq))
+                self._recalling = (after, merge, begin)
+            _, merge, seen = self._recalling
+            horizon = Horizon(time.monotonic_ns(), reached)
+            self.sources.follow()
+            entries = [found.entry for found in islice(merge.take(horizon), limit)]
+            seen.update(dict[str, int](entry.position for entry in entries))
+            mark = msgspec.json.encode(seen)
+            self._recalling = (mark, merge, seen) if entries else None
+            return entries, mark
+
+    def reached(self) -> bytes:
+        """Return the mark after the last record of which some tool has settled something."""
+        with self.lock:
+            self._check()
+            return msgspec.json.encode(self._reached())
+
+    def keep(self, name: str, data: bytes | None) -> None:
+        """Keep bytes for the next leader."""
+        self._check()
+        try:
+            if data is None:
+                disk.remove(self.places.kept / name)
+            else:
+                disk.put(self.places.kept / name, data)
+        except OSError as error:
+            log.debug("%s could not be kept: %s", name, error.strerror or error)
+
+    def kept(self, name: str) -> bytes | None:
+        """Return what an earlier leader kept."""
+        return disk.read(self.places.kept / name)
 
     def sync(self) -> None:
         """Make every step so far durable."""
@@ -280,6 +324,13 @@ class Leader:
         return min(found, default=None)
 
     # The rest
+
+    def _reached(self) -> dict[str, int]:
+        furthest: dict[str, int] = {}
+        for place in self.ledger.tools.values():
+            for sid, reach in place.reaches.items():
+                furthest[sid] = max(furthest.get(sid, 0), reach.total.seq, *reach.beyond)
+        return furthest
 
     def _check(self) -> None:
         if not self._open:

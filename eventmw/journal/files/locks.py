@@ -1,7 +1,7 @@
 """Locks between processes, and the numbers that they tell each other.
 
 A lock is a ``flock``: it ends with its process, whatever ends it, and conflicts inside a process as well. A forked child
-inherits it, so it must close its copy at once (`Lock.abandon`), and must never unlock it.
+inherits it, so it closes its copies at once, and never unlocks them.
 
 Layer: input and output.
 Source: JOURNAL.md «Locks»; flock(2).
@@ -15,6 +15,7 @@ import struct
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
+from weakref import WeakSet
 from zlib import crc32
 
 from eventmw.journal.files.frames import Total
@@ -29,6 +30,7 @@ class Lock:
     def __init__(self, path: Path) -> None:
         self._fd: int | None = None
         self.path = path
+        _locks.add(self)
 
     def acquire(self) -> bool:
         """Take the lock if nobody holds it. Returns whether it is held now."""
@@ -64,8 +66,17 @@ class Lock:
         """Give the lock back with the last that knows of it: a site that is made and thrown away leaves nothing behind."""
         self.release()
 
-    abandon = release
-    """The same act in a forked child, where the parent's descriptor keeps the lock."""
+
+_locks: Final[WeakSet[Lock]] = WeakSet()
+
+
+def _after_fork_in_child() -> None:
+    """Close what was inherited, whoever holds it: the parent's descriptors keep its locks."""
+    for lock in _locks:
+        lock.release()
+
+
+os.register_at_fork(after_in_child=_after_fork_in_child)
 
 
 def is_free(path: Path) -> bool:

@@ -121,6 +121,11 @@ class Membership:
         self._lock: Lock | None = None
         self.me = Member(os.getpid(), site, time.time_ns() // 1_000_000)
 
+    @property
+    def joined(self) -> bool:
+        """Whether this process is a member."""
+        return self._lock is not None
+
     def join(self) -> None:
         """Become a member, unless this process is one.
 
@@ -184,7 +189,7 @@ class Membership:
     def abandon(self) -> None:
         """Close what a forked child inherited; it is a member of its own when it joins."""
         if self._lock is not None:
-            self._lock.abandon()
+            self._lock.release()
         self._lock = None
         self.me = Member(os.getpid(), self._site, time.time_ns() // 1_000_000, self.me.tools)
 
