@@ -11,13 +11,14 @@ import sys
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
-from typing import Protocol
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Protocol
 
 import pytest
 
 from eventmw.errors import JournalDown, JournalFull
 from eventmw.journal import (
+    ERASED,
     SKIPPED,
     Commit,
     DeadLetter,
@@ -39,6 +40,12 @@ NOW_MS = 1_700_000_000_000
 
 class MakeJournal(Protocol):
     def __call__(self, *, cap_bytes: int = ROOMY) -> Journal: ...
+
+
+def without(record: bytes, person: Mapping[str, Any]) -> bytes | None:
+    """Take a person out of a record of `put`: the one who has every number that begins with a digit."""
+    head, _, number = record.partition(b" ")
+    return b"%b %b" % (head, b"#" * len(number)) if number.startswith(person["who"].encode()) else None
 
 
 def until(condition: Callable[[], bool], what: str) -> None:
@@ -370,6 +377,50 @@ class JournalConformance:
         lease.sync()
         lease.close()
         assert leading(journal).read("a", 1) == []
+
+    # Erasing
+
+    def test_a_person_is_erased_from_records_parked_items_and_dead_letters(self, journal: Journal) -> None:
+        journal.register(["b"])
+        at = [put(journal, n) for n in (71, 5, 72, 73)]
+        lease = leading(journal)
+        lease.commit("a", Commit(park=[parked(Key(at[0], 0), record=b"record 71"), parked(Key(at[1], 0))]))
+        lease.commit("b", Commit(dead=[letter("b", Key(at[2], 0), record=b"record 72"), letter("b", Key(at[1], 0))]))
+        lease.commit("a", delivered(Key(at[2], 0)))
+        lease.close()
+        assert journal.erase({"who": "7"}) == {"records": 3, "parked": 1, "dead": 1}
+        assert journal.erase({"who": "7"}) == {"records": 0, "parked": 0, "dead": 0}
+        assert [entry.record for entry in journal.scan()] == [b"record ##", b"record 5", b"record ##", b"record ##"]
+        assert [buried.key for buried in journal.dead_letters()] == [Key(at[1], 0)]
+        assert (tool_stats(journal, "b").dead, tool_stats(journal, "a").counts[ERASED]) == (1, 1)
+        lease = leading(journal)
+        assert [item.key for item in lease.due("a", NOW_MS, 10)] == [Key(at[1], 0)]
+        assert [reading.entry.record for reading in take(lease, "a", 1)] == [b"record ##"]
+        assert journal.seek("a", to="start") == 2
+        assert [reading.entry.record for reading in take(lease, "a", 3)] == [b"record ##"] * 3
+
+    def test_what_was_read_ahead_is_read_again_after_an_erasure(self, journal: Journal) -> None:
+        at = [put(journal, n) for n in (71, 5)]
+        lease = leading(journal)
+        take(lease, "a", 2)
+        done: list[Mapping[str, int]] = []
+        erasing = threading.Thread(target=lambda: done.append(journal.erase({"who": "7"})))
+        erasing.start()
+
+        def erased() -> bool:
+            lease.tend()
+            return bool(done)
+
+        until(erased, "the erasure")
+        assert lease.dirty("a")
+        readings = take(lease, "a", 2)
+        assert positions(readings) == at
+        assert [reading.entry.record for reading in readings] == [b"record ##", b"record 5"]
+
+    def test_a_person_who_is_not_there_changes_nothing(self, journal: Journal) -> None:
+        put(journal, 5)
+        assert journal.erase({"who": "7"}) == {"records": 0, "parked": 0, "dead": 0}
+        assert [entry.record for entry in journal.scan()] == [b"record 5"]
 
     # What the next holder is told
 

@@ -9,7 +9,7 @@ import pytest
 
 from eventmw.journal import Journal
 from eventmw.journal.files import FileJournal
-from tests.journal_conformance import ROOMY, JournalConformance, MakeJournal
+from tests.journal_conformance import ROOMY, JournalConformance, MakeJournal, without
 
 
 class TestFileJournal(JournalConformance):
@@ -18,7 +18,7 @@ class TestFileJournal(JournalConformance):
         made: list[FileJournal] = []
 
         def make(*, cap_bytes: int = ROOMY) -> Journal:
-            made.append(FileJournal(tmp_path / f"data-{len(made)}", cap_bytes=cap_bytes))
+            made.append(FileJournal(tmp_path / f"data-{len(made)}", cap_bytes=cap_bytes, rewrite=without))
             return made[-1]
 
         yield make

@@ -15,12 +15,19 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
-from typing import Final, Literal, NamedTuple, Protocol
+from typing import Any, Final, Literal, NamedTuple, Protocol
+
+Rewrite = Callable[[bytes, Mapping[str, Any]], bytes | None]
+"""Takes a record and a person; returns the record without the person, of the same length, with as many events in the same
+places; or None when the person is not in it."""
 
 Durability = Literal["memory", "journaled", "replicated"]
 
 DEAD_EVICTED: Final = ("dead_evicted", "")
 """Counted for each dead letter of a tool that left because the journal's room for them was full."""
+
+ERASED: Final = ("erased", "")
+"""Counted for each event whose person was erased before the tool had it."""
 
 SKIPPED: Final = ("dropped", "skipped")
 """Counted for each event that was passed over because someone moved a tool's place to the end."""
@@ -298,6 +305,19 @@ class Journal(Protocol):
 
     def drop_dead(self, tool: str, keys: Iterable[Key]) -> int:
         """Throw these dead letters away for good. Returns how many there were."""
+        ...
+
+    def erase(self, person: Mapping[str, Any]) -> Mapping[str, int]:
+        """Erase a person from records, parked items and dead letters.
+
+        Args:
+            person: what the function given to the journal as `rewrite` understands.
+
+        Returns ``{"records": n, "parked": n, "dead": n}``. A second call finds nothing.
+
+        Raises:
+            JournalDown: not everything could be erased; call it again.
+        """
         ...
 
     def stats(self) -> JournalStats:

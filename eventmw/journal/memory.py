@@ -14,15 +14,16 @@ from __future__ import annotations
 import logging
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from threading import Lock
-from typing import Final, Literal
+from typing import Any, Final, Literal
 from weakref import WeakSet
 
 from eventmw.errors import JournalDown, JournalFull
 from eventmw.journal import (
     DEAD_EVICTED,
+    ERASED,
     Commit,
     DeadLetter,
     Durability,
@@ -32,6 +33,7 @@ from eventmw.journal import (
     Parked,
     Position,
     Reading,
+    Rewrite,
 )
 from eventmw.journal.place import Graveyard, Place, Size
 
@@ -172,6 +174,26 @@ class _Log:
         """Return the sequence number of the last record of which some tool has settled something."""
         return max((max(place.beyond, default=place.prefix) for place in self.places.values()), default=0)
 
+    def erase(self, rewritten: Callable[[bytes], bytes | None]) -> dict[str, int]:
+        """Take a person out of everything. Returns how many records, parked items and dead letters that were."""
+        changed = {seq: new for seq, entry in self.entries.items() if (new := rewritten(entry.record)) is not None}
+        for seq, record in changed.items():
+            self.entries[seq] = self.entries[seq]._replace(record=record)
+        parked = sum(self.erase_parked(place, rewritten) for place in self.places.values())
+        meant = [key for key, letter in self.dead.letters.items() if rewritten(letter.record) is not None]
+        for tool, key in meant:
+            self.dead.exhume(tool, key)
+        return {"records": len(changed), "parked": parked, "dead": len(meant)}
+
+    def erase_parked(self, place: Place, rewritten: Callable[[bytes], bytes | None]) -> int:
+        """End the parked items of a person, and have the place read again."""
+        keys = [key for key, item in place.parking.items.items() if rewritten(item.record) is not None]
+        if keys:
+            self.repark(place, Commit(unpark=keys))
+            place.counts[ERASED] += len(keys)
+        place.restart()
+        return len(keys)
+
     def first_since(self, since_ms: int) -> int:
         """Return the sequence number of the first kept record recorded then or later, else the one after the last."""
         kept = range(self.base + 1, self.appended.records + 1)
@@ -186,11 +208,18 @@ class MemoryJournal:
         retain_bytes: bytes of records that every tool has consumed, kept for replay and `scan`.
         dead_bytes: bytes of dead letters; over it the oldest go, each counted for its tool as `DEAD_EVICTED` (a forgotten
             tool has no counters any more).
+        rewrite: takes a person out of a record, for `erase`.
     """
 
     def __init__(
-        self, *, cap_bytes: int = 64 * _MIB, retain_bytes: int = 16 * _MIB, dead_bytes: int = 16 * _MIB
+        self,
+        *,
+        cap_bytes: int = 64 * _MIB,
+        retain_bytes: int = 16 * _MIB,
+        dead_bytes: int = 16 * _MIB,
+        rewrite: Rewrite | None = None,
     ) -> None:
+        self._rewrite = rewrite
         self._log = _Log(cap_bytes, retain_bytes, dead_bytes)
         _logs.add(self._log)
 
@@ -290,6 +319,14 @@ class MemoryJournal:
         wanted = tuple(keys)
         with self._log:
             return sum(self._log.dead.exhume(tool, key) is not None for key in wanted)
+
+    def erase(self, person: Mapping[str, Any]) -> Mapping[str, int]:
+        """Erase a person from records, parked items and dead letters; what is read ahead is let go."""
+        rewrite = self._rewrite
+        if rewrite is None:
+            raise ValueError("this journal does not know how a person is taken out of a record")
+        with self._log:
+            return self._log.erase(lambda record: rewrite(record, person))
 
     def stats(self) -> JournalStats:
         """Return where everything stands at one moment."""

@@ -12,21 +12,22 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import Lock as ThreadLock
 from typing import Any, Final, Literal
 from weakref import WeakSet
 
 from eventmw.errors import ConfigError, JournalDown
-from eventmw.journal import DeadLetter, Durability, Entry, JournalStats, Key, Position
+from eventmw.journal import DeadLetter, Durability, Entry, JournalStats, Key, Position, Rewrite
 from eventmw.journal.files import disk, figures
 from eventmw.journal.files.epochs import Reserve
+from eventmw.journal.files.erasure import PATIENCE_S, Erasure
 from eventmw.journal.files.graves import read_letters
-from eventmw.journal.files.housekeeping import Housekeeping, Keeping, keys_as_lists
-from eventmw.journal.files.inbox import Command, Inbox
+from eventmw.journal.files.housekeeping import Housekeeping, Keeping, keys_as_lists, rewriting
+from eventmw.journal.files.inbox import WAIT_S, Command, Inbox
 from eventmw.journal.files.layout import Layout
 from eventmw.journal.files.leader import Leader
 from eventmw.journal.files.locks import Lock, is_free
@@ -45,9 +46,10 @@ class FileJournal:
 
     Args:
         data_dir: the folder; made, with mode 0700, when it is not there.
-        cap_bytes: bytes of records and parked copies that may wait for tools, over all processes; past it it refuses.
+        cap_bytes: bytes of records and parked copies that may wait for tools, over all processes; past it, it refuses.
         dead_bytes: bytes of dead letters, compressed; past it the oldest go, counted as `DEAD_EVICTED`.
         retain_s: seconds for which a consumed segment is kept, for ``tail`` and ``replay``.
+        rewrite: takes a person out of a record, for `erase`.
         site: names what is configured; a live process that names it otherwise is not let in. "" goes with any.
 
     Raises:
@@ -62,10 +64,12 @@ class FileJournal:
         dead_bytes: int = _GIB // 4,
         retain_s: float = 24 * 3600.0,
         site: str = "",
+        rewrite: Rewrite | None = None,
     ) -> None:
         self._places = Layout(Path(data_dir).absolute())
         self._cap_bytes, self._dead_bytes = cap_bytes, dead_bytes
         self._keeping = Keeping(retain_s=retain_s, cap_bytes=cap_bytes)
+        self._rewrite = rewrite
         self._wake: Callable[[], None] | None = None
         self._lock = ThreadLock()
         self._lease: _Lease | None = None
@@ -157,6 +161,21 @@ class FileJournal:
         dropped: int = self._through_leader(lambda leader: leader.drop_dead(tool, wanted), command)
         return dropped
 
+    def erase(self, person: Mapping[str, Any]) -> Mapping[str, int]:
+        """Erase a person from everything in the folder: see `eventmw.journal.files.erasure`."""
+        rewritten = rewriting(self._rewrite, person)
+        while True:
+            with self._leading_briefly() as leader:
+                if leader is not None:
+                    return Erasure(leader, rewritten).finish()
+            try:
+                erased: dict[str, int] = self._ask(Command("erase", {"person": dict(person)}), wait_s=3 * PATIENCE_S)
+                return erased
+            except ValueError as error:
+                raise JournalDown(str(error)) from None
+            except _NobodyLeads:
+                continue
+
     def stats(self) -> JournalStats:
         """Return where everything stands: from memory in the process that leads, else from the disk."""
         lease = self._lease
@@ -216,7 +235,7 @@ class FileJournal:
                 if not isinstance(error, OSError):
                     raise
                 raise JournalDown(f"the journal's state cannot be read: {error.strerror or error}") from error
-            self._lease = _Lease(leader, Housekeeping(leader, self._membership, self._keeping))
+            self._lease = _Lease(leader, Housekeeping(leader, self._membership, self._keeping, self._rewrite))
             return self._lease
 
     def _new_leader(self, held: Lock) -> Leader:
@@ -239,11 +258,16 @@ class FileJournal:
             with self._leading_briefly() as leader:
                 if leader is not None:
                     return act(leader)
-            try:
-                return Inbox(self._places).ask(command, lambda: is_free(self._places.leader))
-            except JournalDown:
-                if not is_free(self._places.leader):
-                    raise
+            with suppress(_NobodyLeads):
+                return self._ask(command)
+
+    def _ask(self, command: Command, wait_s: float = WAIT_S) -> Any:
+        try:
+            return Inbox(self._places).ask(command, lambda: is_free(self._places.leader), wait_s)
+        except JournalDown:
+            if is_free(self._places.leader):
+                raise _NobodyLeads from None
+            raise
 
     @contextmanager
     def _leading_briefly(self) -> Generator[Leader | None]:
@@ -253,6 +277,10 @@ class FileJournal:
         finally:
             if lease is not None:
                 lease.close()
+
+
+class _NobodyLeads(Exception):  # noqa: N818 - says what it is
+    """Whoever led is gone; this process may do it."""
 
 
 class _Lease:

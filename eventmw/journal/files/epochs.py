@@ -111,6 +111,15 @@ class Epochs:
             self._leave()
             raise JournalDown(f"places cannot be made durable: {error.strerror or error}") from error
 
+    def renew(self) -> None:
+        """Begin a new epoch now: what older ones say is gone.
+
+        Raises:
+            JournalDown: it could not be written.
+        """
+        self._leave()
+        self.sync()
+
     def close(self) -> None:
         """Close the file."""
         self._leave()

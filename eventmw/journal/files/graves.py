@@ -19,7 +19,7 @@ import zlib
 from array import array
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 from zlib import crc32
@@ -179,6 +179,33 @@ class Graves:
             del sizes[oldest]
         return lost
 
+    def erase(self, is_meant: Callable[[bytes], bool]) -> int:
+        """Remove the letters whose records are meant from every log, and return how many that were.
+
+        Raises:
+            OSError: a log could not be written anew.
+        """
+        self.close()
+        return sum(self._erase_in(layout.log(self._folder, number), is_meant) for number in layout.logs(self._folder))
+
+    def _erase_in(self, path: Path, is_meant: Callable[[bytes], bool]) -> int:
+        blocks, changed, erased = [_MAGIC], False, 0
+        for block in _blocks_of(path):
+            letters = _decode(zlib.decompress(block.letters)) if block.letters else []
+            meant = [key for key, letter in zip(block.keys, letters, strict=False) if is_meant(letter[3])]
+            left = [letter for letter in letters if not is_meant(letter[3])]
+            rest = block._replace(
+                keys=[key for key in block.keys if key not in meant],
+                letters=zlib.compress(_encode(left), 1) if block.letters else b"",
+            )
+            changed |= bool(meant)
+            current = [key for key in meant if self.index.block(block.tool, key) == block.number]
+            erased += sum(self.index.remove(block.tool, key) for key in current)
+            blocks.append(_framed(rest if meant else block))
+        if changed:
+            disk.put(path, b"".join(blocks))
+        return erased
+
     def close(self) -> None:
         """Close the log."""
         fd, self._fd = self._fd, -1
@@ -186,9 +213,7 @@ class Graves:
             os.close(fd)
 
     def _write(self, block: _Block) -> int:
-        keys = [[key.position.stream, key.position.seq, key.ordinal] for key in block.keys]
-        payload = _encode([block.number, block.kind, block.tool, keys, block.letters])
-        data = _frame.pack(len(payload), crc32(payload, len(payload))) + payload
+        data = _framed(block)
         try:
             if self._fd < 0 or self._size + len(data) > self._cap_bytes // LOGS:
                 self._begin()
@@ -248,6 +273,12 @@ def _blocks_of(path: Path) -> Iterator[_Block]:
                 return
             number, kind, tool, keys, letters = _decode(payload)
             yield _Block(number, kind, tool, [Key(Position(sid, seq), ordinal) for sid, seq, ordinal in keys], letters)
+
+
+def _framed(block: _Block) -> bytes:
+    keys = [[key.position.stream, key.position.seq, key.ordinal] for key in block.keys]
+    payload = _encode([block.number, block.kind, block.tool, keys, block.letters])
+    return _frame.pack(len(payload), crc32(payload, len(payload))) + payload
 
 
 def _event(key: Key) -> int:

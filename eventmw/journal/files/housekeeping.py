@@ -13,8 +13,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from eventmw.journal import Key, Position
+from eventmw.errors import JournalDown
+from eventmw.journal import Key, Position, Rewrite
 from eventmw.journal.files import disk, layout
+from eventmw.journal.files.erasure import Erasure
 from eventmw.journal.files.frames import Header
 from eventmw.journal.files.inbox import Answer, Command, Inbox
 from eventmw.journal.files.leader import Leader, heartbeat
@@ -41,6 +43,21 @@ class Keeping:
     cap_bytes: int = 2 * 1024 * 1024 * 1024
 
 
+class _Unfinished(Exception):  # noqa: N818 - says what it is
+    """A command goes on at the next round."""
+
+
+def rewriting(rewrite: Rewrite | None, person: Mapping[str, Any]) -> Callable[[bytes], bytes | None]:
+    """Return the function that takes this person out of a record.
+
+    Raises:
+        ValueError: the journal was opened without one.
+    """
+    if rewrite is None:
+        raise ValueError("this journal does not know how a person is taken out of a record")
+    return lambda record: rewrite(record, person)
+
+
 class Housekeeping:
     """The leader's chores.
 
@@ -48,9 +65,12 @@ class Housekeeping:
         leader: the lease.
         membership: this process.
         keeping: how long to keep what is consumed.
+        rewrite: takes a person out of a record; None where nothing is erased.
     """
 
-    def __init__(self, leader: Leader, membership: Membership, keeping: Keeping) -> None:
+    def __init__(
+        self, leader: Leader, membership: Membership, keeping: Keeping, rewrite: Rewrite | None = None
+    ) -> None:
         self._leader = leader
         self._membership = membership
         self._keeping = keeping
@@ -61,11 +81,14 @@ class Housekeeping:
         self._claimed_s = float("-inf")
         self._consumed_s: dict[tuple[str, int], float] = {}
         self._alarmed: set[tuple[str, int]] = set()
+        self._rewrite = rewrite
+        self._erasures: dict[str, Erasure] = {}
         self._operations: Mapping[str, Callable[[str, dict[str, Any]], Any]] = {
             "seek": self._seek,
             "forget": self._forget,
             "revive": self._revive,
             "drop_dead": self._drop_dead,
+            "erase": self._erase,
         }
 
     def tend(self) -> None:
@@ -105,12 +128,16 @@ class Housekeeping:
         done = self._leader.ledger.done
         for ident, command in self._inbox.waiting():
             answer = Answer(done[ident]) if ident in done else self._carry_out(ident, command)
+            if answer is None:
+                continue  # it takes several rounds
             self._leader.epochs.sync()
             self._inbox.answer(ident, answer)
 
-    def _carry_out(self, ident: str, command: Command) -> Answer:
+    def _carry_out(self, ident: str, command: Command) -> Answer | None:
         try:
             result = self._operations[command.op](ident, command.args)
+        except _Unfinished:
+            return None
         except LookupError as error:
             return Answer(error="lookup", message=str(error))
         except ValueError as error:
@@ -130,6 +157,20 @@ class Housekeeping:
 
     def _drop_dead(self, _ident: str, args: dict[str, Any]) -> int:
         return self._leader.drop_dead(args["tool"], keys_of(args["keys"]))
+
+    def _erase(self, ident: str, args: dict[str, Any]) -> dict[str, int]:
+        erasure = self._erasures.get(ident)
+        if erasure is None:
+            erasure = self._erasures[ident] = Erasure(self._leader, rewriting(self._rewrite, args["person"]))
+        try:
+            erased = erasure.step()
+        except JournalDown as error:
+            del self._erasures[ident]
+            raise ValueError(str(error)) from None
+        if erased is None:
+            raise _Unfinished
+        del self._erasures[ident]
+        return erased
 
     # Retire
 

@@ -263,6 +263,16 @@ class Leader:
         with self.lock:
             return iter(list(self.graves.letters(tool)))
 
+    def begin_anew(self) -> None:
+        """Write the state anew, without what it once said, and have every lane let go of what it read ahead."""
+        with self.lock:
+            for tool, place in self.ledger.tools.items():
+                place.dead = self.graves.index.count(tool)
+                place.moved = True
+            self._merges.clear()
+            self._recalling = None
+            self.epochs.renew()
+
     def known(self, tool: str) -> ToolPlace:
         """Return the place of a tool that an owner named.
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 import logging
 import os
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import pairwise
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -24,7 +24,7 @@ from eventmw.journal.files.frames import HEADER_BYTES, Frame, Header, Total
 from eventmw.journal.files.layout import UNKNOWN_BOOT
 from eventmw.journal.files.locks import Board, Lock, is_free
 from eventmw.journal.files.places import Facts
-from eventmw.journal.files.stream import CONSUMED_AT, HELD_AT, LOCK
+from eventmw.journal.files.stream import CONSUMED_AT, HELD_AT, LOCK, SEAL_AT
 
 log = logging.getLogger("eventmw.journal")
 
@@ -63,6 +63,7 @@ class Source:
         self._lock = Lock(self.folder / LOCK)
         self._held = Board(self.folder / LOCK, HELD_AT)
         self.consumed = Board(self.folder / LOCK, CONSUMED_AT)
+        self._seal = Board(self.folder / LOCK, SEAL_AT)
         self._headers: dict[int, Header] = {}
         self._open: dict[int, int] = {}
         self._boot = UNKNOWN_BOOT
@@ -86,6 +87,36 @@ class Source:
         disk.sync_folder(self.folder)
         self.dead = True
         return True
+
+    def ask_to_seal(self) -> None:
+        """Ask the owner to end the stream: what nobody writes can be rewritten."""
+        self._seal.post(Total(1))
+
+    def rewrite(self, header: Header, rewritten: Callable[[bytes], bytes | None]) -> int:
+        """Write a segment of a dead stream anew, with some records changed to others of the same length.
+
+        Only what is valid is taken over: what stood behind damage or a fence is zeros now. Every frame keeps its offset.
+        Returns how many records were changed; when there are none, the file stays.
+
+        Raises:
+            OSError: it could not be written; the old one stays.
+        """
+        fence = self.fence(header.number)
+        old = self.read(header.number, fence, 0)
+        new, changed = bytearray(old[:HEADER_BYTES].ljust(header.size, b"\0")), 0
+        for at in frames.candidates(old, HEADER_BYTES):
+            frame = frames.decode(old, at, header.seed)
+            if frame is None:
+                continue
+            record = rewritten(frame.record) if frame.events else None
+            changed += record is not None
+            when = (frame.stamp, frame.recorded_ms)
+            piece = frames.encode(header.seed, frame.total, frame.events, when, record or frame.record)
+            new[at : at + len(piece)] = piece
+        if changed:
+            disk.put(layout.segment(self.folder, header.number), bytes(new))
+            self._close(header.number)
+        return changed
 
     def limit(self) -> int:
         """Return the last seq that may be read now."""
@@ -194,6 +225,7 @@ class Source:
             self._close(number)
         self._held.close()
         self.consumed.close()
+        self._seal.close()
         self._lock.release()
 
     def _walk_to_end(self) -> Total:

@@ -32,7 +32,9 @@ LOCK: Final = "lock"
 HELD_AT: Final = 0
 """what is durable in the stream,"""
 CONSUMED_AT: Final = BOARD_BYTES
-"""and what of it every tool has consumed."""
+"""what of it every tool has consumed,"""
+SEAL_AT: Final = 2 * BOARD_BYTES
+"""and whether its owner is asked to seal it."""
 
 _SPARE: Final = ".spare"
 
@@ -95,7 +97,7 @@ class Stream:
     def _open_hidden(self, hidden: Path) -> None:
         """Take the lock, and make the first segment, before anybody can see the stream."""
         self._lock.acquire()
-        for offset in (HELD_AT, CONSUMED_AT):
+        for offset in (HELD_AT, CONSUMED_AT, SEAL_AT):
             board = Board(hidden / LOCK, offset)
             board.post(self.total)
             self._boards.append(board)
@@ -162,6 +164,10 @@ class Stream:
     def is_consumed(self) -> bool:
         """Return whether the leader says that every tool is past what is in here."""
         return self._boards[1].read().bytes >= self.total.bytes
+
+    def is_to_be_sealed(self) -> bool:
+        """Return whether the leader asks for it: it can rewrite only what nobody writes."""
+        return self._boards[2].read().seq > 0
 
     def seal(self) -> None:
         """End the stream for good: nothing will follow. Whoever leads takes it over."""

@@ -32,6 +32,7 @@ IDLE_S: Final = 60.0
 RETRY_S: Final = 1.0
 """How long a disk that refused is left alone: its next record tries again. An owner sees it work within 5 s of room."""
 
+_LOOK_S: Final = 1.0
 _BATCH_BYTES: Final = 8 * 1024 * 1024
 _Waiting = tuple[Addition, Future[Position]]
 
@@ -57,10 +58,10 @@ class Writer:
         self._queue: list[_Waiting] = []
         self._room = Room(self._places, self._cap_bytes)
         self._thread: threading.Thread | None = None
-        self._idle = self._sealing = False
+        self._idle = False
         self._stream: Stream | None = None
         self._trouble = ""
-        self._trouble_s = 0.0
+        self._trouble_s = self._used_s = 0.0
         self._full = False
         self.records = self.events = 0
 
@@ -89,13 +90,6 @@ class Writer:
         if self.closed:
             return "the journal is closed: its process is stopping"
         return self._trouble
-
-    def seal_soon(self) -> None:
-        """Have the stream sealed once what waits is written; the next record begins another."""
-        with self._changed:
-            if self._stream is not None:
-                self._sealing = True
-                self._changed.notify()
 
     def close(self, grace_s: float) -> None:
         """Take nothing more, write what waits for at most `grace_s` seconds, and seal the stream."""
@@ -153,17 +147,21 @@ class Writer:
                 if self.closed:
                     return None
                 self._idle = True
-                rested = not changed.wait(IDLE_S)
+                changed.wait(_LOOK_S)
                 self._idle = False
-                if not self._queue and (self._sealing or rested):
-                    self._seal_idle(asked=self._sealing)
+                if not self._queue:
+                    self._rest()
             batch, self._queue = self._queue, []
         return batch
 
-    def _seal_idle(self, *, asked: bool) -> None:
-        if self._stream is not None and (asked or self._stream.is_consumed()):
+    def _rest(self) -> None:
+        """Seal the stream when it was idle for long and all of it is consumed, or when the leader asks for it."""
+        stream = self._stream
+        if stream is None:
+            return
+        idle = time.monotonic() - self._used_s > IDLE_S and stream.is_consumed()
+        if idle or stream.is_to_be_sealed():
             self._end_stream()
-        self._sealing = False
 
     def _end_stream(self) -> None:
         if self._stream is not None:
@@ -172,6 +170,8 @@ class Writer:
 
     def _keep(self, batch: Sequence[_Waiting]) -> None:
         """Write a batch, in as many syncs as it has segments; every future is done afterwards."""
+        if self._stream is not None and self._stream.is_to_be_sealed():
+            self._end_stream()
         added: list[_Waiting] = []
         size = 0
         for waiting in batch:
@@ -209,7 +209,7 @@ class Writer:
             log.warning("a write to the journal failed, and its file is left: %s", error.strerror or error)
             if not self._flush_elsewhere(stream, added):
                 return
-        self._trouble, self._full = "", False
+        self._trouble, self._full, self._used_s = "", False, time.monotonic()
         first = stream.total.seq - len(added) + 1
         self.records += len(added)
         self.events += sum(addition.events for addition, _ in added)
