@@ -138,7 +138,7 @@ class JournalStats:
 
     ``records`` and ``events`` are those kept now, the consumed ones among them; ``bytes`` is what counts against
     ``cap_bytes``: these records and the parked copies. ``appended_*`` count since it was opened. ``tools`` are those that
-    are registered.
+    are registered. ``leader_pid`` and ``heartbeat_ms`` tell who moves the places, and when it last showed that it does.
     """
 
     durability: Durability
@@ -149,6 +149,8 @@ class JournalStats:
     appended_records: int
     appended_events: int
     tools: Sequence[ToolStats]
+    leader_pid: int | None = None
+    heartbeat_ms: int | None = None
 
 
 class Lease(Protocol):

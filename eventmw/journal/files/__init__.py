@@ -26,8 +26,9 @@ from eventmw.journal.files import disk, figures
 from eventmw.journal.files.epochs import Reserve
 from eventmw.journal.files.erasure import PATIENCE_S, Erasure
 from eventmw.journal.files.graves import read_letters
+from eventmw.journal.files.heartbeat import Watch
 from eventmw.journal.files.housekeeping import Housekeeping, Keeping, keys_as_lists, rewriting
-from eventmw.journal.files.inbox import WAIT_S, Command, Inbox
+from eventmw.journal.files.inbox import WAIT_S, Command, Inbox, NobodyLeads
 from eventmw.journal.files.layout import Layout
 from eventmw.journal.files.leader import Leader
 from eventmw.journal.files.locks import Lock, is_free
@@ -46,7 +47,7 @@ class FileJournal:
 
     Args:
         data_dir: the folder; made, with mode 0700, when it is not there.
-        cap_bytes: bytes of records and parked copies that may wait for tools, over all processes; past it, it refuses.
+        cap_bytes: bytes of records and parked copies that may wait for tools, over all writers; past it, it refuses.
         dead_bytes: bytes of dead letters, compressed; past it the oldest go, counted as `DEAD_EVICTED`.
         retain_s: seconds for which a consumed segment is kept, for ``tail`` and ``replay``.
         rewrite: takes a person out of a record, for `erase`.
@@ -75,16 +76,15 @@ class FileJournal:
         self._lease: _Lease | None = None
         self._membership = Membership(self._places, site)
         self._walks = Walks(self._places)
+        self._watch = Watch(self._places)
         self._writer = Writer(self._places, cap_bytes, self._woken)
         try:
             self._places.make()
             self._membership.join()
         except OSError as error:
-            raise ConfigError(
-                [
-                    f"data_dir {str(self._places.root)!r} cannot be used: {error.strerror or error}. It holds accepted events"
-                ]
-            ) from error
+            folder = str(self._places.root)
+            problem = f"data_dir {folder!r} cannot be used: {error.strerror or error}. Accepted events are kept in it"
+            raise ConfigError([problem]) from error
         _journals.add(self)
 
     @property
@@ -170,11 +170,12 @@ class FileJournal:
                     return Erasure(leader, rewritten).finish()
             try:
                 erased: dict[str, int] = self._ask(Command("erase", {"person": dict(person)}), wait_s=3 * PATIENCE_S)
-                return erased
             except ValueError as error:
                 raise JournalDown(str(error)) from None
-            except _NobodyLeads:
+            except NobodyLeads:
                 continue
+            else:
+                return erased
 
     def stats(self) -> JournalStats:
         """Return where everything stands: from memory in the process that leads, else from the disk."""
@@ -227,6 +228,7 @@ class FileJournal:
                 return None
             held = Lock(self._places.leader)
             if not held.acquire():
+                self._watch.look()
                 return None
             try:
                 leader = self._new_leader(held)
@@ -258,16 +260,24 @@ class FileJournal:
             with self._leading_briefly() as leader:
                 if leader is not None:
                     return act(leader)
-            with suppress(_NobodyLeads):
+            with suppress(NobodyLeads):
                 return self._ask(command)
 
     def _ask(self, command: Command, wait_s: float = WAIT_S) -> Any:
+        return Inbox(self._places).ask(command, self._obey_if_nobody_leads, wait_s)
+
+    def _obey_if_nobody_leads(self) -> bool:
+        """Lead for a moment, and carry out what an earlier leader took on; return whether nobody else leads."""
+        if not is_free(self._places.leader):
+            return False
+        lease = self._take_lease()
+        if lease is None:
+            return False
         try:
-            return Inbox(self._places).ask(command, lambda: is_free(self._places.leader), wait_s)
-        except JournalDown:
-            if is_free(self._places.leader):
-                raise _NobodyLeads from None
-            raise
+            lease.tend()
+        finally:
+            lease.close()
+        return True
 
     @contextmanager
     def _leading_briefly(self) -> Generator[Leader | None]:
@@ -277,10 +287,6 @@ class FileJournal:
         finally:
             if lease is not None:
                 lease.close()
-
-
-class _NobodyLeads(Exception):  # noqa: N818 - says what it is
-    """Whoever led is gone; this process may do it."""
 
 
 class _Lease:

@@ -6,8 +6,10 @@ Layer: input and output.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from typing import NamedTuple
 
 from eventmw.journal import JournalStats
+from eventmw.journal.files import heartbeat
 from eventmw.journal.files.epochs import load
 from eventmw.journal.files.frames import Total
 from eventmw.journal.files.layout import Layout
@@ -18,12 +20,22 @@ from eventmw.journal.files.registry import Tools
 from eventmw.journal.files.sources import Sources
 
 
+class _Picture(NamedTuple):
+    """What the figures are read off."""
+
+    places: Layout
+    ledger: Ledger
+    sources: Sources
+    ends: Mapping[str, Total]
+
+
 def of_leader(leader: Leader, cap_bytes: int) -> JournalStats:
     """Return the figures of the process that leads."""
     with leader.lock:
         leader.learn_tools()
         ends = leader.sources.ends()
-        return _stats(leader.ledger, leader.sources, ends, cap_bytes, lambda tool: leader.oldest_ms(tool, ends))
+        picture = _Picture(leader.places, leader.ledger, leader.sources, ends)
+        return _stats(picture, cap_bytes, lambda tool: leader.oldest_ms(tool, ends))
 
 
 def from_disk(places: Layout, cap_bytes: int) -> JournalStats:
@@ -37,22 +49,18 @@ def from_disk(places: Layout, cap_bytes: int) -> JournalStats:
     sources = Sources(places, leading=False)
     try:
         sources.take_over()
-        ends = sources.ends()
-        return _stats(ledger, sources, ends, cap_bytes, lambda tool: _oldest_ms(ledger.tools[tool], sources, ends))
+        picture = _Picture(places, ledger, sources, sources.ends())
+        return _stats(picture, cap_bytes, lambda tool: _oldest_ms(picture, tool))
     finally:
         sources.close()
 
 
-def _stats(
-    ledger: Ledger,
-    sources: Sources,
-    ends: Mapping[str, Total],
-    cap_bytes: int,
-    oldest_ms: Callable[[str], int | None],
-) -> JournalStats:
+def _stats(picture: _Picture, cap_bytes: int, oldest_ms: Callable[[str], int | None]) -> JournalStats:
+    places, ledger, sources, ends = picture
     appended = _sum([ledger.gone, *ends.values()])
     bases = _sum([source.base() for source in sources.all.values()])
     kept = Total(*(max(0, end - base) for end, base in zip(_sum(ends.values()), bases, strict=True)))
+    beat = heartbeat.read(places)
     return JournalStats(
         durability="journaled",
         records=kept.seq,
@@ -61,22 +69,21 @@ def _stats(
         cap_bytes=cap_bytes,
         appended_records=appended.seq,
         appended_events=appended.events,
+        leader_pid=None if beat is None else beat.pid,
+        heartbeat_ms=None if beat is None else beat.beat_ms,
         tools=[place.stats(tool, ends, oldest_ms(tool)) for tool, place in ledger.tools.items()],
     )
 
 
 def _sum(totals: Iterable[Total]) -> Total:
-    seq = events = size = 0
-    for total in totals:
-        seq, events, size = seq + total[0], events + total[1], size + total[2]
-    return Total(seq, events, size)
+    return Total(*(sum(numbers) for numbers in zip((0, 0, 0), *totals, strict=True)))
 
 
-def _oldest_ms(place: ToolPlace, sources: Sources, ends: Mapping[str, Total]) -> int | None:
+def _oldest_ms(picture: _Picture, tool: str) -> int | None:
     moments: list[int] = []
-    for sid, end in ends.items():
-        reach = place.reach(sid)
+    for sid, end in picture.ends.items():
+        reach = picture.ledger.tools[tool].reach(sid)
         if reach.left(end).events:
-            found = sources.all[sid].find(reach.first_open())
+            found = picture.sources.all[sid].find(reach.first_open())
             moments += [] if found is None else [found.entry.recorded_ms]
     return min(moments, default=None)

@@ -38,6 +38,8 @@ _frame = struct.Struct("<II")
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder().decode
 _ORDINAL_BITS: Final = 24
+_Plain = list[Any]  # a letter, as `_as_list` makes it
+_RECORD: Final = 3
 _BURIED: Final = "buried"
 _DUG_OUT: Final = "dug out"
 
@@ -150,7 +152,7 @@ class Graves:
         Raises:
             OSError: they may or may not be kept.
         """
-        packed = zlib.compress(_encode([_as_list(letter) for letter in letters]), 1)
+        packed = _packed([_as_list(letter) for letter in letters])
         return self._write(_Block(number, _BURIED, tool, [letter.key for letter in letters], packed))
 
     def dig_out(self, number: int, tool: str, keys: Iterable[Key]) -> int:
@@ -191,17 +193,13 @@ class Graves:
     def _erase_in(self, path: Path, is_meant: Callable[[bytes], bool]) -> int:
         blocks, changed, erased = [_MAGIC], False, 0
         for block in _blocks_of(path):
-            letters = _decode(zlib.decompress(block.letters)) if block.letters else []
-            meant = [key for key, letter in zip(block.keys, letters, strict=False) if is_meant(letter[3])]
-            left = [letter for letter in letters if not is_meant(letter[3])]
-            rest = block._replace(
-                keys=[key for key in block.keys if key not in meant],
-                letters=zlib.compress(_encode(left), 1) if block.letters else b"",
-            )
+            meant = {key for key, plain in _unpacked(block) if is_meant(plain[_RECORD])}
+            rest = [(key, plain) for key, plain in _unpacked(block) if key not in meant]
+            kept = block._replace(keys=[key for key, _ in rest], letters=_packed([plain for _, plain in rest]))
+            blocks.append(_framed(kept if meant else block))
             changed |= bool(meant)
             current = [key for key in meant if self.index.block(block.tool, key) == block.number]
             erased += sum(self.index.remove(block.tool, key) for key in current)
-            blocks.append(_framed(rest if meant else block))
         if changed:
             disk.put(path, b"".join(blocks))
         return erased
@@ -245,11 +243,11 @@ def _letters(folder: Path, index: Index, tool: str | None, keys: Collection[Key]
     for block in _blocks(folder):
         if block.kind != _BURIED or (tool is not None and block.tool != tool):
             continue
-        wanted = [index.block(block.tool, key) == block.number and (keys is None or key in keys) for key in block.keys]
-        if any(wanted):
-            for plain, meant in zip(_decode(zlib.decompress(block.letters)), wanted, strict=True):
-                if meant:
-                    yield _letter(block.tool, plain)
+        wanted = {
+            key for key in block.keys if index.block(block.tool, key) == block.number and (keys is None or key in keys)
+        }
+        if wanted:
+            yield from (_letter(block.tool, plain) for key, plain in _unpacked(block) if key in wanted)
 
 
 def _blocks(folder: Path) -> Iterator[_Block]:
@@ -275,6 +273,16 @@ def _blocks_of(path: Path) -> Iterator[_Block]:
             yield _Block(number, kind, tool, [Key(Position(sid, seq), ordinal) for sid, seq, ordinal in keys], letters)
 
 
+def _packed(letters: Sequence[_Plain]) -> bytes:
+    return zlib.compress(_encode(letters), 1)
+
+
+def _unpacked(block: _Block) -> list[tuple[Key, _Plain]]:
+    """Return the letters of a block, each with its event; none of one that only dug out."""
+    letters: list[_Plain] = _decode(zlib.decompress(block.letters)) if block.letters else []
+    return list(zip(block.keys, letters, strict=True)) if letters else []
+
+
 def _framed(block: _Block) -> bytes:
     keys = [[key.position.stream, key.position.seq, key.ordinal] for key in block.keys]
     payload = _encode([block.number, block.kind, block.tool, keys, block.letters])
@@ -285,11 +293,11 @@ def _event(key: Key) -> int:
     return key.position.seq << _ORDINAL_BITS | key.ordinal
 
 
-def _as_list(letter: DeadLetter) -> list[Any]:
+def _as_list(letter: DeadLetter) -> _Plain:
     (sid, seq), ordinal = letter.key
     return [sid, seq, ordinal, letter.record, letter.outcome, letter.reason, letter.attempts, letter.buried_ms]
 
 
-def _letter(tool: str, plain: Sequence[Any]) -> DeadLetter:
+def _letter(tool: str, plain: _Plain) -> DeadLetter:
     sid, seq, ordinal, *rest = plain
     return DeadLetter(tool, Key(Position(sid, seq), ordinal), *rest)

@@ -18,14 +18,14 @@ from eventmw.journal import Key, Position, Rewrite
 from eventmw.journal.files import disk, layout
 from eventmw.journal.files.erasure import Erasure
 from eventmw.journal.files.frames import Header
+from eventmw.journal.files.heartbeat import BEAT_S, Heartbeat
 from eventmw.journal.files.inbox import Answer, Command, Inbox
-from eventmw.journal.files.leader import Leader, heartbeat
+from eventmw.journal.files.leader import Leader
 from eventmw.journal.files.registry import UNCLAIMED_S, Membership, Tools
 from eventmw.journal.files.source import Source
 
 log = logging.getLogger("eventmw.journal")
 
-HEARTBEAT_S: Final = 1.0
 _CLAIM_S: Final = 60.0
 _LEFTOVER_S: Final = 60.0
 
@@ -102,15 +102,17 @@ class Housekeeping:
         with leader.lock:
             if leader.lost():
                 return
+            leader.learn_tools()
             leader.sources.take_over()
             self._alarm()
             self._obey()
         with leader.lock:
             leader.tell()
             self._retire()
-        if now_s - self._beat_s >= HEARTBEAT_S:
+        if now_s - self._beat_s >= BEAT_S:
             self._beat_s = now_s
-            leader.say(heartbeat(self._membership.me.pid, self._since_ms, self._membership.me.generation))
+            me = self._membership.me
+            leader.say(Heartbeat(me.pid, self._since_ms, me.generation, _now_ms()))
             leader.reserve.make()
             leader.evict_dead()
         if now_s - self._claimed_s >= _CLAIM_S:
@@ -138,6 +140,9 @@ class Housekeeping:
             result = self._operations[command.op](ident, command.args)
         except _Unfinished:
             return None
+        except (KeyError, TypeError, AttributeError) as error:
+            log.exception("a command cannot be carried out: %s", type(error).__name__)
+            return Answer(error="misread", message="this version of eventmw does not understand the command")
         except LookupError as error:
             return Answer(error="lookup", message=str(error))
         except ValueError as error:
@@ -186,7 +191,7 @@ class Housekeeping:
                 self._consumed_s.pop((source.sid, header.number), None)
                 source.look()
         for source in list(leader.sources.all.values()):
-            if source.dead and not source.headers():
+            if source.dead and source.is_empty():
                 self._end(source)
 
     def _consumed(self, source: Source) -> list[Header]:
@@ -234,16 +239,17 @@ class Housekeeping:
     def _alarm(self) -> None:
         """Say once what the disk has lost: records that were durable and are not there."""
         for source in self._leader.sources.all.values():
+            promised = source.promised()
             for first, last in source.holes.items():
-                if last <= source.promised() and (source.sid, first) not in self._alarmed:
-                    self._alarmed.add((source.sid, first))
-                    log.error(
-                        "the disk has lost records %d to %d of stream %s, which were durable: %s",
-                        first,
-                        last,
-                        source.sid,
-                        source.folder,
-                    )
+                if last <= promised:
+                    self._tell_lost(source, first, last)
+            if source.dead and promised > (end := source.end().seq):
+                self._tell_lost(source, end + 1, promised)
+
+    def _tell_lost(self, source: Source, first: int, last: int) -> None:
+        if (source.sid, first) not in self._alarmed:
+            self._alarmed.add((source.sid, first))
+            log.error("the disk has lost records %d to %d, which were durable, in %s", first, last, source.folder)
 
     def _forget_unclaimed(self) -> None:
         """Forget tools that nobody alive is configured for, after a day."""

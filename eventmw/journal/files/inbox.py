@@ -18,11 +18,16 @@ import msgspec
 from eventmw.errors import JournalDown
 from eventmw.journal.files import disk
 from eventmw.journal.files.layout import Layout
+from eventmw.journal.files.locks import is_free
 
 WAIT_S: Final = 10.0
 _POLL_S: Final = 0.02
 _STALE_S: Final = 600.0
 _ERRORS: Final[dict[str, Callable[[str], Exception]]] = {"lookup": LookupError, "value": ValueError}
+
+
+class NobodyLeads(Exception):  # noqa: N818 - says what it is
+    """Whoever led is gone, and nothing was done of what was asked; whoever asks may do it."""
 
 
 class Command(msgspec.Struct, frozen=True):
@@ -45,17 +50,19 @@ class Inbox:
 
     def __init__(self, places: Layout) -> None:
         self._folder = places.inbox
+        self._leader = places.leader
 
-    def ask(self, command: Command, nobody_leads: Callable[[], bool], wait_s: float = WAIT_S) -> Any:
+    def ask(self, command: Command, obey_if_nobody_leads: Callable[[], bool], wait_s: float = WAIT_S) -> Any:
         """Ask the leader, and return its answer.
 
         Args:
             command: what is asked.
-            nobody_leads: whether the leader is gone meanwhile; then whoever asks may do it.
+            obey_if_nobody_leads: whether the leader is gone; it carries out then what that one had taken on.
             wait_s: how long to wait.
 
         Raises:
             LookupError, ValueError: as the operation does.
+            NobodyLeads: the leader is gone and had not taken it on; the command is taken back.
             JournalDown: nobody answered. The message says whether it may still be carried out.
         """
         ident = f"{time.time_ns():020}-{os.urandom(4).hex()}"
@@ -63,9 +70,12 @@ class Inbox:
         disk.put(asked, msgspec.json.encode(command))
         deadline = time.monotonic() + wait_s
         while (data := disk.read(answered)) is None:
-            if time.monotonic() > deadline or nobody_leads():
+            if time.monotonic() > deadline:
                 return self._take_back(asked, answered)
-            time.sleep(_POLL_S)
+            if is_free(self._leader) and _removed(asked):
+                raise NobodyLeads
+            if not obey_if_nobody_leads():
+                time.sleep(_POLL_S)
         return self._told(answered, data)
 
     def waiting(self) -> Iterator[tuple[str, Command]]:
@@ -94,15 +104,11 @@ class Inbox:
         (self._folder / f"{ident}.run").unlink(missing_ok=True)
 
     def _take_back(self, asked: Path, answered: Path) -> Any:
-        try:
-            asked.unlink()
-        except FileNotFoundError:
-            if (data := disk.read(answered)) is not None:
-                return self._told(answered, data)
-            raise JournalDown(
-                "the process that delivers did not answer in time; it may still do what was asked"
-            ) from None
-        raise JournalDown("the process that delivers did not answer; nothing was changed")
+        if _removed(asked):
+            raise JournalDown("the process that delivers did not answer; nothing was changed")
+        if (data := disk.read(answered)) is not None:
+            return self._told(answered, data)
+        raise JournalDown("the process that delivers did not answer in time; it may still do what was asked")
 
     def _told(self, answered: Path, data: bytes) -> Any:
         answered.unlink(missing_ok=True)
@@ -110,6 +116,14 @@ class Inbox:
         if answer.error:
             raise _ERRORS.get(answer.error, JournalDown)(answer.message)
         return answer.result
+
+
+def _removed(path: Path) -> bool:
+    try:
+        path.unlink()
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def _age_s(path: Path, now_s: float) -> float:

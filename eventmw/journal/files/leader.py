@@ -24,6 +24,7 @@ from eventmw.journal.files import disk
 from eventmw.journal.files.epochs import Epochs, Reserve, load
 from eventmw.journal.files.frames import Total
 from eventmw.journal.files.graves import Graves
+from eventmw.journal.files.heartbeat import Heartbeat
 from eventmw.journal.files.layout import Layout
 from eventmw.journal.files.locks import Board, Lock
 from eventmw.journal.files.places import Facts, ToolPlace
@@ -319,9 +320,9 @@ class Leader:
                     buried = self.graves.index.count(tool)
                     self.epochs.write(self.ledger.count(tool, {DEAD_EVICTED: number}, buried))
 
-    def say(self, text: bytes) -> None:
-        """Write something for people into the lock's file."""
-        self._held.write(text)
+    def say(self, heartbeat: Heartbeat) -> None:
+        """Show that this process leads."""
+        self._held.write(msgspec.json.encode(heartbeat) + b"\n")
 
     def oldest_ms(self, tool: str, ends: Mapping[str, Total]) -> int | None:
         """Return when the oldest record was recorded that has something left for a tool."""
@@ -464,9 +465,3 @@ class Leader:
         self.sources.close()
         self._gauge.close()
         self._held.release()
-
-
-def heartbeat(pid: int, since_ms: int, generation: int) -> bytes:
-    """Return what the leader says of itself, for people: one line."""
-    now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-    return f'{{"pid": {pid}, "since_ms": {since_ms}, "generation": {generation}, "heartbeat": "{now}"}}\n'.encode()

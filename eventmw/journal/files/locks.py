@@ -14,6 +14,7 @@ import os
 import struct
 from contextlib import suppress
 from pathlib import Path
+from threading import RLock
 from typing import Final
 from weakref import WeakSet
 from zlib import crc32
@@ -34,16 +35,10 @@ class Lock:
 
     def acquire(self) -> bool:
         """Take the lock if nobody holds it. Returns whether it is held now."""
-        if self._fd is not None:
-            return True
-        fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            os.close(fd)
-            return False
-        self._fd = fd
-        return True
+        with _forking.lock:
+            if self._fd is None:
+                self._fd = _locked(self.path, os.O_CREAT, fcntl.LOCK_EX)
+            return self._fd is not None
 
     @property
     def held(self) -> bool:
@@ -67,31 +62,56 @@ class Lock:
         self.release()
 
 
+class _Forking:
+    """No fork happens between the opening of a file and the note that it is locked: the child would never close it."""
+
+    lock = RLock()
+
+
+_forking: Final = _Forking()
 _locks: Final[WeakSet[Lock]] = WeakSet()
+
+
+def _before_fork() -> None:
+    _forking.lock.acquire()
+
+
+def _after_fork_in_parent() -> None:
+    _forking.lock.release()
 
 
 def _after_fork_in_child() -> None:
     """Close what was inherited, whoever holds it: the parent's descriptors keep its locks."""
+    _forking.lock = RLock()
     for lock in _locks:
         lock.release()
 
 
-os.register_at_fork(after_in_child=_after_fork_in_child)
+os.register_at_fork(before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork_in_child)
 
 
 def is_free(path: Path) -> bool:
-    """Return whether nobody holds the lock on a file; one that is not there is free."""
-    try:
-        fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return True
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return False
-    finally:
+    """Return whether nobody holds the lock on a file; one that is not there is free. Two who look do not see each other."""
+    with _forking.lock:
+        try:
+            fd = _locked(path, 0, fcntl.LOCK_SH)
+        except FileNotFoundError:
+            return True
+        if fd is None:
+            return False
         os.close(fd)
-    return True
+        return True
+
+
+def _locked(path: Path, flags: int, how: int) -> int | None:
+    """Return a descriptor of a file with the lock on it, or None while somebody else's excludes it."""
+    fd = os.open(path, os.O_RDWR | os.O_CLOEXEC | flags, 0o600)
+    try:
+        fcntl.flock(fd, how | fcntl.LOCK_NB)
+    except OSError:
+        os.close(fd)
+        return None
+    return fd
 
 
 class Board:

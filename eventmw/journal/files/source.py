@@ -65,6 +65,7 @@ class Source:
         self.consumed = Board(self.folder / LOCK, CONSUMED_AT)
         self._seal = Board(self.folder / LOCK, SEAL_AT)
         self._headers: dict[int, Header] = {}
+        self._unreadable: set[int] = set()
         self._open: dict[int, int] = {}
         self._boot = UNKNOWN_BOOT
         self._marks: dict[int, list[tuple[int, int]]] = {}
@@ -139,6 +140,10 @@ class Source:
         first = self._headers[min(self._headers)] if self._headers else None
         return Total() if first is None else Total(first.base_seq, first.base_events, first.base_bytes)
 
+    def is_empty(self) -> bool:
+        """Return whether no segment is there any more, not even one that cannot be read."""
+        return not self._headers and not layout.segments(self.folder)
+
     def look(self) -> None:
         """Learn which segments there are now."""
         numbers = layout.segments(self.folder)
@@ -147,7 +152,9 @@ class Source:
             self._marks.pop(number, None)
             self._close(number)
         for number in numbers:
-            if number not in self._headers and (header := self._read_header(number)) is not None:
+            if number in self._headers or number in self._unreadable:
+                continue
+            if (header := self._read_header(number)) is not None:
                 self._headers[number] = header
                 self._boot = header.boot
 
@@ -245,6 +252,7 @@ class Source:
         except FileNotFoundError:
             return None
         if header is None or header.number != number:
+            self._unreadable.add(number)
             log.error(
                 "%s is no segment that this version can read; it is left alone", layout.segment(self.folder, number)
             )

@@ -262,7 +262,7 @@ class _Spare:
             disk.fill_with_zeros(self.fd, self.size)
             disk.sync(self.fd)
         except OSError:
-            self.discard()
+            self._remove()
             raise
         self._filled = True
         return self
@@ -284,8 +284,11 @@ class _Spare:
         return self._filled
 
     def discard(self) -> None:
-        """Close and remove it."""
+        """Wait for the thread; close and remove the file."""
         self.is_ready()
+        self._remove()
+
+    def _remove(self) -> None:
         self.abandon()
         self.path.unlink(missing_ok=True)
 
