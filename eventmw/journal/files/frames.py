@@ -29,6 +29,7 @@ _rest = struct.Struct("<IIQQqQQ")  # length, events, seq, stamp, recorded_ms, to
 FRAME_BYTES: Final = _head.size + _rest.size
 """Bytes of a frame beside its record and the padding."""
 
+_padding: Final = tuple(bytes(count) for count in range(ALIGN))
 _whole = struct.Struct("<IIIIQQqQQ")
 
 
@@ -138,10 +139,15 @@ class Frame(NamedTuple):
 
 def encode(seed: int, total: Total, events: int, when: tuple[int, int], record: bytes) -> bytes:
     """Return a frame's bytes, padded to `ALIGN`. `when` is the stamp and the wall time in milliseconds."""
+    return b"".join(pieces(seed, total, events, when, record))
+
+
+def pieces(seed: int, total: Total, events: int, when: tuple[int, int], record: bytes) -> tuple[bytes, bytes, bytes]:
+    """Return what `encode` does in pieces, of which the record itself is one: a large one is not copied."""
     length = len(record)
     rest = _rest.pack(length, events, total.seq, *when, total.events, total.bytes)
     check = crc32(record, crc32(rest, seed))
-    return b"".join((_head.pack(_MAGIC, check), rest, record, bytes(-length % ALIGN)))
+    return _head.pack(_MAGIC, check) + rest, record, _padding[-length % ALIGN]
 
 
 def size_of(record_bytes: int) -> int:

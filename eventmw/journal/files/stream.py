@@ -120,9 +120,8 @@ class Stream:
         total = self._ahead = Total(seq + 1, events + addition.events, size + len(addition.record))
         self._stamp = max(self._stamp, min(addition.stamp, time.monotonic_ns()))
         when = (self._stamp, addition.recorded_ms)
-        piece = frames.encode(segment.header.seed, total, addition.events, when, addition.record)
-        self._pieces.append(piece)
-        self._pieces_bytes += len(piece)
+        self._pieces += frames.pieces(segment.header.seed, total, addition.events, when, addition.record)
+        self._pieces_bytes += frames.size_of(len(addition.record))
         return total.seq
 
     def flush(self) -> None:
@@ -132,14 +131,14 @@ class Stream:
             OSError: it may or may not be on the disk. Call `roll`, and add it again, or leave it.
         """
         segment = self._present()
-        data = b"".join(self._pieces)
-        total = self._ahead
+        pieces, size, total = self._pieces, self._pieces_bytes, self._ahead
+        self._pieces = []
         self.forget_added()
         segment.trusted = False
-        disk.write_at(segment.fd, data, segment.end)
+        disk.write_pieces(segment.fd, pieces, size, segment.end)
         disk.sync(segment.fd)
         segment.trusted = True
-        segment.end += len(data)
+        segment.end += size
         self.total = self._ahead = total
         self._boards[0].post(total)
         self._prepare_next(segment)
