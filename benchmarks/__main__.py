@@ -12,7 +12,7 @@ from typing import Final
 from benchmarks.machine import describe
 from benchmarks.report import Effort, Report
 
-NAMES: Final = ("passthrough", "judging", "footprint", "serving", "neighbour")
+NAMES: Final = ("passthrough", "judging", "footprint", "durable", "serving", "neighbour")
 
 
 def main(arguments: list[str] | None = None) -> int:
