@@ -22,7 +22,7 @@ from weakref import WeakSet
 
 from eventmw.errors import ConfigError, JournalDown
 from eventmw.journal import DeadLetter, Durability, Entry, JournalStats, Key, Position, Rewrite
-from eventmw.journal.files import disk, figures
+from eventmw.journal.files import disk, figures, orders
 from eventmw.journal.files.epochs import Reserve
 from eventmw.journal.files.erasure import PATIENCE_S, Erasure
 from eventmw.journal.files.graves import read_letters
@@ -115,7 +115,7 @@ class FileJournal:
 
     def forget(self, tool: str) -> None:
         """End a tool."""
-        self._through_leader(lambda leader: leader.forget(tool), Command("forget", {"tool": tool}))
+        self._through_leader(lambda leader: orders.forget(leader, tool), Command("forget", {"tool": tool}))
 
     def lead(self) -> _Lease | None:
         """Return the lease, or None while another process has it, or should."""
@@ -133,7 +133,7 @@ class FileJournal:
         if (since_ms is None) == (to is None):
             raise ValueError("seek needs one of since_ms and to")
         command = Command("seek", {"tool": tool, "since_ms": since_ms, "to": to})
-        again: int = self._through_leader(lambda leader: leader.seek(tool, since_ms=since_ms, to=to), command)
+        again: int = self._through_leader(lambda leader: orders.seek(leader, tool, since_ms=since_ms, to=to), command)
         return again
 
     def scan(self, after: Position | None = None, limit: int = 1000) -> list[Entry]:
@@ -151,14 +151,14 @@ class FileJournal:
         """Park dead letters again, due now, as if never tried."""
         wanted = list(keys)
         command = Command("revive", {"tool": tool, "keys": keys_as_lists(wanted), "now_ms": now_ms})
-        revived: int = self._through_leader(lambda leader: leader.revive(tool, wanted, now_ms), command)
+        revived: int = self._through_leader(lambda leader: orders.revive(leader, tool, wanted, now_ms), command)
         return revived
 
     def drop_dead(self, tool: str, keys: Iterable[Key]) -> int:
         """Throw dead letters away for good."""
         wanted = list(keys)
         command = Command("drop_dead", {"tool": tool, "keys": keys_as_lists(wanted)})
-        dropped: int = self._through_leader(lambda leader: leader.drop_dead(tool, wanted), command)
+        dropped: int = self._through_leader(lambda leader: orders.drop_dead(leader, tool, wanted), command)
         return dropped
 
     def erase(self, person: Mapping[str, Any]) -> Mapping[str, int]:

@@ -72,8 +72,8 @@ class Erasure:
         records = 0
         for source in leader.sources.all.values():
             if source.dead:
-                source.look()
-                records += sum(source.rewrite(header, self._rewritten) for header in source.headers())
+                source.segments.look()
+                records += sum(source.segments.rewrite(header, self._rewritten) for header in source.segments.headers())
         parked = sum(self._unpark(tool) for tool in list(leader.ledger.tools))
         dead = leader.graves.erase(lambda record: self._rewritten(record) is not None)
         leader.begin_anew()

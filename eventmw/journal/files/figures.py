@@ -58,7 +58,7 @@ def from_disk(places: Layout, cap_bytes: int) -> JournalStats:
 def _stats(picture: _Picture, cap_bytes: int, oldest_ms: Callable[[str], int | None]) -> JournalStats:
     places, ledger, sources, ends = picture
     appended = _sum([ledger.gone, *ends.values()])
-    bases = _sum([source.base() for source in sources.all.values()])
+    bases = _sum([source.segments.base() for source in sources.all.values()])
     kept = Total(*(max(0, end - base) for end, base in zip(_sum(ends.values()), bases, strict=True)))
     beat = heartbeat.read(places)
     return JournalStats(

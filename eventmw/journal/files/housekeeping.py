@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from eventmw.errors import JournalDown
 from eventmw.journal import Key, Position, Rewrite
-from eventmw.journal.files import disk, layout
+from eventmw.journal.files import disk, orders
 from eventmw.journal.files.erasure import Erasure
 from eventmw.journal.files.frames import Header
 from eventmw.journal.files.heartbeat import BEAT_S, Heartbeat
@@ -124,8 +124,6 @@ class Housekeeping:
         """Return whether a newer process should lead instead."""
         return self._membership.is_outdated()
 
-    # Obey
-
     def _obey(self) -> None:
         done = self._leader.ledger.done
         for ident, command in self._inbox.waiting():
@@ -152,16 +150,16 @@ class Housekeeping:
         return Answer(result)
 
     def _seek(self, ident: str, args: dict[str, Any]) -> int:
-        return self._leader.seek(args["tool"], since_ms=args["since_ms"], to=args["to"], command=ident)
+        return orders.seek(self._leader, args["tool"], since_ms=args["since_ms"], to=args["to"], command=ident)
 
     def _forget(self, _ident: str, args: dict[str, Any]) -> None:
-        self._leader.forget(args["tool"])
+        orders.forget(self._leader, args["tool"])
 
     def _revive(self, _ident: str, args: dict[str, Any]) -> int:
-        return self._leader.revive(args["tool"], keys_of(args["keys"]), args["now_ms"])
+        return orders.revive(self._leader, args["tool"], keys_of(args["keys"]), args["now_ms"])
 
     def _drop_dead(self, _ident: str, args: dict[str, Any]) -> int:
-        return self._leader.drop_dead(args["tool"], keys_of(args["keys"]))
+        return orders.drop_dead(self._leader, args["tool"], keys_of(args["keys"]))
 
     def _erase(self, ident: str, args: dict[str, Any]) -> dict[str, int]:
         erasure = self._erasures.get(ident)
@@ -177,8 +175,6 @@ class Housekeeping:
         del self._erasures[ident]
         return erased
 
-    # Retire
-
     def _retire(self) -> None:
         leader = self._leader
         consumed = [(source, header) for source in leader.sources.all.values() for header in self._consumed(source)]
@@ -187,17 +183,16 @@ class Housekeeping:
         if leaving:
             leader.epochs.sync()
             for source, header in leaving:
-                disk.remove(layout.segment(source.folder, header.number))
+                source.segments.remove(header.number)
                 self._consumed_s.pop((source.sid, header.number), None)
-                source.look()
         for source in list(leader.sources.all.values()):
-            if source.dead and source.is_empty():
+            if source.dead and source.segments.is_empty():
                 self._end(source)
 
     def _consumed(self, source: Source) -> list[Header]:
         """Return the segments that every tool is past. The one that a live owner writes is not among them."""
-        source.look()
-        headers = source.headers()
+        source.segments.look()
+        headers = source.segments.headers()
         end = source.end()
         floor = self._leader.floor(source.sid, end).seq
         ends = [later.base_seq for later in headers[1:]]
@@ -216,7 +211,7 @@ class Housekeeping:
 
     def _leaving(self, consumed: list[tuple[Source, Header]]) -> list[tuple[Source, Header]]:
         """Return the segments whose time is over, and under the cap the oldest of the others."""
-        over = sum(header.size for source in self._leader.sources.all.values() for header in source.headers())
+        over = sum(header.size for source in self._leader.sources.all.values() for header in source.segments.headers())
         over -= self._keeping.cap_bytes
         before_s = time.monotonic() - self._keeping.retain_s
         leaving: list[tuple[Source, Header]] = []
@@ -230,17 +225,15 @@ class Housekeeping:
         """Take away a stream of which nothing is left. Its folder goes first: no place in it may be forgotten before."""
         leader, end = self._leader, source.end()
         leader.sources.drop(source.sid)
-        shutil.rmtree(source.folder, ignore_errors=True)
+        shutil.rmtree(source.segments.folder, ignore_errors=True)
         disk.sync_folder(leader.places.streams)
         leader.epochs.write(leader.ledger.retired(source.sid, end))
-
-    # Watch
 
     def _alarm(self) -> None:
         """Say once what the disk has lost: records that were durable and are not there."""
         for source in self._leader.sources.all.values():
             promised = source.promised()
-            for first, last in source.holes.items():
+            for first, last in source.segments.holes.items():
                 if last <= promised:
                     self._tell_lost(source, first, last)
             if source.dead and promised > (end := source.end().seq):
@@ -249,7 +242,9 @@ class Housekeeping:
     def _tell_lost(self, source: Source, first: int, last: int) -> None:
         if (source.sid, first) not in self._alarmed:
             self._alarmed.add((source.sid, first))
-            log.error("the disk has lost records %d to %d, which were durable, in %s", first, last, source.folder)
+            log.error(
+                "the disk has lost records %d to %d, which were durable, in %s", first, last, source.segments.folder
+            )
 
     def _forget_unclaimed(self) -> None:
         """Forget tools that nobody alive is configured for, after a day."""
@@ -261,7 +256,7 @@ class Housekeeping:
             elif self._tools.unclaimed_s(tool, now_s) > UNCLAIMED_S:
                 left = leader.ledger.tools[tool].left(leader.sources.ends()).events
                 log.warning("tool %s is configured nowhere any more; it is forgotten, with %d events", tool, left)
-                leader.forget(tool)
+                orders.forget(leader, tool)
 
     def _sweep(self) -> None:
         """Take away streams that a process began to make when it died."""
@@ -279,7 +274,7 @@ def _prefixes(leaving: list[tuple[Source, Header]]) -> list[tuple[Source, Header
     kept: list[tuple[Source, Header]] = []
     chosen = {(source.sid, header.number) for source, header in leaving}
     for source in {source.sid: source for source, _ in leaving}.values():
-        for header in source.headers():
+        for header in source.segments.headers():
             if (source.sid, header.number) not in chosen:
                 break
             kept.append((source, header))

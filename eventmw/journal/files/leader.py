@@ -11,10 +11,8 @@ from __future__ import annotations
 
 import logging
 import threading
-import time
-from collections.abc import Iterable, Iterator, Mapping
-from itertools import islice
-from typing import Final, Literal
+from collections.abc import Iterator, Mapping
+from typing import Final
 
 import msgspec
 
@@ -28,8 +26,9 @@ from eventmw.journal.files.heartbeat import Heartbeat
 from eventmw.journal.files.layout import Layout
 from eventmw.journal.files.locks import Board, Lock
 from eventmw.journal.files.places import Facts, ToolPlace
+from eventmw.journal.files.recalling import Recalling
 from eventmw.journal.files.registry import Tools
-from eventmw.journal.files.sources import Horizon, Merge, Sources
+from eventmw.journal.files.sources import Merge, Sources
 
 log = logging.getLogger("eventmw.journal")
 
@@ -58,10 +57,10 @@ class Leader:
         self.ledger.number = self.graves.number
         self.reserve = Reserve(places)
         self.sources = Sources(places, leading=True)
-        self._merges: dict[str, Merge] = {}
-        self._recalling: tuple[bytes, Merge, dict[str, int]] | None = None
+        self.merges: dict[str, Merge] = {}
+        self._recalling = Recalling(self.sources, self.ledger)
         self._gauge = Board(places.gauge)
-        self._tools = Tools(places)
+        self.registry = Tools(places)
         try:
             self.sources.take_over()
             self._mend()
@@ -80,8 +79,6 @@ class Leader:
             place.dead = self.graves.index.count(tool)
             for sid in place.reaches.keys() - self.sources.all.keys():
                 del place.reaches[sid]
-
-    # The lease
 
     def read(self, tool: str, max_records: int) -> list[Reading]:
         """Return the next records for a tool, in order."""
@@ -140,25 +137,13 @@ class Leader:
         """Return records of which some tool has settled something, in order."""
         with self.lock:
             self._check()
-            reached = self._reached()
-            if self._recalling is None or self._recalling[0] != after:
-                begin = dict(msgspec.json.decode(after, type=dict[str, int])) if after else {}
-                merge = Merge(self.sources, lambda sid: max(begin.get(sid, 0), self.sources.all[sid].base().seq))
-                self._recalling = (after, merge, begin)
-            _, merge, seen = self._recalling
-            horizon = Horizon(time.monotonic_ns(), reached)
-            self.sources.follow()
-            entries = [found.entry for found in islice(merge.take(horizon), limit)]
-            seen.update(dict[str, int](entry.position for entry in entries))
-            mark = msgspec.json.encode(seen)
-            self._recalling = (mark, merge, seen) if entries else None
-            return entries, mark
+            return self._recalling.page(after, limit)
 
     def reached(self) -> bytes:
         """Return the mark after the last record of which some tool has settled something."""
         with self.lock:
             self._check()
-            return msgspec.json.encode(self._reached())
+            return self._recalling.end()
 
     def keep(self, name: str, data: bytes | None) -> None:
         """Keep bytes for the next leader."""
@@ -206,59 +191,6 @@ class Leader:
         self.epochs.close()
         self._close_files()
 
-    # What owners ask
-
-    def seek(
-        self, tool: str, *, since_ms: int | None = None, to: Literal["start", "end"] | None = None, command: str = ""
-    ) -> int:
-        """Move a tool's place. See `eventmw.journal.Journal.seek`."""
-        with self.lock:
-            place = ToolPlace.decoded(self.known(tool).encoded())
-            ends = self.sources.ends()
-            before = place.left(ends).events
-            if to == "end":
-                place.skip_to(ends)
-            else:
-                for sid in ends:
-                    self._move_back(place, sid, since_ms)
-            again = 0 if to == "end" else place.left(ends).events - before
-            self.epochs.write(self.ledger.place(tool, place, command, again))
-            self._merges.pop(tool, None)
-            return again
-
-    def forget(self, tool: str) -> None:
-        """End a tool: nothing of it is kept but its dead letters."""
-        with self.lock:
-            self._tools.forget(tool)
-            if tool in self.ledger.tools:
-                self.epochs.write(self.ledger.place(tool, None))
-                self._merges.pop(tool, None)
-
-    def revive(self, tool: str, keys: Iterable[Key], now_ms: int) -> int:
-        """Park dead letters again. See `eventmw.journal.Journal.revive`."""
-        with self.lock:
-            place = self.known(tool)
-            letters = list(self.graves.letters(tool, frozenset(keys)))
-            if not letters:
-                return 0
-            parked = [Parked(letter.key, letter.record, 0, now_ms, letter.reason) for letter in letters]
-            fresh: dict[Position, tuple[Facts, set[int]]] = {}
-            for letter in letters:
-                self._note_fresh(place, letter.key, fresh)
-            self._dig_out_after(tool, Commit(park=parked), fresh, [letter.key for letter in letters])
-            return len(letters)
-
-    def drop_dead(self, tool: str, keys: Iterable[Key]) -> int:
-        """Throw dead letters away for good."""
-        with self.lock:
-            wanted = list(keys)
-            try:
-                gone = self.graves.dig_out(self.ledger.number, tool, wanted)
-            except OSError as error:
-                raise JournalDown(f"dead letters cannot be dropped: {error.strerror or error}") from error
-            self._count_dead(tool)
-            return gone
-
     def dead_letters(self, tool: str | None = None) -> Iterator[DeadLetter]:
         """Return the dead letters, oldest first."""
         with self.lock:
@@ -270,8 +202,8 @@ class Leader:
             for tool, place in self.ledger.tools.items():
                 place.dead = self.graves.index.count(tool)
                 place.moved = True
-            self._merges.clear()
-            self._recalling = None
+            self.merges.clear()
+            self._recalling = Recalling(self.sources, self.ledger)
             self.epochs.renew()
 
     def known(self, tool: str) -> ToolPlace:
@@ -287,11 +219,9 @@ class Leader:
             raise LookupError(f"no tool has the id {tool!r}; registered are: {known}")
         return place
 
-    # What the housekeeping asks
-
     def learn_tools(self) -> None:
         """Take in the tools that processes have registered."""
-        for tool, start in self._tools.starts():
+        for tool, start in self.registry.starts():
             if tool not in self.ledger.tools:
                 place = ToolPlace(dead=self.graves.index.count(tool))
                 for sid, end in start.items():
@@ -334,15 +264,6 @@ class Leader:
         ]
         return min(found, default=None)
 
-    # The rest
-
-    def _reached(self) -> dict[str, int]:
-        furthest: dict[str, int] = {}
-        for place in self.ledger.tools.values():
-            for sid, reach in place.reaches.items():
-                furthest[sid] = max(furthest.get(sid, 0), reach.total.seq, *reach.beyond)
-        return furthest
-
     def _check(self) -> None:
         if not self._open:
             raise JournalDown("this lease was closed or is lost: ask the journal to lead again")
@@ -356,14 +277,14 @@ class Leader:
         return place
 
     def _merge(self, tool: str) -> Merge:
-        merge = self._merges.get(tool)
+        merge = self.merges.get(tool)
         if merge is None:
             place = self.ledger.tools[tool]
-            merge = self._merges[tool] = Merge(self.sources, lambda sid: place.reach(sid).total.seq)
+            merge = self.merges[tool] = Merge(self.sources, lambda sid: place.reach(sid).total.seq)
         return merge
 
     def _pass_holes(self, place: ToolPlace, sid: str) -> None:
-        if holes := self.sources.all[sid].holes:
+        if holes := self.sources.all[sid].segments.holes:
             reach = place.reach(sid)
             reach.holes.update({first: last for first, last in holes.items() if last > reach.total.seq})
             reach.advance()
@@ -376,25 +297,30 @@ class Leader:
         """
         fresh: dict[Position, tuple[Facts, set[int]]] = {}
         for key in (*step.settled, *(item.key for item in step.park), *(letter.key for letter in step.dead)):
-            self._note_fresh(place, key, fresh, strict=True)
+            self.note_fresh(place, key, fresh, strict=True)
         for key in step.unpark:
-            self._note_fresh(place, key, fresh)
+            self.note_fresh(place, key, fresh)
         return fresh
 
-    def _note_fresh(
+    def note_fresh(
         self, place: ToolPlace, key: Key, fresh: dict[Position, tuple[Facts, set[int]]], *, strict: bool = False
     ) -> None:
+        """Put an event into `fresh`, with its record's facts, unless it is settled.
+
+        Raises:
+            ValueError: it names no event of this log, and `strict` says that it must.
+        """
         if place.has_settled(key):
             return
         position, ordinal = key
         known = fresh.get(position)
-        facts = known[0] if known is not None else self._facts(place, position)
+        facts = known[0] if known is not None else self.facts(place, position)
         if facts is not None and 0 <= ordinal < facts.events:
             fresh.setdefault(position, (facts, set()))[1].add(ordinal)
         elif strict:
             raise ValueError(f"{key} names no event of this log; nothing was changed")
 
-    def _facts(self, place: ToolPlace, position: Position) -> Facts | None:
+    def facts(self, place: ToolPlace, position: Position) -> Facts | None:
         """Return what is known of a record, or look it up."""
         source = self.sources.all.get(position.stream)
         if source is None:
@@ -415,46 +341,12 @@ class Leader:
             self.reserve.give_up()
             raise JournalDown(f"dead letters cannot be written: {error.strerror or error}") from error
 
-    def _dig_out_after(
-        self, tool: str, step: Commit, fresh: Mapping[Position, tuple[Facts, set[int]]], keys: list[Key]
-    ) -> None:
-        """Carry out a step, then let these letters go: one that died in between has them parked and dead, and mends it."""
-        left = self.graves.index.count(tool) - len(keys)
-        self.epochs.write(self.ledger.commit(tool, step, fresh, left))
-        try:
-            self.graves.dig_out(self.ledger.number, tool, keys)
-        except OSError:
-            log.exception("dead letters that are tried again could not be removed; the next start does")
-
-    def _count_dead(self, tool: str) -> None:
-        if tool in self.ledger.tools:
-            self.epochs.write(self.ledger.count(tool, {}, self.graves.index.count(tool)))
-
-    def _move_back(self, place: ToolPlace, sid: str, since_ms: int | None) -> None:
-        """Move a place in one stream back to the first kept record since a time; what is parked stays settled."""
-        source = self.sources.all[sid]
-        source.look()
-        target = source.base() if since_ms is None else source.before(since_ms)
-        reach = place.reach(sid)
-        if target.seq < reach.total.seq:
-            reach.total = target
-        reach.beyond = {seq: held for seq, held in reach.beyond.items() if seq <= target.seq}
-        for key in place.parking.items:
-            if key.position.stream == sid and key.position.seq > reach.total.seq:
-                self._settle_again(place, key)
-        reach.advance()
-        place.moved = True
-
-    def _settle_again(self, place: ToolPlace, key: Key) -> None:
-        if (facts := self._facts(place, key.position)) is not None:
-            place.reach(key.position.stream).settle(key.position.seq, [key.ordinal], facts)
-
     def _first_ms(self, tool: str, sid: str) -> int | None:
         reach = self.ledger.tools[tool].reach(sid)
         first = reach.first_open()
         if first in reach.open:
             return reach.open[first].recorded_ms
-        head = self._merges[tool].head_ms(sid) if tool in self._merges else None
+        head = self.merges[tool].head_ms(sid) if tool in self.merges else None
         if head is not None and head[0] == first:
             return head[1]
         found = self.sources.all[sid].find(first)

@@ -17,9 +17,10 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import NamedTuple
 
 from eventmw.journal.files import layout
+from eventmw.journal.files.cursor import CHUNK_BYTES, Cursor, Found
 from eventmw.journal.files.frames import Total
 from eventmw.journal.files.layout import UNKNOWN_BOOT, Layout
-from eventmw.journal.files.source import CHUNK_BYTES, Cursor, Found, Source
+from eventmw.journal.files.source import Source
 
 log = logging.getLogger("eventmw.journal")
 
@@ -60,7 +61,7 @@ class Sources:
             source = Source(self._streams, sid)
         except FileNotFoundError:
             return  # it was retired this very moment
-        source.look()
+        source.segments.look()
         self.all[sid] = source
         self._look_at(source)
 
@@ -131,7 +132,7 @@ class Merge:
             del self._ahead[sid]
         for sid, source in self._sources.all.items():
             if sid not in self._ahead:
-                self._ahead[sid] = (Cursor(source, self._after(sid)), deque())
+                self._ahead[sid] = (source.cursor(self._after(sid)), deque())
 
     def _next(self, horizon: Horizon) -> str | None:
         """Return the stream whose next record came first."""
@@ -150,5 +151,5 @@ class Merge:
 def _rank(source: Source, found: Found) -> _Rank:
     """Return what sorts records as they came: stamps compare within this boot, what is older has wall time only."""
     entry = found.entry
-    now = source.boot == layout.boot() != UNKNOWN_BOOT
+    now = source.segments.boot == layout.boot() != UNKNOWN_BOOT
     return now, entry.stamp if now else entry.recorded_ms, entry.position.stream, entry.position.seq

@@ -30,7 +30,7 @@ class _Walk:
         self._merge = Merge(self._sources, self._base)
 
     def _base(self, sid: str) -> int:
-        return self._sources.all[sid].base().seq
+        return self._sources.all[sid].segments.base().seq
 
     def page(self, limit: int) -> list[Entry]:
         """Return the next records."""
