@@ -833,14 +833,17 @@ class JournalConformance:
             while kept < 64:
                 put(journal, kept, size=256 * 1024)
                 kept += 1
+                assert kept > 1 or journal.ready() == ""
         assert 0 < kept <= 16
         assert full.value.retry_after_s > 0
+        assert "full" in journal.ready()
         lease = leading(journal)
         readings = take(lease, "a", kept)
         assert [reading.entry.record.rstrip(b".") for reading in readings] == [b"record %d" % n for n in range(kept)]
         for reading in readings:
             lease.commit("a", delivered(*keys(reading.entry)))
         lease.sync()
+        until(lambda: journal.ready() == "", "being ready again after everything was consumed")
 
         def has_room() -> bool:
             try:
@@ -850,8 +853,25 @@ class JournalConformance:
             return True
 
         until(has_room, "room after everything was consumed")
+        assert journal.ready() == ""
         [reading] = take(lease, "a", 1)
         assert reading.entry.record.rstrip(b".") == b"record %d" % kept
+
+    def test_a_smaller_record_that_is_taken_makes_a_full_journal_ready(self, make: MakeJournal) -> None:
+        journal = make(cap_bytes=4 * 1024 * 1024)
+        journal.register(["a"])
+        put(journal, 0, size=3 * 1024 * 1024)
+        with pytest.raises(JournalFull):
+            put(journal, 1, size=3 * 1024 * 1024)
+        assert journal.ready()
+        put(journal, 2)
+        assert journal.ready() == ""
+
+    def test_an_open_journal_is_ready_and_a_closed_one_says_why_not(self, journal: Journal) -> None:
+        assert journal.ready() == ""
+        journal.close()
+        assert "closed" in journal.ready()
+        assert "\n" not in journal.ready()
 
     def test_after_close_appends_are_refused_and_a_drain_can_finish(self, journal: Journal) -> None:
         at = put(journal, 1)

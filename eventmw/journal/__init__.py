@@ -255,6 +255,16 @@ class Journal(Protocol):
         """
         ...
 
+    def ready(self) -> str:
+        """Return "" when an append would be taken now, else one sentence why it would not.
+
+        Full, closed, a disk that is full or whose last sync failed. It is asked by strangers and by the second: it says no
+        path and no value, and looks only at what the journal knows already, so that a disk that hangs cannot hang it. A
+        journal that refused a record for want of room is not ready before there is room for as large a one, or it took
+        another.
+        """
+        ...
+
     def register(self, tools: Sequence[str]) -> None:
         """Make tools known. A new one starts at the end of the log; a known one keeps its place. Idempotent."""
         ...

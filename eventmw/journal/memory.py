@@ -57,7 +57,7 @@ class _Log:
         self.stream = os.urandom(8).hex()
         self.entries: dict[int, Entry] = {}
         self.appended, self.kept = Size(), Size()
-        self.floor = self.consumed_bytes = self.parked_bytes = 0
+        self.floor = self.consumed_bytes = self.parked_bytes = self.refused_bytes = 0
         self.dead = Graveyard(self.dead_cap_bytes)
         self.places = {tool: Place() for tool in self.places}
         self.lease: _Lease | None = None
@@ -74,16 +74,23 @@ class _Log:
         """The sequence number before the oldest record that is kept."""
         return self.appended.records - self.kept.records
 
+    @property
+    def needed(self) -> int:
+        """The bytes that tools still need."""
+        return self.kept.bytes - self.consumed_bytes + self.parked_bytes
+
     def admit(self, size: int) -> None:
         """Make room for a record of `size` bytes, or refuse it before anything is let go for it."""
         if self.closed:
             raise JournalDown("the memory journal is closed and takes no more records: its process is stopping")
-        needed = self.kept.bytes - self.consumed_bytes + self.parked_bytes
+        needed = self.needed
         if needed + size > self.cap_bytes:
+            self.refused_bytes = size
             raise JournalFull(
                 f"a record of {size} bytes does not fit: {needed} of the memory journal's {self.cap_bytes} bytes wait for "
                 "tools. `eventmw stats` shows which tool is behind; cap_bytes gives more room"
             )
+        self.refused_bytes = 0
         self.evict(room=size)
 
     def add(self, entry: Entry) -> None:
@@ -243,6 +250,14 @@ class MemoryJournal:
         done: Future[Position] = Future()
         done.set_result(position)
         return done
+
+    def ready(self) -> str:
+        """Return why no record would be taken now, or ""."""
+        with self._log:
+            if self._log.closed:
+                return "the journal is closed: its process is stopping"
+            full = self._log.needed + max(1, self._log.refused_bytes) > self._log.cap_bytes
+            return "the journal is full until tools have delivered" if full else ""
 
     def register(self, tools: Sequence[str]) -> None:
         """Make tools known; a new one starts at the end of the log."""
