@@ -15,12 +15,13 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from eventmw.config import Settings
 from eventmw.exchange import Exchange
-from eventmw.http import Reply
+from eventmw.http import Reply, RequestHead
 from eventmw.incoming import head_of_scope
 from eventmw.intake.paths import is_ours
 from eventmw.settings import complete, from_toml
 from eventmw.site import Site
 from eventmw.waiting import wait
+from eventmw.watching.pages import Page
 
 
 class EventsMiddleware(Site):
@@ -44,6 +45,9 @@ class EventsMiddleware(Site):
             if self._is_ours(scope):
                 await _write(await self._answer(scope, receive), send)
                 return None
+            if (page := self._page_of(scope)) is not None:
+                await _write(await _shown(page, head_of_scope(scope)), send)
+                return None
         # A site returns None, and uvicorn closes the connection of one that does not: that too is the site's own affair.
         return await self.app(scope, receive, send)
 
@@ -61,8 +65,11 @@ class EventsMiddleware(Site):
     def _is_ours(self, scope: Scope) -> bool:
         return scope.get("type") == "http" and is_ours(self._path, scope.get("root_path") or "", scope["path"])
 
+    def _page_of(self, scope: Scope) -> Page | None:
+        return self.page_at(scope.get("root_path") or "", scope["path"]) if scope.get("type") == "http" else None
+
     async def _answer(self, scope: Scope, receive: Receive) -> Reply:
-        exchange = Exchange(self.runtime, head_of_scope(scope))
+        exchange = self.exchange(head_of_scope(scope))
         reply = exchange.open() or await self._read(exchange, receive)
         if reply is not None:
             return reply
@@ -93,6 +100,10 @@ async def _drain(exchange: Exchange, receive: Receive) -> Reply | None:
         reply = exchange.feed(message.get("body", b""))
         if reply is not None or not message.get("more_body", False):
             return reply
+
+
+async def _shown(page: Page, head: RequestHead) -> Reply:
+    return await asyncio.to_thread(page.answer, head) if page.waits else page.answer(head)
 
 
 async def _write(reply: Reply, send: Send) -> None:

@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from functools import cache
 from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
@@ -22,17 +23,20 @@ from eventmw.clock import Clock, SystemClock
 from eventmw.config import Config
 from eventmw.delivery.transport import Transport
 from eventmw.engine import Engine
-from eventmw.errors import Refused
+from eventmw.errors import Refused, told
 from eventmw.intake.door import ANONYMOUS, Door, Visit
 from eventmw.intake.rates import Rates
 from eventmw.intake.recent import Recent
 from eventmw.journal import Journal, Position
 from eventmw.journal.memory import MemoryJournal
+from eventmw.logs import printable
 from eventmw.protocols.zaraz import Accepted, Judge, Options, Zaraz
+from eventmw.watching.watch import Watch
 
 if TYPE_CHECKING:
     from eventmw.control.server import ControlServer
     from eventmw.delivery.courier import Courier
+    from eventmw.watching.delivery import WatchedDelivery
 
 log = logging.getLogger("eventmw")
 
@@ -80,6 +84,7 @@ class Runtime:
         transport: makes the courier's transport; tests put a recording one here before the first request.
         journal: where records are kept.
         engine: the tools and the dialects.
+        watch: is told what happens, when logs or metrics are set.
     """
 
     def __init__(self, config: Config) -> None:
@@ -93,7 +98,8 @@ class Runtime:
         )
         judge = Judge(max_events=limits.max_events, max_depth=limits.max_depth, strict=config.strict)
         self.zaraz = Zaraz(judge, Options(config.batch, config.receipt, config.envelope))
-        self.engine = Engine(config.bound_tools, [self.zaraz])
+        self.watch = Watch.wanted(config.logs, figures=config.metrics_path is not None)
+        self.engine = Engine(config.bound_tools, [self.zaraz], self.watch.at_the_door if self.watch else None)
         self.clock: Clock = SystemClock()
         self.transport: Callable[[], Transport] = _outbound
         self.journal: Journal = _opened(config)
@@ -111,6 +117,8 @@ class Runtime:
         self._courier = None
         self._courier_pid = 0
         self.recent, self.rates = Recent(), self._fresh_rates()
+        if self.watch is not None:
+            self.watch.start_afresh()
 
     def _fresh_rates(self) -> Rates | None:
         limits = self.config.limits
@@ -130,8 +138,15 @@ class Runtime:
                     self.clock,
                     dry_run=self.config.dry_run,
                     on_outcome=self.config.on_outcome,
+                    watched=self.watched_delivery(),
                 )
             return self._courier
+
+    def watched_delivery(self) -> WatchedDelivery | None:
+        """Return what has a courier watched, when logs or metrics are set."""
+        from eventmw.watching.delivery import WatchedDelivery  # noqa: PLC0415 - as above
+
+        return None if self.watch is None else WatchedDelivery(self.watch, self.clock)
 
     def start(self) -> None:
         """Start the courier's thread in this process, when it is to run here, and the control channel; once a process."""
@@ -183,13 +198,17 @@ class Runtime:
             JournalDown: it cannot be written now.
         """
         self.start()
-        record = accepted.record
-        return self.journal.append(
+        watch, record = self.watch, accepted.record
+        since_s = 0.0 if watch is None else watch.now_s()
+        kept = self.journal.append(
             records.encode(record),
             events=accepted.judgement.accepted,
             recorded_ms=record.recorded_ms,
             stamp=self.clock.stamp_ns(),
         )
+        if watch is not None:
+            watch.appending(kept, accepted.judgement.accepted, since_s)
+        return kept
 
     def accept(self, body: bytes, visit: Visit) -> Accepted:
         """Judge a payload and run the answering tools within their time.
@@ -232,7 +251,25 @@ class Runtime:
         """Return where everything stands, as JSON values: the journal, and the courier's lanes when it runs."""
         from eventmw.control.standing import as_json  # noqa: PLC0415 - only people ask
 
-        return as_json(self.journal.stats(), self._courier.state() if self._courier else {})
+        lanes = self._courier.state() if self._courier else {}
+        return as_json(self.journal.stats(), lanes, not_ready=self.not_ready())
+
+    def not_ready(self) -> str:
+        """Return "" when events would be kept now, else one sentence why not."""
+        try:
+            return printable(self.journal.ready())
+        except Exception as error:  # noqa: BLE001 - a journal that cannot even say is not ready
+            log.warning("the journal could not say whether it is ready: %s", told(error))
+            return "the journal cannot be asked"
+
+    def figures(self) -> Mapping[str, Any]:
+        """Return what this process adds to the figures for Prometheus, as JSON values: ``{"stats", "ident", "tally"}``."""
+        return {"stats": self.stats(), **(self.watch.figures() if self.watch else {})}
+
+    @property
+    def socket(self) -> Path | None:
+        """The socket on which this process answers commands, once it does."""
+        return self._control.path if self._control else None
 
     def close(self, grace_s: float) -> bool:
         """Take no more records, deliver for at most `grace_s` seconds, stop. Returns whether all was delivered."""

@@ -144,4 +144,5 @@ def _not_enough(judgement: Judgement) -> Refused:
         detail,
         faults=faults,
         omitted=unexplained,
+        events=total,
     )
