@@ -46,8 +46,8 @@ class JsonFormatter(logging.Formatter):
     """Writes a record as one line of JSON in ASCII, so that nothing in it can end the line or move a cursor.
 
     ``{"time": "2026-11-25T09:18:37.123+00:00", "level": "INFO", "logger": "eventmw.events", "message": …, …}``, then every
-    ``extra`` field under its own name (``time_`` for one named ``time``), and ``exception`` and ``stack`` when there are any.
-    Not limited to eventmw's records.
+    ``extra`` field under its own name (``time_`` for one named ``time``), and ``exception`` and ``stack`` when there are
+    any. Not limited to eventmw's records.
     """
 
     def format(self, record: logging.LogRecord) -> str:

@@ -42,8 +42,15 @@ def letter(reason: str, outcome: str = "tool_error", record: bytes = b"r") -> De
 
 def sent(**given: Any) -> Sent:
     usual: dict[str, Any] = {
-        **{"tool": "ga4", "kind": "http", "host": "v.example", "method": "POST", "sends": 3, "attempt": 2},
-        **{"status": 204, "error": None, "seconds": 0.25},
+        "tool": "ga4",
+        "kind": "http",
+        "host": "v.example",
+        "method": "POST",
+        "sends": 3,
+        "attempt": 2,
+        "status": 204,
+        "error": None,
+        "seconds": 0.25,
     }
     return Sent(**(usual | given))
 
@@ -73,8 +80,14 @@ def test_an_answer(status: int, code: str, level: str) -> None:
         watch.answered(status, code, 0.0015, 2, 1, request_id="q", accepted=3)
     (said,) = fields(records, "server_response")
     assert said == {
-        **{"level": level, "event_type": "server_response", "request_id": "q", "status": status, "accepted": 3},
-        **{"rejected": 2, "duplicates": 1, "duration_ms": 1.5},
+        "level": level,
+        "event_type": "server_response",
+        "request_id": "q",
+        "status": status,
+        "accepted": 3,
+        "rejected": 2,
+        "duplicates": 1,
+        "duration_ms": 1.5,
         **({"code": code} if code else {}),
     }
     assert counted(tally) == {("requests", str(status), code): 1, ("events", "rejected"): 2, ("events", "duplicate"): 1}
@@ -126,7 +139,9 @@ def test_a_request_to_a_vendor(given: dict[str, Any], level: str, label: str) ->
         name: getattr(made, name) for name in ("tool", "kind", "host", "method", "sends", "attempt", "status", "error")
     }
     assert said == {
-        **{"level": level, "event_type": "client_request", "duration_ms": 250.0},
+        "level": level,
+        "event_type": "client_request",
+        "duration_ms": 250.0,
         **{name: value for name, value in shown.items() if value is not None},
     }
     assert counted(tally) == {("deliveries", "ga4", label): 1}
@@ -163,8 +178,13 @@ def test_a_tool_that_raises_is_told_of_with_one_of_its_events() -> None:
         watch.committed("ga4", step, lambda record: record.decode())
     (said,) = fields(records, "component_error")
     assert said == {
-        **{"level": "ERROR", "event_type": "component_error", "tool": "ga4", "where": "delivery"},
-        **{"reason": "raised KeyError", "count": 2, "event_id": "7"},
+        "level": "ERROR",
+        "event_type": "component_error",
+        "tool": "ga4",
+        "where": "delivery",
+        "reason": "raised KeyError",
+        "count": 2,
+        "event_id": "7",
     }
     assert counted(tally) == {("component_errors", "ga4", "delivery"): 2}
 

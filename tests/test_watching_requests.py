@@ -56,19 +56,22 @@ def test_an_accepted_request() -> None:
         receipt = pair.post(ONE).receipt
         assert counted(pair) == {("requests", "200", ""): 2, ("events", "accepted"): 3}
     assert asked == {
-        **{"level": "DEBUG", "event_type": "server_request", "method": "POST", "path": "/zaraz/api"},
+        "level": "DEBUG",
+        "event_type": "server_request",
+        "method": "POST",
+        "path": "/zaraz/api",
         "announced_bytes": len(body),
     }
     assert answered == {
-        **{
-            "level": "INFO",
-            "event_type": "server_response",
-            "status": 200,
-            "accepted": 2,
-            "rejected": 0,
-            "duplicates": 0,
-        },
-        **{"body_bytes": len(body), "credential": "anonymous", "receipt_id": answered["receipt_id"]},
+        "level": "INFO",
+        "event_type": "server_response",
+        "status": 200,
+        "accepted": 2,
+        "rejected": 0,
+        "duplicates": 0,
+        "body_bytes": len(body),
+        "credential": "anonymous",
+        "receipt_id": answered["receipt_id"],
     }
     assert answered["receipt_id"][:-1] == receipt["id"][:-1]  # of the request before
 
@@ -80,8 +83,11 @@ def test_events_that_are_refused_and_repeated() -> None:
         pair.post(again)
         pair.post({"events": [{"client": 1}] * 3})
         assert counted(pair) == {
-            **{("requests", "200", ""): 2, ("requests", "400", "no_valid_event"): 1},
-            **{("events", "accepted"): 2, ("events", "duplicate"): 1, ("events", "rejected"): 5},
+            ("requests", "200", ""): 2,
+            ("requests", "400", "no_valid_event"): 1,
+            ("events", "accepted"): 2,
+            ("events", "duplicate"): 1,
+            ("events", "rejected"): 5,
         }
     said = fields(records, "server_response")[::2]
     assert [(line["accepted"], line["rejected"], line["duplicates"]) for line in said] == [
