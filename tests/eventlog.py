@@ -10,18 +10,25 @@ from typing import Any
 from eventmw.logs import LOGGER
 
 
+class _Keeping(logging.Handler):
+    def __init__(self) -> None:
+        super().__init__()
+        self.records: list[logging.LogRecord] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.records.append(record)
+
+
 @contextlib.contextmanager
 def captured(level: int = logging.DEBUG) -> Iterator[list[logging.LogRecord]]:
     """Return the list into which they come."""
-    records: list[logging.LogRecord] = []
-    handler = logging.Handler()
-    handler.emit = records.append  # type: ignore[method-assign]
+    handler = _Keeping()
     logger = logging.getLogger(LOGGER)
     before = logger.level
     logger.addHandler(handler)
     logger.setLevel(level)
     try:
-        yield records
+        yield handler.records
     finally:
         logger.removeHandler(handler)
         logger.setLevel(before)

@@ -5,7 +5,10 @@ from __future__ import annotations
 import json
 import re
 import signal
+import urllib.error
 from pathlib import Path
+
+import pytest
 
 from tests.running import run, serving, started, until
 
@@ -23,6 +26,21 @@ def test_where_each_tool_stands(tmp_path: Path) -> None:
         assert re.search(r"flowing +0 +- +0 +0 +delivered 4", row["crm"])
         assert re.search(r"flowing +0 +- +0 +1 +filtered 3, tool_error 1", row["broken"])
         assert re.search(r"(standing until \d\d:\d\d:\d\d|trying again) +1 .* no connection: 127.0.0.1$", row["hook"])
+
+
+def test_a_journal_that_takes_no_events_says_why(tmp_path: Path) -> None:
+    with serving(tmp_path) as site, serving(tmp_path, journal_bytes=300) as full:
+        site.post("a")
+        full.post("wait")
+        with pytest.raises(urllib.error.HTTPError):
+            full.post("wait", "wait")
+        site.live()
+        ran = full.run("stats")
+        assert ran.lines[1] == (
+            f"takes events: no, process {full.process.pid}: the journal is full until tools have delivered"
+        )
+        (told,) = full.run("stats", "--json").json["journal"]["not_ready"]
+        assert told == {"pid": full.process.pid, "why": "the journal is full until tools have delivered"}
 
 
 def test_two_processes_are_summed_and_shown_each(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from eventmw.control.sockets import folder_of, is_answered
 from eventmw.errors import ConfigError
 from eventmw.settings import complete
 from eventmw.testing import RecordingTransport, deliver, record
+from eventmw.watching.neighbours import heard
 from tests.calls import SEED, Answer, ask_asgi, ask_wsgi
 from tests.gateways import Request, both
 from tests.running import until
@@ -329,6 +330,16 @@ def test_whichever_process_is_asked_tells_for_all(gateway: str, tmp_path: Path) 
 def is_shown(site: Driven) -> bool:
     path = site.app.runtime.socket
     return path is not None and is_answered(path)
+
+
+def test_a_process_knows_its_own_answer(driven: Driven, tmp_path: Path) -> None:
+    """Its socket may be there before it knows so."""
+    driven.post()
+    until(lambda: is_shown(driven))
+    ident = driven.app.runtime.figures()["ident"]
+    assert heard(tmp_path, None, ident) == ({}, 0)
+    assert list(heard(tmp_path, None, "another").told) == [driven.app.runtime.socket.stem]
+    assert heard(tmp_path, driven.app.runtime.socket, "another") == ({}, 0)
 
 
 def test_a_process_that_does_not_answer_is_counted_and_waited_for_only_shortly(driven: Driven, tmp_path: Path) -> None:

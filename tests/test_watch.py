@@ -13,9 +13,10 @@ from eventmw.journal import Commit, DeadLetter, Key, Parked, Position
 from eventmw.outcome import BURIED, OUTCOME_KINDS
 from eventmw.watching.eventlog import EventLog
 from eventmw.watching.tally import Tally
-from eventmw.watching.watch import MAX_TROUBLES, REPEAT_S, Sent, Watch
+from eventmw.watching.watch import MAX_TROUBLES, REPEAT_S, Answered, Sent, Watch
 from tests.eventlog import captured, fields
 
+FINE = Answered(200, "", 0.0, 0, 0)
 KEY = Key(Position("s", 1), 0)
 
 
@@ -77,7 +78,7 @@ def test_there_is_a_watch_only_where_something_is_wanted(logs: Any, *, figures: 
 def test_an_answer(status: int, code: str, level: str) -> None:
     watch, tally = watching()
     with captured() as records:
-        watch.answered(status, code, 0.0015, 2, 1, request_id="q", accepted=3)
+        watch.answered(Answered(status, code, 0.0015, 2, 1), lambda: {"request_id": "q", "accepted": 3})
     (said,) = fields(records, "server_response")
     assert said == {
         "level": level,
@@ -226,8 +227,8 @@ def test_figures_without_a_log_and_a_log_without_figures() -> None:
     step = Commit(dead=[letter("raised KeyError")], counts={("tool_error", "raised KeyError"): 1})
     for watch in (Watch(None, Tally()), Watch(EventLog(), None), Watch(None, None)):
         with captured() as records:
-            watch.asked("q")
-            watch.answered(200, "", 0.0, 0, 0)
+            watch.asked(request_id="q")
+            watch.answered(FINE, dict)
             watch.appending(Future(), 1, 0.0)
             watch.handed("a", "e", 1, ecommerce=False)
             watch.sent(sent())
@@ -239,7 +240,7 @@ def test_figures_without_a_log_and_a_log_without_figures() -> None:
 def test_a_fork_begins_at_nothing_and_is_another() -> None:
     watch, tally = watching()
     before = watch.figures()
-    watch.answered(200, "", 0.0, 0, 0)
+    watch.answered(FINE, dict)
     watch.start_afresh()
     assert counted(tally) == {}
     assert watch.figures()["tally"] == before["tally"]

@@ -11,9 +11,16 @@ import pytest
 from eventmw import Delivery, HttpRequest, Send, consumer, tool
 from eventmw.delivery.outbound import Outbound
 from eventmw.delivery.transport import TransportError
+from eventmw.errors import JournalDown
+from eventmw.journal import Commit, Key, Parked
+from eventmw.journal.memory import MemoryJournal
 from eventmw.testing import RecordingTransport, deliver, record
 from eventmw.tools import File
-from tests.delivering import Batching
+from eventmw.watching.delivery import WatchedDelivery
+from eventmw.watching.eventlog import EventLog
+from eventmw.watching.tally import Tally
+from eventmw.watching.watch import Watch
+from tests.delivering import Batching, StandingClock, append
 from tests.eventlog import captured, everything, fields
 from tests.gateways import Pair, both
 from tests.running import until
@@ -173,8 +180,38 @@ def test_files_and_functions_have_no_host(tmp_path: Path) -> None:
 
 
 def test_the_lag_is_the_age_of_what_was_taken_up() -> None:
-    with watched(tools=[hook]) as pair:
-        delivered(pair, "x")
-        for site in pair.sites:
-            told = site.runtime.figures()["tally"]["gauges"]
-            assert told == [[["courier_lag", "hook"], 0.0]]
+    clock, tally, journal = StandingClock(), Tally(), MemoryJournal()
+    journal.register(["a"])
+    inner = journal.lead()
+    assert inner is not None
+    lease = WatchedDelivery(Watch(None, tally), clock).lease(inner)
+    append(journal, ["x", "y"], recorded_ms=clock.now_ms() - 5000)
+    assert [reading.entry.events for reading in lease.read("a", 10)] == [2]
+    assert tally.as_json()["gauges"] == [[["courier_lag", "a"], 5.0]]
+    assert lease.read("a", 10) == []
+    assert tally.as_json()["gauges"] == [[["courier_lag", "a"], 0.0]]
+
+
+def test_a_watched_lease_is_the_lease() -> None:
+    """Everything that is not told of goes straight through, and what fails is not told of."""
+    journal = MemoryJournal()
+    journal.register(["a"])
+    inner = journal.lead()
+    assert inner is not None
+    tally = Tally()
+    lease = WatchedDelivery(Watch(EventLog(), tally), StandingClock()).lease(inner)
+    append(journal, ["x"])
+    (reading,) = lease.read("a", 1)
+    key = Key(reading.entry.position, 0)
+    lease.commit("a", Commit(park=[Parked(key, b"x", 1, 5, "HTTP 500")]))
+    assert (lease.next_due_ms("a"), [parked.key for parked in lease.due("a", 5, 1)]) == (5, [key])
+    assert lease.dirty("a") is False
+    journal.seek("a", to="end")
+    assert lease.dirty("a") is True
+    lease.sync()
+    assert lease.lost() is False
+    lease.close()
+    assert lease.lost() is True
+    with captured() as records, pytest.raises(JournalDown):
+        lease.commit("a", Commit(unpark=[key], counts={("delivered", ""): 1}))
+    assert records == []

@@ -5,8 +5,11 @@ Layer: input and output. It changes nothing of what an `Exchange` does.
 
 from __future__ import annotations
 
+import logging
 import os
+from collections.abc import Mapping
 from concurrent.futures import Future
+from functools import partial
 from http import HTTPStatus
 from typing import Final
 
@@ -16,9 +19,10 @@ from eventmw.http import Reply, RequestHead
 from eventmw.intake.body import Body
 from eventmw.intake.door import Visit
 from eventmw.journal import Position
+from eventmw.logs import Field
 from eventmw.protocols.zaraz import Accepted
 from eventmw.runtime import Runtime
-from eventmw.watching.watch import Watch
+from eventmw.watching.watch import Answered, Watch
 
 _MAX_METHOD: Final = 20
 _MAX_DIGITS: Final = 16
@@ -34,19 +38,20 @@ class WatchedExchange(Exchange):
         super().__init__(runtime, head)
         self._watch = watch
         self._began_s = watch.now_s()
-        self._ident = os.urandom(_ID_BYTES).hex()
+        self._ident = "" if watch.log is None else os.urandom(_ID_BYTES).hex()
         self._code = ""
         self._refused = 0
         self._is_told = False
 
     def open(self) -> Reply | None:
         """Decide from the head, and tell that a request came."""
-        self._watch.asked(
-            self._ident,
-            method=self._head.method[:_MAX_METHOD],
-            path=self._runtime.config.path,
-            announced_bytes=_number(self._head.headers.get("content-length", "")),
-        )
+        if self._watch.log is not None and self._watch.log.wants(logging.DEBUG):
+            self._watch.asked(
+                request_id=self._ident,
+                method=self._head.method[:_MAX_METHOD],
+                path=self._runtime.config.path,
+                announced_bytes=_number(self._head.headers.get("content-length", "")),
+            )
         reply = super().open()
         return reply if reply is None else self._told(reply)
 
@@ -82,21 +87,26 @@ class WatchedExchange(Exchange):
             return reply
         self._is_told = True
         accepted: Accepted | None = getattr(self, "_accepted", None) if reply.status == HTTPStatus.OK else None
-        visit: Visit | None = getattr(self, "_visit", None)
-        body: Body | None = getattr(self, "_body", None)
-        self._watch.answered(
+        answered = Answered(
             reply.status,
             self._code,
             self._watch.now_s() - self._began_s,
             self._refused if accepted is None else len(accepted.judgement.invalid),
             0 if accepted is None else len(accepted.duplicates),
-            request_id=self._ident,
-            receipt_id=None if accepted is None else accepted.record.id,
-            accepted=0 if accepted is None else accepted.judgement.accepted,
-            credential=None if visit is None else visit.credential,
-            body_bytes=0 if body is None else body.received,
         )
+        self._watch.answered(answered, partial(self._more, accepted))
         return reply
+
+    def _more(self, accepted: Accepted | None) -> Mapping[str, Field]:
+        visit: Visit | None = getattr(self, "_visit", None)
+        body: Body | None = getattr(self, "_body", None)
+        return {
+            "request_id": self._ident,
+            "receipt_id": None if accepted is None else accepted.record.id,
+            "accepted": 0 if accepted is None else accepted.judgement.accepted,
+            "credential": None if visit is None else visit.credential,
+            "body_bytes": 0 if body is None else body.received,
+        }
 
 
 def _number(announced: str) -> int | None:

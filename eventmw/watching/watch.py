@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from functools import partial
 from http import HTTPStatus
 from math import inf
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, NamedTuple
 
 from eventmw.journal import Commit, Position
 from eventmw.logs import Field
@@ -36,6 +36,16 @@ RESULTS: Final = ("accepted", "rejected", "duplicate")
 """What may become of an event at the door. A duplicate was accepted as well."""
 
 _STATUSES: Final = frozenset(status.value for status in HTTPStatus)
+
+
+class Answered(NamedTuple):
+    """How a request to our API was answered. ``code`` is a key of `eventmw.errors.PROBLEMS`, or ""."""
+
+    status: int
+    code: str
+    seconds: float
+    rejected: int
+    duplicates: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,22 +103,34 @@ class Watch:
         """Return what was tallied, and whose it is, as JSON values."""
         return {"ident": self.ident, "tally": self.tally.as_json() if self.tally else {}}
 
-    def asked(self, request_id: str, **fields: Field) -> None:
-        """A request came to our API."""
+    def asked(self, **fields: Field) -> None:
+        """A request came to our API. Worth a call only with a log that wants DEBUG."""
         if self.log is not None:
-            self.log.say("server_request", logging.DEBUG, request_id=request_id, **fields)
+            self.log.say("server_request", logging.DEBUG, **fields)
 
-    def answered(self, status: int, code: str, seconds: float, rejected: int, duplicates: int, **fields: Field) -> None:
-        """A request to our API was answered."""
+    def answered(self, answered: Answered, told: Callable[[], Mapping[str, Field]]) -> None:
+        """A request to our API was answered; ``told`` returns more fields for the log, when it is wanted."""
         if (tally := self.tally) is not None:
-            tally.count("requests", str(status), code)
-            tally.observe("request_duration", seconds=seconds)
-            tally.count("events", "rejected", by=rejected)
-            tally.count("events", "duplicate", by=duplicates)
-        if self.log is not None:
-            level = logging.INFO if status < HTTPStatus.INTERNAL_SERVER_ERROR else logging.WARNING
-            numbers = {"rejected": rejected, "duplicates": duplicates, "duration_ms": _ms(seconds)}
-            self.log.say("server_response", level, status=status, code=code or None, **numbers, **fields)
+            tally.count("requests", str(answered.status), answered.code)
+            tally.observe("request_duration", seconds=answered.seconds)
+            if answered.rejected:
+                tally.count("events", "rejected", by=answered.rejected)
+            if answered.duplicates:
+                tally.count("events", "duplicate", by=answered.duplicates)
+        if self.log is None:
+            return
+        level = logging.INFO if answered.status < HTTPStatus.INTERNAL_SERVER_ERROR else logging.WARNING
+        if self.log.wants(level):
+            self.log.say(
+                "server_response",
+                level,
+                status=answered.status,
+                code=answered.code or None,
+                rejected=answered.rejected,
+                duplicates=answered.duplicates,
+                duration_ms=_ms(answered.seconds),
+                **told(),
+            )
 
     def appending(self, kept: Future[Position], events: int, since_s: float) -> None:
         """A record was handed to the journal at `since_s`; it counts as accepted once it is kept."""
