@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import json
 import os
 import socket
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,7 +23,7 @@ from eventmw.errors import ConfigError
 from eventmw.settings import complete
 from eventmw.testing import RecordingTransport, deliver, record
 from eventmw.watching.neighbours import heard
-from tests.calls import SEED, Answer, ask_asgi, ask_wsgi
+from tests.calls import _SCOPE, SEED, Answer, _ask, ask_asgi, ask_wsgi
 from tests.gateways import Request, both
 from tests.running import until
 from tests.test_paths import _asgi_site, _wsgi_site
@@ -27,6 +31,7 @@ from tests.test_paths import _asgi_site, _wsgi_site
 READY, METRICS, API = "/zaraz/ready", "/zaraz/metrics", "/zaraz/api"
 KEY = "the-key-of-prometheus"
 BEARER = (("authorization", f"Bearer {KEY}"),)
+FIELDS = [(name.encode(), value.encode()) for name, value in BEARER]
 GATEWAYS = ("asgi", "wsgi")
 
 
@@ -352,3 +357,61 @@ def test_a_process_that_does_not_answer_is_counted_and_waited_for_only_shortly(d
         assert value(driven.figures(), "silent_processes") == 1
     silent.unlink()
     assert value(driven.figures(), "silent_processes") == 0
+
+
+def test_the_figures_hold_up_no_event_loop(tmp_path: Path) -> None:
+    """Another process takes its time over its figures; meanwhile the loop goes on, which is what it waits for."""
+    site = Driven("asgi", tmp_path)
+    site.post()
+    until(lambda: is_shown(site))
+    turned = threading.Event()
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(folder_of(tmp_path) / f"{os.getpid()}-77.sock"))
+        listener.listen(8)
+        telling = threading.Thread(target=tell_when, args=(listener, turned, site.app.runtime.figures()["stats"]))
+        telling.start()
+
+        async def ask_and_turn() -> Answer:
+            asked = asyncio.create_task(
+                _ask(site.app, [], {**_SCOPE, "method": "GET", "path": METRICS, "headers": FIELDS})
+            )
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+            turned.set()
+            return await asked
+
+        answer = asyncio.run(ask_and_turn())
+        listener.shutdown(socket.SHUT_RDWR)
+        telling.join(10)
+    assert b"eventmw_silent_processes 0.0" in answer.body
+    assert f'process="{os.getpid()}-77"'.encode() in answer.body
+    site.app.close(0)
+
+
+def tell_when(listener: socket.socket, turned: threading.Event, stats: Any) -> None:
+    """Answer each connection with figures, once the loop has turned."""
+    line = json.dumps({"item": {"ident": "x", "stats": stats, "tally": {}}}).encode() + b'\n{"end":true}\n'
+    with contextlib.suppress(OSError):
+        while True:
+            connection, _ = listener.accept()
+            with connection, contextlib.suppress(OSError):
+                if connection.recv(1000):
+                    turned.wait(10)
+                    connection.sendall(line)
+
+
+def test_a_forked_child_counts_for_itself(driven: Driven) -> None:
+    driven.post()
+    ident = driven.app.runtime.figures()["ident"]
+    reading, writing = os.pipe()
+    if (child := os.fork()) == 0:
+        told = driven.app.runtime.figures()
+        os.write(writing, json.dumps([told["ident"], told["tally"]["histograms"]]).encode())
+        os._exit(0)
+    os.waitpid(child, 0)
+    told = json.loads(os.read(reading, 65536))
+    os.close(reading)
+    os.close(writing)
+    assert told[0] != ident
+    assert told[1] == []
+    assert driven.app.runtime.figures()["tally"]["histograms"]

@@ -13,12 +13,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
-from typing import Any, Final
+from typing import Any, Final, get_args
 
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, InfoMetricFamily
 from prometheus_client.metrics_core import Metric
 
+from eventmw.delivery.queue import Phase
 from eventmw.outcome import OUTCOME_KINDS
 from eventmw.version import VERSION
 from eventmw.watching.tally import BOUNDS_S
@@ -60,7 +61,7 @@ _LANE: Final[Mapping[str, tuple[str, str]]] = {
     "in_flight": ("tool_in_flight_requests", "Requests to the vendor that are under way."),
     "attempts": ("tool_failed_attempts", "Times in a row that the vendor failed; 0 while the tool flows."),
 }
-_PHASES: Final = ("flowing", "standing", "probing")
+_PHASES: Final[tuple[str, ...]] = get_args(Phase)
 _EVICTED: Final = "dead_evicted"
 
 
