@@ -6,9 +6,11 @@ import asyncio
 import contextlib
 import json
 import os
+import signal
 import socket
 import sys
 import threading
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -25,7 +27,8 @@ from eventmw.testing import RecordingTransport, deliver, record
 from eventmw.watching.neighbours import heard
 from tests.calls import _SCOPE, SEED, Answer, _ask, ask_asgi, ask_wsgi
 from tests.gateways import Request, both
-from tests.running import until
+from tests.running import Site as RunningSite
+from tests.running import serving, until
 from tests.test_paths import _asgi_site, _wsgi_site
 
 READY, METRICS, API = "/zaraz/ready", "/zaraz/metrics", "/zaraz/api"
@@ -415,3 +418,30 @@ def test_a_forked_child_counts_for_itself(driven: Driven) -> None:
     assert told[0] != ident
     assert told[1] == []
     assert driven.app.runtime.figures()["tally"]["histograms"]
+
+
+def test_real_processes_tell_for_each_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EVENTMW_METRICS_PATH", METRICS)
+    monkeypatch.setenv("EVENTMW_METRICS_KEY", KEY)
+    with serving(tmp_path) as first, serving(tmp_path) as second:
+        first.post("a", "b")
+        second.post("c")
+        first.live()
+        second.live()
+        both_told = {str(first.process.pid): 2.0, str(second.process.pid): 1.0}
+        assert (accepted(first), accepted(second)) == ((both_told, 0), (both_told, 0))
+        first.process.send_signal(signal.SIGSTOP)
+        assert accepted(second) == ({str(second.process.pid): 1.0}, 1)
+        first.process.kill()
+        first.process.wait()
+        until(lambda: accepted(second) == ({str(second.process.pid): 1.0}, 0))
+
+
+def accepted(site: RunningSite) -> tuple[dict[str, float], int]:
+    """Return how many events each process has accepted, and how many did not say."""
+    request = urllib.request.Request(f"http://127.0.0.1:{site.port}{METRICS}", headers=dict(BEARER))
+    with urllib.request.urlopen(request, timeout=30) as reply:
+        families = {family.name: family for family in text_string_to_metric_families(reply.read().decode())}
+    events = [sample for sample in families["eventmw_events"].samples if sample.labels["result"] == "accepted"]
+    (silent,) = families["eventmw_silent_processes"].samples
+    return {sample.labels["process"]: sample.value for sample in events}, int(silent.value)
