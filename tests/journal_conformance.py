@@ -867,6 +867,13 @@ class JournalConformance:
         put(journal, 2)
         assert journal.ready() == ""
 
+    def test_a_record_that_would_never_fit_leaves_an_empty_journal_ready(self, make: MakeJournal) -> None:
+        journal = make(cap_bytes=1024 * 1024)
+        journal.register(["a"])
+        with pytest.raises(JournalFull):
+            put(journal, 0, size=2 * 1024 * 1024)
+        assert journal.ready() == ""
+
     def test_an_open_journal_is_ready_and_a_closed_one_says_why_not(self, journal: Journal) -> None:
         assert journal.ready() == ""
         journal.close()

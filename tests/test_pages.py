@@ -104,10 +104,12 @@ def test_ready_while_the_journal_takes_events() -> None:
 
 @pytest.mark.parametrize("full", [True, False])
 def test_not_ready_and_why(*, full: bool) -> None:
-    with both(ready_path=READY, limits=Limits(journal_bytes=10), tools=[hook]) as pair:
+    with both(ready_path=READY, limits=Limits(journal_bytes=300), tools=[hook]) as pair:
         assert pair.send(Request(method="GET", path=READY)).status == 200
         if full:
-            assert pair.send(Request(body=SEED)).status == 503
+            for site in pair.sites:
+                record(site, RecordingTransport(lambda _: 503))
+            assert [pair.send(Request(body=SEED)).status for _ in range(2)] == [200, 503]
         else:
             for site in pair.sites:
                 site.close(0)
@@ -333,6 +335,29 @@ def test_whichever_process_is_asked_tells_for_all(gateway: str, tmp_path: Path) 
         assert sum(number for (name, _), number in found.items() if name == "eventmw_journal_records") == 4
     for site in (first, second):
         site.app.close(0)
+
+
+@pytest.mark.parametrize("gateway", GATEWAYS)
+def test_a_journal_that_processes_share_is_figured_once(gateway: str, tmp_path: Path) -> None:
+    first, second = (Driven(gateway, tmp_path, tools=[hook], journal="file") for _ in range(2))
+    for site in (first, second, second):
+        site.post()
+    until(lambda: is_shown(first) and is_shown(second))
+
+    def delivered(site: Driven) -> bool:
+        found = site.figures()
+        assert value(found, "journal_ready", process=site.app.runtime.socket.stem) == 1
+        assert len([name for name, _ in found if name == "eventmw_journal_bytes"]) == 1
+        leading = [number for (name, _), number in found.items() if name == "eventmw_courier_leading"]
+        done = value(found, "outcomes_total", tool="hook", outcome="delivered")
+        return sorted(leading) == [0, 1] and done == 3
+
+    for site in (first, second):
+        until(lambda site=site: delivered(site))  # type: ignore[misc]
+    for site in (first, second):
+        assert site.ask("GET", READY).body == b"ready\n"
+        site.app.close(0)
+        assert site.ask("GET", READY).status == 503
 
 
 def is_shown(site: Driven) -> bool:

@@ -261,7 +261,7 @@ class Journal(Protocol):
         Full, closed, a disk that is full or whose last sync failed. It is asked by strangers and by the second: it says no
         path and no value, and looks only at what the journal knows already, so that a disk that hangs cannot hang it. A
         journal that refused a record for want of room is not ready before there is room for as large a one, or it took
-        another.
+        another. It becomes ready by itself: who is not ready is sent no request from which it could learn that it is.
         """
         ...
 

@@ -256,7 +256,8 @@ class MemoryJournal:
         with self._log:
             if self._log.closed:
                 return "the journal is closed: its process is stopping"
-            full = self._log.needed + max(1, self._log.refused_bytes) > self._log.cap_bytes
+            wanted = min(max(1, self._log.refused_bytes), self._log.cap_bytes)
+            full = self._log.needed + wanted > self._log.cap_bytes
             return "the journal is full until tools have delivered" if full else ""
 
     def register(self, tools: Sequence[str]) -> None:

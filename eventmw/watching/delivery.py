@@ -1,12 +1,16 @@
 """Deliveries, watched: what is put around the dispatcher, the transport and the lease that a courier works with.
 
-Layer: input and output. Each wrapper does what is inside it, raises what that raises, and then tells the watch.
+Each wrapper does what is inside it, raises what that raises, and then tells the watch. What is not watched it does not even
+name (`__getattr__`): a port that gains a method needs nothing here.
+
+Layer: input and output.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
+from typing import Any, cast
 from urllib.parse import urlsplit
 
 from eventmw.clock import Clock
@@ -37,15 +41,15 @@ class WatchedDelivery:
     def dispatcher(self, dispatcher: Dispatcher) -> Dispatcher:
         """Tell of each event that a tool is handed."""
         self._event_id = partial(_event_id, dispatcher)
-        return dispatcher if self._watch.log is None else _WatchedDispatcher(dispatcher, self._watch)
+        return dispatcher if self._watch.log is None else cast(Dispatcher, _WatchedDispatcher(dispatcher, self._watch))
 
     def transport(self, transport: Transport) -> Transport:
         """Tell of each request to a vendor."""
-        return _WatchedTransport(transport, self._watch)
+        return cast(Transport, _WatchedTransport(transport, self._watch))
 
     def lease(self, lease: Lease) -> Lease:
         """Tell of each commit, and how old what is taken up is."""
-        return _WatchedLease(lease, self._watch, self._clock, self._event_id)
+        return cast(Lease, _WatchedLease(lease, self._watch, self._clock, self._event_id))
 
 
 def _event_id(dispatcher: Dispatcher, record: bytes) -> str | None:
@@ -59,13 +63,9 @@ class _WatchedDispatcher:
     def __init__(self, dispatcher: Dispatcher, watch: Watch) -> None:
         self._dispatcher = dispatcher
         self._watch = watch
-        self.events = dispatcher.events
-        self.single = dispatcher.single
-        self.credential = dispatcher.credential
 
-    @property
-    def tools(self) -> Sequence[BoundTool]:
-        return self._dispatcher.tools
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._dispatcher, name)
 
     def dispatch(self, tool: BoundTool, event: Event, /) -> Dispatch:
         wanted = self._dispatcher.dispatch(tool, event)
@@ -78,7 +78,9 @@ class _WatchedTransport:
     def __init__(self, transport: Transport, watch: Watch) -> None:
         self._transport = transport
         self._watch = watch
-        self.close = transport.close
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
 
     async def send(self, order: Order, *, timeout_s: float) -> HttpReply:
         began_s = self._watch.now_s()
@@ -132,12 +134,9 @@ class _WatchedLease:
         self._watch = watch
         self._clock = clock
         self._event_id = event_id
-        self.due = lease.due
-        self.next_due_ms = lease.next_due_ms
-        self.dirty = lease.dirty
-        self.sync = lease.sync
-        self.lost = lease.lost
-        self.close = lease.close
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._lease, name)
 
     def read(self, tool: str, max_records: int) -> list[Reading]:
         readings = self._lease.read(tool, max_records)

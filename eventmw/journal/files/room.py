@@ -29,7 +29,7 @@ class Room:
         self._cap_bytes = cap_bytes
         self._boards: dict[str, tuple[Board, Board]] = {}
         self._gauge: Board | None = None
-        self._used = 0
+        self._used = self._refused = 0
         self._looked_s = float("-inf")
 
     def take(self, size: int) -> None:
@@ -38,15 +38,20 @@ class Room:
         Raises:
             JournalFull: it does not fit beside what waits for tools.
         """
-        now_s = time.monotonic()
-        if now_s - self._looked_s > _LOOK_S:
-            self._look(now_s)
+        self._look_again()
         if self._used + size > self._cap_bytes:
+            self._refused = size
             raise JournalFull(
                 f"a record of {size} bytes does not fit: {self._used} of the journal's {self._cap_bytes} bytes wait for "
                 "tools. `eventmw stats` shows which tool is behind; limits.journal_bytes gives more room"
             )
         self._used += size
+        self._refused = 0
+
+    def is_full(self) -> bool:
+        """Return whether a record as large as the last one, if that was refused, would be refused again."""
+        self._look_again()
+        return self._used + min(max(1, self._refused), self._cap_bytes) > self._cap_bytes
 
     def close(self) -> None:
         """Close the files."""
@@ -56,7 +61,10 @@ class Room:
         self._boards.clear()
         self._gauge = None
 
-    def _look(self, now_s: float) -> None:
+    def _look_again(self) -> None:
+        now_s = time.monotonic()
+        if now_s - self._looked_s <= _LOOK_S:
+            return
         self._looked_s = now_s
         try:
             self._used = self._unconsumed()

@@ -95,7 +95,10 @@ class Writer:
         """Return why nothing can be kept now, "" when all is well."""
         if self.closed:
             return "the journal is closed: its process is stopping"
-        return self._trouble
+        if self._trouble:
+            return self._trouble
+        with self._changed:
+            return "the journal is full until tools have delivered" if self._room.is_full() else ""
 
     def close(self, grace_s: float) -> None:
         """Take nothing more, write what waits for at most `grace_s` seconds, and seal the stream."""
