@@ -57,9 +57,7 @@ def _journal(folder: Path, record: bytes, count: int, requests: int) -> float:
     with tempfile.TemporaryDirectory(dir=folder) as data_dir:
         journal = FileJournal(data_dir)
         try:
-            asyncio.run(
-                _requests(journal, record, requests, requests)
-            )  # the first stream, its thread and its first file
+            asyncio.run(_requests(journal, record, requests, requests))  # its first file
             begun = time.perf_counter()
             asyncio.run(_requests(journal, record, count, requests))
             return 1e6 * (time.perf_counter() - begun) / (count * EVENTS)

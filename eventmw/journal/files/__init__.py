@@ -15,6 +15,7 @@ import os
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 from threading import Lock as ThreadLock
 from typing import Any, Final, Literal
@@ -22,7 +23,7 @@ from weakref import WeakSet
 
 from eventmw.errors import ConfigError, JournalDown
 from eventmw.journal import DeadLetter, Durability, Entry, JournalStats, Key, Position, Rewrite
-from eventmw.journal.files import disk, figures, orders
+from eventmw.journal.files import disk, figures, filesystem, orders
 from eventmw.journal.files.epochs import Reserve
 from eventmw.journal.files.erasure import PATIENCE_S, Erasure
 from eventmw.journal.files.graves import read_letters
@@ -85,6 +86,7 @@ class FileJournal:
             folder = str(self._places.root)
             problem = f"data_dir {folder!r} cannot be used: {error.strerror or error}. Accepted events are kept in it"
             raise ConfigError([problem]) from error
+        _warn_of(self._places.root)
         _journals.add(self)
 
     @property
@@ -287,6 +289,13 @@ class FileJournal:
         finally:
             if lease is not None:
                 lease.close()
+
+
+@cache
+def _warn_of(root: Path) -> None:
+    """Say once where a folder lies, when what is kept there may not stay."""
+    if (said := filesystem.warning_for(root)) is not None:
+        log.warning("%s", said)
 
 
 class _Lease:

@@ -26,6 +26,9 @@ from eventmw.journal.files.source import Source
 
 log = logging.getLogger("eventmw.journal")
 
+LEAST_FREE_BYTES: Final = 64 * 1024 * 1024
+"""With less room on the disk, what is consumed is not kept any longer. Source: assumption."""
+
 _CLAIM_S: Final = 60.0
 _LEFTOVER_S: Final = 60.0
 
@@ -36,7 +39,7 @@ class Keeping:
 
     Attributes:
         retain_s: seconds after a segment was consumed, for ``tail`` and ``replay``.
-        cap_bytes: bytes of all segments, past which consumed ones go earlier.
+        cap_bytes: bytes of all segments, past which consumed ones go earlier. So they do on a disk that is nearly full.
     """
 
     retain_s: float = 24 * 3600.0
@@ -212,7 +215,7 @@ class Housekeeping:
     def _leaving(self, consumed: list[tuple[Source, Header]]) -> list[tuple[Source, Header]]:
         """Return the segments whose time is over, and under the cap the oldest of the others."""
         over = sum(header.size for source in self._leader.sources.all.values() for header in source.segments.headers())
-        over -= self._keeping.cap_bytes
+        over = max(over - self._keeping.cap_bytes, LEAST_FREE_BYTES - self._free_bytes())
         before_s = time.monotonic() - self._keeping.retain_s
         leaving: list[tuple[Source, Header]] = []
         for source, header in sorted(consumed, key=lambda pair: pair[1].created_ms):
@@ -220,6 +223,9 @@ class Housekeeping:
                 leaving.append((source, header))
                 over -= header.size
         return _prefixes(leaving)
+
+    def _free_bytes(self) -> int:
+        return shutil.disk_usage(self._leader.places.root).free
 
     def _end(self, source: Source) -> None:
         """Take away a stream of which nothing is left. Its folder goes first: no place in it may be forgotten before."""

@@ -108,6 +108,8 @@ class Writer:
             thread = self._thread
         if thread is not None and thread is not threading.current_thread():
             thread.join(max(grace_s, 0.05))
+        with self._changed:
+            self._room.close()
 
     def leave_parent_behind(self) -> None:
         """Begin anew in a forked child: close what belongs to the parent, and start a stream of one's own when needed."""
@@ -179,7 +181,12 @@ class Writer:
             time.sleep(_STEP_S)
 
     def _rest(self) -> None:
-        """Seal the stream when it was idle for long and all of it is consumed, or when the leader asks for it."""
+        """Seal the stream when it was idle for long and all of it is consumed, or when the leader asks for it.
+
+        While nothing can be kept, look whether that is over: whoever asks whether to send again must not wait for a sender.
+        """
+        if self._trouble and self._can_write():
+            self._trouble, self._full = "", False
         stream = self._stream
         if stream is None:
             return
@@ -220,6 +227,17 @@ class Writer:
         except OSError as error:
             self._note(error)
             self._refuse([waiting], self._refusal())
+            return False
+        return True
+
+    def _can_write(self) -> bool:
+        try:
+            if self._stream is None:
+                self._stream = Stream(self._places.streams)
+            elif not self._stream.fits(0):
+                self._stream.roll(0)
+        except OSError as error:
+            self._note(error)
             return False
         return True
 
