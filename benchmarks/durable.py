@@ -43,7 +43,7 @@ def run(effort: Effort) -> Report:
         control="a bare loop that writes the same bytes into a file of zeros and calls fdatasync: for each record, for ten, "
         f"and for the {REQUESTS} that wait at most in the journal",
         measured=f"wall time an event, from before the first append to the last future that is done; {count:,} records of "
-        f"{EVENTS} events, {len(record):,} bytes each. The journal's figure holds its checksums, its own files of zeros, the "
+        f"{EVENTS} events, {len(record):,} bytes each. The journal's figure holds its checksums, its files of zeros, the "
         "event loop and its wake-ups; the bare loop's holds none of these",
         rounds=rounds,
         tables=[_table(samples)],

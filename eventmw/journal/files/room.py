@@ -18,7 +18,7 @@ from eventmw.journal.files.layout import Layout
 from eventmw.journal.files.locks import Board
 from eventmw.journal.files.stream import CONSUMED_AT, HELD_AT, LOCK
 
-_LOOK_S: Final = 0.1
+LOOK_S: Final = 0.1
 
 
 class Room:
@@ -29,7 +29,7 @@ class Room:
         self._cap_bytes = cap_bytes
         self._boards: dict[str, tuple[Board, Board]] = {}
         self._gauge: Board | None = None
-        self._used = self._refused = 0
+        self.used = self._refused = 0
         self._looked_s = float("-inf")
 
     def take(self, size: int) -> None:
@@ -38,20 +38,18 @@ class Room:
         Raises:
             JournalFull: it does not fit beside what waits for tools.
         """
-        self._look_again()
-        if self._used + size > self._cap_bytes:
+        if self.used + size > self._cap_bytes:
             self._refused = size
             raise JournalFull(
-                f"a record of {size} bytes does not fit: {self._used} of the journal's {self._cap_bytes} bytes wait for "
+                f"a record of {size} bytes does not fit: {self.used} of the journal's {self._cap_bytes} bytes wait for "
                 "tools. `eventmw stats` shows which tool is behind; limits.journal_bytes gives more room"
             )
-        self._used += size
+        self.used += size
         self._refused = 0
 
     def is_full(self) -> bool:
         """Return whether a record as large as the last one, if that was refused, would be refused again."""
-        self._look_again()
-        return self._used + min(max(1, self._refused), self._cap_bytes) > self._cap_bytes
+        return self.used + min(max(1, self._refused), self._cap_bytes) > self._cap_bytes
 
     def close(self) -> None:
         """Close the files."""
@@ -61,15 +59,17 @@ class Room:
         self._boards.clear()
         self._gauge = None
 
-    def _look_again(self) -> None:
-        now_s = time.monotonic()
-        if now_s - self._looked_s <= _LOOK_S:
-            return
-        self._looked_s = now_s
+    def is_recent(self) -> bool:
+        """Return whether it was measured a moment ago."""
+        return time.monotonic() - self._looked_s < LOOK_S
+
+    def measured(self) -> int:
+        """Return how many bytes wait for tools, over all writers, as the files say."""
+        self._looked_s = time.monotonic()
         try:
-            self._used = self._unconsumed()
+            return self._unconsumed()
         except OSError:
-            return  # out of descriptors, say: what was counted so far holds on
+            return self.used  # out of descriptors, say: what was counted so far holds on
 
     def _unconsumed(self) -> int:
         self._follow(layout.streams(self._places.streams))

@@ -139,11 +139,7 @@ class Writer:
         self._thread = thread
 
     def _work(self) -> None:
-        changed = self._changed
-        while True:
-            batch = self._next(changed)
-            if batch is None:
-                break
+        while (batch := self._next()) is not None:
             try:
                 self._keep(batch)
             except BaseException as error:
@@ -151,22 +147,35 @@ class Writer:
                 self._refuse(batch, error)
         self._end_stream()
 
-    def _next(self, changed: threading.Condition) -> list[_Waiting] | None:
+    def _next(self) -> list[_Waiting] | None:
         """Return what waits; None when the writer is closed and nothing waits any more."""
-        with changed:
-            while not self._queue:
-                if self.closed:
-                    return None
-                self._idle = True
-                changed.wait(_LOOK_S)
-                self._idle = False
-                if not self._queue:
-                    self._rest()
+        while not self._has_work():
+            if self.closed:
+                return None
+            self._rest()
         self._gather()
-        with changed:
+        self._look_at_room()
+        with self._changed:
             batch, self._queue = self._queue, []
         self._company = len(batch)
         return batch
+
+    def _has_work(self) -> bool:
+        """Wait until something is to be written, for a second at most."""
+        with self._changed:
+            if not self._queue and not self.closed:
+                self._idle = True
+                self._changed.wait(_LOOK_S)
+                self._idle = False
+            return bool(self._queue)
+
+    def _look_at_room(self) -> None:
+        """Learn what waits for tools. No request waits for it: the lock is free meanwhile."""
+        if self._room.is_recent():
+            return
+        waiting = self._room.measured()
+        with self._changed:
+            self._room.used = waiting + sum(len(addition.record) for addition, _ in self._queue)
 
     def _gather(self) -> None:
         """Wait a moment for those who sync along, while they keep coming: a sync costs the same for one and for many.
@@ -185,6 +194,7 @@ class Writer:
 
         While nothing can be kept, look whether that is over: whoever asks whether to send again must not wait for a sender.
         """
+        self._look_at_room()
         if self._trouble and self._can_write():
             self._trouble, self._full = "", False
         stream = self._stream
