@@ -93,6 +93,7 @@ class Housekeeping:
             "drop_dead": self._drop_dead,
             "erase": self._erase,
         }
+        self._beat()  # the file still has that of the leader before
 
     def tend(self) -> None:
         """Do what is due.
@@ -114,14 +115,17 @@ class Housekeeping:
             self._retire()
         if now_s - self._beat_s >= BEAT_S:
             self._beat_s = now_s
-            me = self._membership.me
-            leader.say(Heartbeat(me.pid, self._since_ms, me.generation, _now_ms()))
+            self._beat()
             leader.reserve.make()
             leader.evict_dead()
         if now_s - self._claimed_s >= _CLAIM_S:
             self._claimed_s = now_s
             self._forget_unclaimed()
             self._sweep()
+
+    def _beat(self) -> None:
+        me = self._membership.me
+        self._leader.say(Heartbeat(me.pid, self._since_ms, me.generation, _now_ms()))
 
     def should_yield(self) -> bool:
         """Return whether a newer process should lead instead."""

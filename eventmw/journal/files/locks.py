@@ -53,9 +53,10 @@ class Lock:
 
     def release(self) -> None:
         """Give the lock back, by closing the only descriptor of it."""
-        fd, self._fd = self._fd, None
-        if fd is not None:
-            os.close(fd)
+        with _forking.lock:
+            fd, self._fd = self._fd, None
+            if fd is not None:
+                os.close(fd)
 
     def __del__(self) -> None:
         """Give the lock back with the last that knows of it: a site that is made and thrown away leaves nothing behind."""
