@@ -10,7 +10,9 @@ import logging
 import shutil
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final
 
 from eventmw.errors import JournalDown
@@ -269,14 +271,21 @@ class Housekeeping:
                 orders.forget(leader, tool)
 
     def _sweep(self) -> None:
-        """Take away streams that a process began to make when it died."""
-        for folder in self._leader.places.streams.glob(".*"):
-            try:
-                old = time.time() - folder.stat().st_mtime > _LEFTOVER_S
-            except FileNotFoundError:
-                continue
-            if old:
-                shutil.rmtree(folder, ignore_errors=True)
+        """Take away what a process had begun to make when it died."""
+        places = self._leader.places
+        folders = (places.streams, places.state, places.dead, places.tools)
+        hidden = [path for folder in folders for path in folder.glob(".*")]
+        for path in (*hidden, *places.root.glob(f".{places.reserve.name}.*")):
+            with suppress(FileNotFoundError):
+                if time.time() - path.stat().st_mtime > _LEFTOVER_S:
+                    _remove(path)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        disk.remove(path)
 
 
 def _prefixes(leaving: list[tuple[Source, Header]]) -> list[tuple[Source, Header]]:
