@@ -19,7 +19,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from eventmw.errors import JournalDown
+from eventmw.errors import JournalDown, JournalFull
 from eventmw.journal import Commit, DeadLetter, Key, Lease, Parked, Position, Reading
 from eventmw.journal.files import FileJournal
 from eventmw.journal.files.writer import IDLE_S
@@ -63,6 +63,16 @@ class Peer:
             worker.start()
         for worker in workers:
             worker.join(PATIENCE_S)
+
+    def put_until_full(self, prefix: str, size: int) -> int:
+        """Append until that is refused; return how many were taken."""
+        number = 0
+        while True:
+            try:
+                self.put(f"{prefix}-{number}", size)
+            except JournalFull:
+                return number
+            number += 1
 
     def lead(self) -> bool:
         self.lease = self.journal.lead()
