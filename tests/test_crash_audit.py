@@ -35,6 +35,7 @@ def came(at: float, key: str = "k", *, answered: bool = True, sound: bool = True
 CASES = {
     "acked and there": Case("acked", (came(1),), {}),
     "acked and not there": Case("acked", (), {"lost": 1}),
+    "acked, and only the sink knows": Case("acked", (came(1, answered=False),), {"lost": 1}),
     "acked and buried": Case("acked", (), {}, buried=True),
     "refused": Case("refused", (), {}),
     "refused and there": Case("refused", (came(1),), {"phantom": 1}),
@@ -124,12 +125,12 @@ def test_the_line_says_all_that_was_asked_for() -> None:
     tally.add(audited(list(CASES.values())), "seed 7", kills=1, recovery_s=1.25)
     tally.add(audited([CASES["acked and there"]]), "seed 8", recovery_s=0.5)
     assert tally.line() == (
-        "L1: points 2, kills 1, acknowledged 10, unknown 2, lost 1, phantom 1, corrupt 2, "
+        "L1: points 2, kills 1, acknowledged 11, unknown 2, lost 2, phantom 1, corrupt 2, "
         "duplicates 6 before and 1 after the key, worst recovery 1.25 s, unexplained duplicates 2"
     )
     assert not tally.sound
     [failure] = tally.failures
-    assert "1 lost (1.0)" in failure
+    assert "2 lost (1.0, 2.0)" in failure
     assert failure.endswith("seed 7")
 
 

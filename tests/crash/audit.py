@@ -2,7 +2,8 @@
 
 For each event the driver knows one fate, and the sink some arrivals:
 
-* *acked*: a whole 2xx answer with its result. It must arrive, or lie among the dead letters: else it is **lost**.
+* *acked*: a whole 2xx answer with its result. It must arrive and be answered, or lie among the dead letters: else it is
+  **lost**.
 * *refused*: a whole 4xx answer. It must not arrive: else it is a **phantom**.
 * *unknown*: no answer, or a 5xx one. Both are right, and it is counted.
 
@@ -83,6 +84,7 @@ def audit(
     buried: Collection[str] = (),
     ordered: bool = False,
     in_flight: int | None = None,
+    slack_s: float = 0.0,
 ) -> Audit:
     """Compare the two logs.
 
@@ -93,11 +95,13 @@ def audit(
         buried: events among the dead letters.
         ordered: whether first arrivals of one client must come in sequence order.
         in_flight: how many events one break may double; None when that is not known.
+        slack_s: how long after a break the sink may still note what was sent before it.
     """
     by_name: dict[str, list[Arrival]] = defaultdict(list)
     for arrival in sorted(arrivals, key=lambda arrival: arrival.at):
         by_name[arrival.who].append(arrival)
-    times = sorted(breaks)
+    told = {name for name, came in by_name.items() if any(arrival.answered for arrival in came)}
+    times = [at + slack_s for at in sorted(breaks)]
     repeats = [pair for came in by_name.values() for pair in pairwise(came)]
     counts = Counter(fates.values())
     return Audit(
@@ -105,7 +109,7 @@ def audit(
         refused=counts["refused"],
         unknown=counts["unknown"],
         unknown_arrived=sum(fate == "unknown" and name in by_name for name, fate in fates.items()),
-        lost=_named(fates, "acked", lambda name: name not in by_name and name not in buried),
+        lost=_named(fates, "acked", lambda name: name not in told and name not in buried),
         phantom=_named(fates, "refused", lambda name: name in by_name),
         corrupt=tuple(
             name for name, came in by_name.items() if name not in fates or not all(arrival.sound for arrival in came)
@@ -113,9 +117,11 @@ def audit(
         duplicates=len(repeats),
         duplicates_after_key=sum(len({arrival.key for arrival in came}) - 1 for came in by_name.values()),
         unexplained=tuple(
-            again.who for first, again in repeats if first.answered and _break_between(times, first, again) is None
+            again.who
+            for first, again in repeats
+            if first.answered and _break_between(times, first, again, slack_s) is None
         ),
-        over_bound=_over_bound(times, repeats, in_flight),
+        over_bound=_over_bound(times, repeats, in_flight, slack_s),
         inversions=_inversions(by_name) if ordered else 0,
     )
 
@@ -124,16 +130,18 @@ def _named(fates: Mapping[str, Fate], fate: Fate, is_so: Callable[[str], bool]) 
     return tuple(name for name, found in fates.items() if found == fate and is_so(name))
 
 
-def _break_between(times: Sequence[float], first: Arrival, again: Arrival) -> int | None:
-    """Return the index of the first break between two arrivals, or None when there was none."""
+def _break_between(times: Sequence[float], first: Arrival, again: Arrival, slack_s: float) -> int | None:
+    """Return the index of the first break between two arrivals, or None; `times` have the slack in them."""
     at = bisect_left(times, first.at)
-    return at if at < len(times) and times[at] <= again.at else None
+    return at if at < len(times) and times[at] - slack_s <= again.at else None
 
 
-def _over_bound(times: Sequence[float], repeats: Iterable[tuple[Arrival, Arrival]], in_flight: int | None) -> int:
+def _over_bound(
+    times: Sequence[float], repeats: Iterable[tuple[Arrival, Arrival]], in_flight: int | None, slack_s: float
+) -> int:
     if in_flight is None:
         return 0
-    doubled = Counter(_break_between(times, first, again) for first, again in repeats if first.answered)
+    doubled = Counter(_break_between(times, first, again, slack_s) for first, again in repeats if first.answered)
     return sum(max(0, count - in_flight) for at, count in doubled.items() if at is not None)
 
 

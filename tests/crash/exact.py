@@ -26,7 +26,7 @@ Victim = Literal["work", "takeover"]
 _FIRST_KILL = ("fdatasync", 3)
 """Where the first life ends when it is the second that is looked at."""
 
-_MOODS: Sequence[Mood] = (200, 200, 200, 500, 429, 503, "reset", "slam", "slow:0.05")
+_MOODS: Sequence[Mood] = (200, 200, 200, 400, 500, 429, 503, "reset", "slam", "slow:0.05")
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +78,7 @@ class Yard:
         found = audit(
             marks.fates(scenario.marks),
             arrivals,
+            buried=marks.named(scenario.marks, "buried"),
             breaks=[life.ended for life in lives if life.killed],
             ordered=scenario.ordered,
             in_flight=scenario.window * scenario.batch,

@@ -22,7 +22,7 @@ def opened(path: Path) -> None:
 
 
 def leave(what: str, names: list[str]) -> None:
-    """Leave marks: ``sent``, ``acked``, ``got`` (by a vendor inside the process)."""
+    """Leave marks: ``sent``, ``acked``, ``got`` (by a vendor inside the process), ``buried``."""
     os.pwritev(DESCRIPTOR, ["".join(f"{what} {name}\n" for name in names).encode()], 0, os.RWF_APPEND)
 
 
@@ -35,6 +35,11 @@ def parse(data: bytes) -> list[tuple[str, str]]:
     """Return the marks in what was written."""
     lines = (line.partition(" ") for line in data.decode().splitlines())
     return [(what, name) for what, _, name in lines]
+
+
+def named(path: Path, what: str) -> set[str]:
+    """Return the events that have one mark."""
+    return {name for word, name in read(path) if word == what}
 
 
 def fates(path: Path) -> dict[str, Fate]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Literal, Self
 
 Task = Literal["work", "drain"]
+Vendor = Literal["good", "away", "flaky"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,6 +21,7 @@ class Scenario:
         task: ``work``: clients append while the courier delivers; ``drain``: deliver what is there, and end.
         folder: the run's own folder: ``data`` in it is the journal's, ``marks`` says what was acknowledged.
         url: the sink's address; "" for a vendor inside the process that leaves a mark for each event.
+        vendor: the one inside the process: ``away`` never has anything, ``flaky`` now and then breaks off or refuses.
         journal: ``file``, or ``memory`` for a control that has to lose.
         life: counts the lives on one folder, so that each has names of its own.
         clients, requests, events, size: threads, requests of each, events of a request, characters of an event.
@@ -33,6 +35,7 @@ class Scenario:
     folder: str
     url: str = ""
     task: Task = "work"
+    vendor: Vendor = "good"
     journal: str = "file"
     life: int = 0
     clients: int = 2

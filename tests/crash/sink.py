@@ -99,7 +99,7 @@ class Connection(asyncio.Protocol):
         mood = self._ledger.mood(path)
         late_s = float(mood.partition(":")[2]) if isinstance(mood, str) and mood.startswith("slow:") else 0.0
         if mood not in _SILENT:
-            self._ledger.note(path, body, answered=late_s == 0 and isinstance(mood, int) and 200 <= mood < 300)
+            self._ledger.note(path, body, answered=late_s > 0 or (isinstance(mood, int) and 200 <= mood < 300))
         if late_s:
             asyncio.get_running_loop().call_later(late_s, self._answer, 200)
         elif isinstance(mood, int):

@@ -6,6 +6,7 @@ The clients do what a gateway does: judge a payload, append its record, wait for
 from __future__ import annotations
 
 import logging
+import random
 import sys
 import threading
 from concurrent.futures import wait
@@ -13,6 +14,7 @@ from concurrent.futures import wait
 from eventmw import record as records
 from eventmw.config import Config, Limits
 from eventmw.contract import Delivery
+from eventmw.delivery.transport import TransportError
 from eventmw.effects import Order
 from eventmw.errors import JournalDown, JournalFull
 from eventmw.http import HttpReply, HttpRequest
@@ -20,7 +22,7 @@ from eventmw.intake.door import ANONYMOUS, Visit
 from eventmw.runtime import Runtime
 from eventmw.tools import Webhook
 from tests.crash import broken, marks
-from tests.crash.payload import body, names_in
+from tests.crash.payload import body, names_in, who
 from tests.crash.scenario import Scenario
 
 APPEND_S = 5.0
@@ -31,11 +33,19 @@ _VISIT = Visit(ANONYMOUS, "", None, "", None, None)
 
 
 class Inside:
-    """A vendor inside the process: it leaves a mark for each event, and answers."""
+    """A vendor inside the process: it leaves a mark for each event that it has, and answers."""
+
+    def __init__(self, scenario: Scenario) -> None:
+        self._vendor = scenario.vendor
+        self._chance = random.Random(scenario.seed + scenario.life)
 
     async def send(self, order: Order, *, timeout_s: float) -> HttpReply:
-        """Mark the events of one request."""
+        """Mark the events of one request, unless it is not one's day."""
         assert isinstance(order, HttpRequest)
+        if self._vendor == "away":
+            raise TransportError("nobody is there")
+        if self._vendor == "flaky" and self._chance.random() < 0.5:
+            return HttpReply(self._chance.choice([400, 422, 429, 500]))
         marks.leave("got", names_in(order.body))
         return HttpReply(200)
 
@@ -54,10 +64,11 @@ def live(scenario: Scenario) -> int:
         work(scenario, runtime)
         if not scenario.closes:
             return 0
-    drained = runtime.courier.drain(DRAIN_S)
+    drained = runtime.courier.drain(DRAIN_S if scenario.vendor != "away" else 0.1)
     runtime.courier.stop()
+    marks.leave("buried", buried(runtime))
     runtime.journal.close(1.0)
-    return 0 if drained else NOT_DRAINED
+    return 0 if drained or scenario.vendor == "away" else NOT_DRAINED
 
 
 def built(scenario: Scenario) -> Runtime:
@@ -79,9 +90,26 @@ def built(scenario: Scenario) -> Runtime:
     )
     runtime = Runtime(config)
     if not scenario.url:
-        runtime.transport = Inside
+        runtime.transport = lambda: Inside(scenario)
     broken.breakage(scenario.broken).after(runtime)
     return runtime
+
+
+def buried(runtime: Runtime) -> list[str]:
+    """Return the events among the dead letters."""
+    return [name for letter in runtime.journal.dead_letters() for name in names(runtime, letter.record)]
+
+
+def names(runtime: Runtime, record: bytes) -> list[str]:
+    """Return the names in a record, in order.
+
+    Raises:
+        ValueError: one of its events is not as it was sent.
+    """
+    found = [who(event.properties) for event in runtime.engine.events(record)]
+    if not all(sound for _, sound in found):
+        raise ValueError("an event in the log is not as it was sent")
+    return [name for name, _ in found]
 
 
 def work(scenario: Scenario, runtime: Runtime) -> None:
@@ -97,9 +125,9 @@ def _client(scenario: Scenario, runtime: Runtime, number: int) -> None:
     client = f"{scenario.life}-{number}"
     for request in range(scenario.requests):
         first = request * scenario.events
-        names = [f"{client}.{first + n}" for n in range(scenario.events)]
-        accepted = runtime.accept(body(names, scenario.size), _VISIT)
-        marks.leave("sent", names)
+        whose = [f"{client}.{first + n}" for n in range(scenario.events)]
+        accepted = runtime.accept(body(whose, scenario.size), _VISIT)
+        marks.leave("sent", whose)
         try:
             kept = runtime.journal.append(
                 records.encode(accepted.record),
@@ -111,4 +139,4 @@ def _client(scenario: Scenario, runtime: Runtime, number: int) -> None:
             kept.result(0)
         except (JournalDown, JournalFull, TimeoutError):
             continue  # a 503: nobody knows
-        marks.leave("acked", names)
+        marks.leave("acked", whose)

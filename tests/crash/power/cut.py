@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 from tests.crash.power.images import Image, digest, image, policies, put
@@ -49,10 +51,18 @@ class Outcome:
         return len(self.findings)
 
 
-def states(recording: Path, root: Path, *, seed: int = 0, by_chance: int = 4) -> Iterator[State]:
-    """Return every different disk with what had been said by then, most of it said."""
-    with recording.open(encoding="ascii", errors="replace") as lines:
-        replay = Replay(str(root), calls(lines))
+def states(recordings: Sequence[Path], root: Path, *, seed: int = 0, by_chance: int = 4) -> Iterator[State]:
+    """Return every different disk with what was owed by then: acknowledged, and not with the vendor.
+
+    Args:
+        recordings: of one life after the other on the same folder.
+        root: that folder.
+        seed: of the policies that go by chance.
+        by_chance: how many of those there are for each call.
+    """
+    with ExitStack() as stack:
+        opened = [stack.enter_context(path.open(encoding="ascii", errors="replace")) for path in recordings]
+        replay = Replay(str(root), calls(chain.from_iterable(opened)))
     seen: set[tuple[bytes, frozenset[str]]] = set()
     for number, moment in enumerate(replay.moments()):
         for policy in policies(seed * 10_000 + number, by_chance):
