@@ -115,6 +115,13 @@ def test_an_inversion_is_a_first_arrival_behind_a_later_one(order: list[int]) ->
     assert audit(dict.fromkeys(names, "acked"), arrivals).inversions == 0
 
 
+def test_events_of_one_request_come_in_its_order() -> None:
+    names = [f"1.{number}" for number in range(8, 12)]
+    arrivals = [Arrival(name, name, 1.0) for name in names]
+    assert audit(dict.fromkeys(names, "acked"), arrivals, ordered=True).inversions == 0
+    assert audit(dict.fromkeys(names, "acked"), arrivals[::-1], ordered=True).inversions == 3
+
+
 def test_another_clients_events_and_second_arrivals_are_no_inversion() -> None:
     arrivals = [Arrival("1.1", "a", 1), Arrival("2.0", "b", 2), Arrival("1.2", "c", 3), Arrival("1.1", "a", 4)]
     assert audit(dict.fromkeys(["1.1", "1.2", "2.0"], "acked"), arrivals, breaks=[3.5], ordered=True).inversions == 0

@@ -147,10 +147,9 @@ def _over_bound(
 
 def _inversions(by_name: Mapping[str, Sequence[Arrival]]) -> int:
     """Count first arrivals that came before one with a smaller number of the same client."""
-    firsts = sorted((came[0].at, name) for name, came in by_name.items())
     last: dict[str, int] = {}
     inversions = 0
-    for _, name in firsts:
+    for name in by_name:  # in the order in which each came first
         client, sequence = order(name)
         inversions += sequence < last.get(client, -1)
         last[client] = max(sequence, last.get(client, -1))

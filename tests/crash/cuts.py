@@ -6,24 +6,66 @@
 from __future__ import annotations
 
 import json
+import random
+import shutil
 import subprocess
 import sys
 from collections.abc import Collection, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
-from eventmw.config import Config
-from eventmw.runtime import Runtime
-from eventmw.tools import Webhook
 from tests.crash import strace
+from tests.crash.left import left
 from tests.crash.nursery import Nursery
 from tests.crash.power.cut import Finding, Outcome, judge, states
 from tests.crash.scenario import Scenario
 from tests.crash.served import ROOT
-from tests.crash.subject import INSIDE, names
+from tests.crash.tally import Tally
 
-FAR_MS = 2**60
 SCRATCH = Path("/dev/shm") if Path("/dev/shm").is_dir() else Path("/tmp")
+
+
+def plan(seed: int, folder: Path, *, broken: str = "") -> list[tuple[Scenario, Sequence[str]]]:
+    """Return the lives of one seed: one life; one that is killed and one that takes over; or one whose syncs or writes fail."""
+    chance = random.Random(seed)
+    first = replace(
+        Scenario.of(seed, folder, broken=broken),
+        vendor=chance.choice(["good", "away", "flaky", "flaky"]),
+        size=chance.choice([20, 200, 1000]),
+    )
+    match chance.choice(["one", "killed", "failed sync", "failed write"]):
+        case "one":
+            return [(first, ())]
+        case "killed":
+            return [(first, _inject("fdatasync:signal=KILL", chance)), (first.then("work"), ())]
+        case "failed sync":
+            return failed_sync(first, chance.randint(2, 12))
+        case _:
+            return [(first, _inject("pwrite64:error=ENOSPC", chance)), (first.then("work"), ())]
+
+
+def failed_sync(first: Scenario, when: int) -> list[tuple[Scenario, Sequence[str]]]:
+    """Return a life in which one sync of a thread fails, and the one after it."""
+    return [(first, ("-e", f"inject=fdatasync:error=EIO:when={when}")), (first.then("work"), ())]
+
+
+def _inject(what: str, chance: random.Random) -> Sequence[str]:
+    return ("-e", f"inject={what}:when={chance.randint(2, 12)}")
+
+
+def report(nursery: Nursery, seed: int, folder: Path, tally: Tally, *, most: int = 10**9, by_chance: int = 4) -> Outcome:
+    """Record the lives of a seed, judge every disk, and count it."""
+    lives = plan(seed, folder)
+    outcome = judged(lives[-1][0], recorded(nursery, lives), most=most, by_chance=by_chance)
+    tally.points += outcome.states
+    tally.kills += outcome.states
+    tally.acknowledged += outcome.acknowledged
+    for finding in outcome.findings:
+        tally.lost += len(finding.lost)
+        tally.fail(f"{finding} of seed {seed} in {folder}")
+    if not outcome.findings:
+        shutil.rmtree(folder)
+    return outcome
 
 
 def recorded(nursery: Nursery, lives: Sequence[tuple[Scenario, Sequence[str]]]) -> list[Path]:
@@ -60,29 +102,11 @@ def judged(scenario: Scenario, recordings: Sequence[Path], *, most: int = 10**9,
 
 def owed(folder: Path) -> Collection[str]:
     """Return the events that a journal would still deliver, or has buried. Opened twice, it must say the same."""
-    first, again = _owed(folder), _owed(folder)
-    if missing := first - again:
+    first, again = left(folder), left(folder)
+    there = first.owed | first.buried
+    if missing := there - again.owed - again.buried:
         raise RuntimeError(f"opened a second time, it has lost {sorted(missing)[:3]}")
-    return first
-
-
-def _owed(folder: Path) -> set[str]:
-    runtime = Runtime(Config(tools=[Webhook(INSIDE)], data_dir=str(folder), journal="file"))
-    journal = runtime.journal
-    lease = journal.lead()
-    assert lease is not None, "nobody else holds the lease"
-    found: set[str] = set()
-    while readings := lease.read("webhook", 1000):
-        for reading in readings:
-            in_order = names(runtime, reading.entry.record)
-            found.update(name for ordinal, name in enumerate(in_order) if ordinal not in reading.settled)
-    for parked in lease.due("webhook", FAR_MS, 10**6):
-        found.update(names(runtime, parked.record))
-    for letter in journal.dead_letters():
-        found.update(names(runtime, letter.record))
-    lease.close()
-    journal.close()
-    return found
+    return there
 
 
 def _main(scenario: Scenario, most: int, by_chance: int, recordings: Sequence[Path]) -> None:

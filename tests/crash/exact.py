@@ -61,13 +61,13 @@ class Yard:
         """Return every point of a scenario, as one run of it shows them."""
         found: list[Point] = []
         for victim in ("work", "takeover"):
-            calls = self._calls(seed, victim)
+            calls = self.calls(seed, victim)
             found += [Point(seed, victim, call, when) for call in calls for when in range(1, calls[call] + 1)]
         return found
 
     def carry_out(self, point: Point, tally: Tally) -> Audit | None:
         """Kill, live again, audit; None when the subject did not come to an end."""
-        scenario = self._fresh(point.seed)
+        scenario = self.fresh(point.seed)
         lives = self._lives(scenario, point)
         arrivals = self.sink.arrivals(Path(scenario.folder).name)
         how = f"{point} in {scenario.folder}"
@@ -97,14 +97,14 @@ class Yard:
             lives.append(self.nursery.live(scenario.then("drain").then("drain")))
         return lives
 
-    def _calls(self, seed: int, victim: Victim) -> Counter[str]:
+    def calls(self, seed: int, victim: Victim, which: Sequence[str] = strace.KILLED_AT) -> Counter[str]:
         """Return how often at most one thread makes each call."""
-        scenario = self._fresh(seed)
+        scenario = self.fresh(seed)
         if victim == "takeover":
             self.nursery.live(scenario, strace.killing(*_FIRST_KILL))
             scenario = scenario.then("work")
         log = Path(scenario.folder) / "calls"
-        self.nursery.live(scenario, ("-e", f"trace={','.join(strace.KILLED_AT)}"), log=log)
+        self.nursery.live(scenario, ("-e", f"trace={','.join(which)}"), log=log)
         each = Counter(re.findall(r"^(\d+) +(\w+)\(", log.read_text(errors="replace"), re.MULTILINE))
         self.sink.arrivals(Path(scenario.folder).name)
         shutil.rmtree(scenario.folder)
@@ -113,7 +113,8 @@ class Yard:
             most[call] = max(most[call], count)
         return most
 
-    def _fresh(self, seed: int) -> Scenario:
+    def fresh(self, seed: int) -> Scenario:
+        """Return a scenario in a folder of its own, with a vendor of its own whose moods follow from the seed."""
         self._number += 1
         name = f"p{self._number}"
         chance = random.Random(seed)

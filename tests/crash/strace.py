@@ -15,22 +15,13 @@ from functools import cache
 
 KILLED_AT = (
     "write", "pwrite64", "pwritev", "pwritev2", "writev", "fdatasync", "fsync", "rename", "renameat2", "unlink", "unlinkat",
-    "rmdir", "mkdir", "ftruncate", "fallocate", "openat", "flock", "sendto", "connect", "recvfrom", "close",
+    "rmdir", "mkdir", "link", "ftruncate", "fallocate", "openat", "flock", "sendto", "connect", "recvfrom",
 )  # fmt: skip
 """Calls at which a process is killed, one after the other. What a program never calls costs one run that comes to its end."""
 
 FAULTED_AT = (
-    "write",
-    "pwrite64",
-    "pwritev",
-    "writev",
-    "fdatasync",
-    "fsync",
-    "rename",
-    "mkdir",
-    "ftruncate",
-    "fallocate",
-)
+    "write", "pwrite64", "pwritev", "writev", "fdatasync", "fsync", "rename", "link", "unlink", "mkdir", "ftruncate", "fallocate",
+)  # fmt: skip
 """Calls that are made to fail."""
 
 RECORDED = (

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass, field, fields
 
 from tests.crash.audit import Audit
 
@@ -78,3 +79,18 @@ class Tally:
             "hung": self.hung,
         }
         return said + "".join(f", {name} {count:,}" for name, count in rare.items() if count)
+
+
+def added(level: str, tallies: Iterable[Tally]) -> Tally:
+    """Return the sum of some tallies; of recoveries, the worst."""
+    total = Tally(level)
+    for tally in tallies:
+        for name in _SUMS:
+            setattr(total, name, getattr(total, name) + getattr(tally, name))
+        total.worst_recovery_s = max(total.worst_recovery_s, tally.worst_recovery_s)
+        for failure in tally.failures:
+            total.fail(failure)
+    return total
+
+
+_SUMS = tuple(spec.name for spec in fields(Tally) if spec.type == "int")

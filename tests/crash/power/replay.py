@@ -138,7 +138,13 @@ class Replay:
             self._open[call.result] = opened
         return False
 
-    _dup2 = _dup3 = _dup
+    def _dup2(self, call: Call) -> bool:
+        """Note a descriptor; when it is that of the marks, a new life begins, and what the last one had open is closed."""
+        if call.result == marks.DESCRIPTOR:
+            self._open.clear()
+        return self._dup(call)
+
+    _dup3 = _dup2
 
     def _fcntl(self, call: Call) -> bool:
         return self._dup(call) if "F_DUPFD" in call.arguments else False
