@@ -9,6 +9,7 @@ import logging
 import random
 import sys
 import threading
+import time
 from concurrent.futures import wait
 
 from eventmw import record as records
@@ -65,11 +66,21 @@ def live(scenario: Scenario) -> int:
         work(scenario, runtime)
         if not scenario.closes:
             return 0
-    drained = runtime.courier.drain(DRAIN_S if scenario.vendor != "away" else 0.1)
+    drained = drain(runtime, DRAIN_S if scenario.vendor != "away" else 0.1)
     runtime.courier.stop()
     marks.leave("buried", [name for letter in runtime.journal.dead_letters() for name in names(runtime, letter.record)])
     runtime.journal.close(1.0)
     return 0 if drained or scenario.vendor == "away" else NOT_DRAINED
+
+
+def drain(runtime: Runtime, timeout_s: float) -> bool:
+    """Deliver everything, what is parked until later too; False when that took too long."""
+    until = time.monotonic() + timeout_s
+    while (left_s := until - time.monotonic()) > 0:
+        if runtime.courier.drain(left_s) and not any(tool.parked for tool in runtime.journal.stats().tools):
+            return True
+        time.sleep(0.02)
+    return False
 
 
 def built(scenario: Scenario) -> Runtime:
