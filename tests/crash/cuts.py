@@ -19,10 +19,9 @@ from tests.crash.left import left
 from tests.crash.nursery import Nursery
 from tests.crash.power.cut import Finding, Outcome, judge, states
 from tests.crash.scenario import Scenario
-from tests.crash.served import ROOT
+from tests.crash.served import ROOT, SCRATCH
 from tests.crash.tally import Tally
 
-SCRATCH = Path("/dev/shm") if Path("/dev/shm").is_dir() else Path("/tmp")
 
 
 def plan(seed: int, folder: Path, *, broken: str = "") -> list[tuple[Scenario, Sequence[str]]]:

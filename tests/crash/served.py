@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -17,6 +18,8 @@ from typing import Self
 START_S = 30.0
 STOP_S = 15.0
 ROOT = Path(__file__).resolve().parents[2]
+SCRATCH = Path("/dev/shm") if Path("/dev/shm").is_dir() else Path(tempfile.gettempdir())
+"""Where a disk need not be waited for, as nothing in here survives the machine anyway."""
 
 
 @dataclass(frozen=True, slots=True)
