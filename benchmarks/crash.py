@@ -174,8 +174,12 @@ def _controls(folder: Path) -> bool:
 def main(arguments: list[str]) -> int:
     """Run the campaign and print it; 1 when a promise was not kept or a control was not caught, else 0."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks crash", description=__doc__)
-    parser.add_argument("--level", action="append", choices=[*LEVELS, "controls"], help="only this one; may be repeated")
-    parser.add_argument("--points", type=int, help="points (L2: kills; L3: disks) of each level; each has its own number")
+    parser.add_argument(
+        "--level", action="append", choices=[*LEVELS, "controls"], help="only this one; may be repeated"
+    )
+    parser.add_argument(
+        "--points", type=int, help="points (L2: kills; L3: disks) of each level; each has its own number"
+    )
     parser.add_argument("--seconds", type=float, default=1500.0, help="the most that each level takes (1500)")
     parser.add_argument("--jobs", type=int, default=2, help="how many are carried out at once (2)")
     parser.add_argument("--seed", type=int, default=1, help="the first seed (1)")
@@ -191,7 +195,9 @@ def main(arguments: list[str]) -> int:
             sound &= _controls(folder / name)
             continue
         points = chosen.points or LEVELS[name][1]
-        tally = run(name, Campaign(points=points, seconds=chosen.seconds, jobs=chosen.jobs, folder=folder, seed=chosen.seed))
+        tally = run(
+            name, Campaign(points=points, seconds=chosen.seconds, jobs=chosen.jobs, folder=folder, seed=chosen.seed)
+        )
         print(tally.line(), *(f"\n  {failure}" for failure in tally.failures), flush=True)
         tallies.append(tally)
     if len(tallies) > 1:

@@ -14,6 +14,7 @@ from typing import Any
 
 from eventmw.journal import Commit, DeadLetter, Lease, Parked, Reading, ToolStats
 from eventmw.journal.files import FileJournal, stream
+from tests.crash.broken import breakage
 
 TOOLS = ("a", "b")
 FAR_MS = 2**60
@@ -22,22 +23,28 @@ _context = multiprocessing.get_context("forkserver")
 _context.set_forkserver_preload(["tests.crash.actor"])
 
 
-class Failed(Exception):  # noqa: N818 - what a journal said, not what went wrong here
+class Failed(Exception):
     """The actor's journal raised. The text is the type and the message."""
 
 
 class Acting:
     """What runs in the actor's process."""
 
-    def __init__(self, folder: str, segment_bytes: int) -> None:
+    def __init__(self, folder: str, segment_bytes: int, retain_s: float) -> None:
         stream.FIRST_BYTES = segment_bytes  # type: ignore[misc]
-        self.journal = FileJournal(folder)
+        self.journal = FileJournal(folder, retain_s=retain_s)
         self.journal.register(TOOLS)
         self.lease: Lease | None = None
 
+    def break_(self, name: str) -> None:
+        """Be a build that is broken from here on; see `tests.crash.broken`."""
+        breakage(name).before()
+
     def append(self, record: bytes, events: int) -> tuple[str, int]:
         """Append a record, and wait until it is kept."""
-        kept = self.journal.append(record, events=events, recorded_ms=time.time_ns() // 10**6, stamp=time.monotonic_ns())
+        kept = self.journal.append(
+            record, events=events, recorded_ms=time.time_ns() // 10**6, stamp=time.monotonic_ns()
+        )
         return kept.result(ANSWER_S)
 
     def lead(self) -> bool:
@@ -93,13 +100,13 @@ class Acting:
         return self.lease
 
 
-def _act(folder: str, segment_bytes: int, wire: Connection) -> None:
-    acting = Acting(folder, segment_bytes)
+def _act(folder: str, segment_bytes: int, retain_s: float, wire: Connection) -> None:
+    acting = Acting(folder, segment_bytes, retain_s)
     while True:
         name, arguments = wire.recv()
         try:
             wire.send((True, getattr(acting, name)(*arguments)))
-        except Exception as error:  # noqa: BLE001 - the world judges it
+        except Exception as error:
             wire.send((False, f"{type(error).__name__}: {error}"))
         if name == "leave":
             os._exit(0)
@@ -108,9 +115,9 @@ def _act(folder: str, segment_bytes: int, wire: Connection) -> None:
 class Actor:
     """An actor as the world sees it."""
 
-    def __init__(self, folder: Path, segment_bytes: int) -> None:
+    def __init__(self, folder: Path, segment_bytes: int, retain_s: float) -> None:
         self._wire, far_end = _context.Pipe()
-        self._process = _context.Process(target=_act, args=(str(folder), segment_bytes, far_end), daemon=True)
+        self._process = _context.Process(target=_act, args=(str(folder), segment_bytes, retain_s, far_end), daemon=True)
         self._process.start()
         far_end.close()
 
@@ -121,7 +128,15 @@ class Actor:
             Failed: its journal raised.
             TimeoutError: no answer.
         """
+        self.begin(name, *arguments)
+        return self.answer(name)
+
+    def begin(self, name: str, *arguments: Any) -> None:
+        """Have it do something, and do not wait; `answer` has to follow."""
         self._wire.send((name, arguments))
+
+    def answer(self, name: str) -> Any:
+        """Return what came of what it was told last."""
         if not self._wire.poll(ANSWER_S):
             raise TimeoutError(f"no answer to {name} within {ANSWER_S:g} s")
         well, value = self._wire.recv()

@@ -8,15 +8,19 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from eventmw.delivery.transport import Transport
 from eventmw.effects import Order
 from eventmw.http import HttpReply
-from eventmw.journal import Journal, Position
+from eventmw.journal import Commit, Journal, Position
+from eventmw.journal.files.epochs import Epochs
+from eventmw.journal.files.leader import Leader
+from eventmw.journal.files.sources import Horizon, Sources
 from eventmw.runtime import Runtime
 
 
@@ -113,10 +117,56 @@ def _done_early(runtime: Runtime) -> None:
     runtime.transport = lambda: _Hasty(make())
 
 
+def _place_before_park() -> None:
+    """Move the place past events first, and park them in a second step."""
+    commit = Leader.commit
+
+    def in_two_steps(leader: Leader, tool: str, step: Commit) -> None:
+        if step.park:
+            commit(leader, tool, replace(step, settled=[*step.settled, *(item.key for item in step.park)], park=()))
+            step = Commit(park=step.park)
+        commit(leader, tool, step)
+
+    Leader.commit = in_two_steps  # type: ignore[method-assign,assignment]
+
+
+def _unlink_before_sync() -> None:
+    """Never make places durable, and unlink what they say is consumed."""
+    Epochs.sync = _nothing  # type: ignore[method-assign,assignment]
+
+
+def _slow_look(sources: Sources) -> Mapping[str, int]:
+    sources.follow()
+    limits: dict[str, int] = {}
+    for sid, source in sources.all.items():
+        limits[sid] = source.limit()
+        time.sleep(0.01)
+    return limits
+
+
+def _slow_horizon() -> None:
+    """Look at the streams slowly, by the rule."""
+
+    def horizon(sources: Sources) -> Horizon:
+        stamp = time.monotonic_ns()
+        return Horizon(stamp, _slow_look(sources))
+
+    Sources.horizon = horizon  # type: ignore[method-assign,assignment]
+
+
+def _no_horizon() -> None:
+    """Look at the streams slowly, and hand out what came meanwhile too."""
+    Sources.horizon = lambda sources: Horizon(1 << 62, _slow_look(sources))  # type: ignore[method-assign,assignment]
+
+
 BREAKAGES = {
     "": Breakage(),
     "no-sync": Breakage(before=_no_sync),
     "answer-before-commit": Breakage(after=_answer_early),
     "done-before-answer": Breakage(after=_done_early),
     "sync-again": Breakage(before=_sync_again),
+    "place-before-park": Breakage(before=_place_before_park),
+    "unlink-before-sync": Breakage(before=_unlink_before_sync),
+    "no-horizon": Breakage(before=_no_horizon),
+    "slow-horizon": Breakage(before=_slow_horizon),  # not broken: what the one before is held against
 }

@@ -1,6 +1,6 @@
 """L3 on the journal: lives are recorded, and every disk that a power cut could have left is opened by the real journal.
 
-``python -m tests.crash.cuts SCENARIO MOST SCRATCH RECORDING…`` judges in a process of its own, and prints the outcome as JSON.
+``python -m tests.crash.cuts SCENARIO EVERY CHANCES RECORDING…`` judges in a process of its own, and prints the outcome as JSON.
 """
 
 from __future__ import annotations
@@ -21,7 +21,6 @@ from tests.crash.power.cut import Finding, Outcome, judge, states
 from tests.crash.scenario import Scenario
 from tests.crash.served import ROOT, SCRATCH
 from tests.crash.tally import Tally
-
 
 
 def plan(seed: int, folder: Path, *, broken: str = "") -> list[tuple[Scenario, Sequence[str]]]:
@@ -52,10 +51,10 @@ def _inject(what: str, chance: random.Random) -> Sequence[str]:
     return ("-e", f"inject={what}:when={chance.randint(2, 12)}")
 
 
-def report(nursery: Nursery, seed: int, folder: Path, tally: Tally, *, most: int = 10**9, by_chance: int = 4) -> Outcome:
+def report(nursery: Nursery, seed: int, folder: Path, tally: Tally, *, every: int = 1, by_chance: int = 4) -> Outcome:
     """Record the lives of a seed, judge every disk, and count it."""
     lives = plan(seed, folder)
-    outcome = judged(lives[-1][0], recorded(nursery, lives), most=most, by_chance=by_chance)
+    outcome = judged(lives[-1][0], recorded(nursery, lives), every=every, by_chance=by_chance)
     tally.points += outcome.states
     tally.kills += outcome.states
     tally.acknowledged += outcome.acknowledged
@@ -80,14 +79,14 @@ def recorded(nursery: Nursery, lives: Sequence[tuple[Scenario, Sequence[str]]]) 
     return logs
 
 
-def judged(scenario: Scenario, recordings: Sequence[Path], *, most: int = 10**9, by_chance: int = 4) -> Outcome:
+def judged(scenario: Scenario, recordings: Sequence[Path], *, every: int = 1, by_chance: int = 4) -> Outcome:
     """Open every disk of some recordings, in another process."""
     command = [
         sys.executable,
         "-m",
         "tests.crash.cuts",
         scenario.as_json(),
-        str(most),
+        str(every),
         str(by_chance),
         *map(str, recordings),
     ]
@@ -108,16 +107,16 @@ def owed(folder: Path) -> Collection[str]:
     return there
 
 
-def _main(scenario: Scenario, most: int, by_chance: int, recordings: Sequence[Path]) -> None:
+def _main(scenario: Scenario, every: int, by_chance: int, recordings: Sequence[Path]) -> None:
     cuts = states(recordings, scenario.data, seed=scenario.seed, by_chance=by_chance)
     scratch = SCRATCH / f"crash-{Path(scenario.folder).name}-{scenario.seed}-{id(scenario)}"
     scratch.mkdir(parents=True)
     try:
-        print(json.dumps(asdict(judge(cuts, owed, scratch, most=most))))
+        print(json.dumps(asdict(judge(cuts, owed, scratch, every=every))))
     finally:
         subprocess.run(["rm", "-rf", str(scratch)], check=True)
 
 
 if __name__ == "__main__":
-    _scenario, _most, _by_chance, *_logs = sys.argv[1:]
-    _main(Scenario.from_json(_scenario), int(_most), int(_by_chance), [Path(log) for log in _logs])
+    _scenario, _every, _by_chance, *_logs = sys.argv[1:]
+    _main(Scenario.from_json(_scenario), int(_every), int(_by_chance), [Path(log) for log in _logs])

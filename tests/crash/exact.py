@@ -23,6 +23,9 @@ from tests.crash.sink import Mood, Sink
 from tests.crash.tally import Tally
 
 Victim = Literal["work", "takeover"]
+SLACK_S = 0.5
+"""What lies in a socket when its sender dies is read a moment later: an arrival may seem to be after the kill."""
+
 _FIRST_KILL = ("fdatasync", 3)
 """Where the first life ends when it is the second that is looked at."""
 
@@ -81,6 +84,7 @@ class Yard:
             buried=marks.named(scenario.marks, "buried"),
             breaks=[life.ended for life in lives if life.killed],
             ordered=scenario.ordered,
+            slack_s=SLACK_S,
             in_flight=scenario.window * scenario.batch,
         )
         tally.add(found, how, kills=kills, recovery_s=lives[-1].seconds)

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from tests.crash.audit import Audit
 from tests.crash.sink import Mood
-from tests.crash.stage import VENDOR, Play, Stage, staged
+from tests.crash.stage import QUIET_S, VENDOR, Play, Stage, staged
 from tests.crash.tally import Tally
 
 _MOODS: Sequence[Mood] = (200, 200, 200, 200, 400, 500, 429, "reset", "slam", "slow:0.2")
@@ -42,7 +42,9 @@ class Round:
     faults: list[str] = field(default_factory=list)
 
 
-def play(cast: Play, folder: Path, *, hurts: int, pace_s: float = 0.4, kills: Sequence[str] = KILLS) -> Round:
+def play(
+    cast: Play, folder: Path, *, hurts: int, pace_s: float = 0.4, kills: Sequence[str] = KILLS, quiet_s: float = QUIET_S
+) -> Round:
     """Play one round: load and hurts, then quiet, an orderly stop, and a second start that has nothing to do."""
     chance = random.Random(cast.seed)
     with staged(cast, folder) as stage:
@@ -54,7 +56,7 @@ def play(cast: Play, folder: Path, *, hurts: int, pace_s: float = 0.4, kills: Se
         if not stage.server.running:
             stage.server.start()
         loaded = time.monotonic()
-        faults = [] if stage.has_settled() else ["deliveries stopped before all was there"]
+        faults = [] if stage.has_settled(quiet_s) else ["deliveries stopped before all was there"]
         recovery_s = max(time.monotonic() - loaded, _worst_gap(folder / "driver.log", done))
         stop_s, before = stage.server.stop(), stage.arrived()
         stage.server.start()

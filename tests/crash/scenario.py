@@ -27,6 +27,7 @@ class Scenario:
         clients, requests, events, size: threads, requests of each, events of a request, characters of an event.
         batch, window, ordered: how the courier delivers.
         segment_bytes: of the journal's segments; small, so that they roll.
+        retain_s: how long consumed segments are kept.
         closes: end in order at the end of the work; else the process just ends.
         broken: how this build is broken on purpose; see `tests.crash.broken`.
     """
@@ -46,6 +47,7 @@ class Scenario:
     window: int = 4
     ordered: bool = False
     segment_bytes: int = 16 * 1024
+    retain_s: float = 0.0
     closes: bool = False
     broken: str = ""
 
@@ -65,6 +67,7 @@ class Scenario:
             window=chance.choice([1, 4]),
             ordered=chance.random() < 0.4,
             segment_bytes=chance.choice([4096, 16 * 1024, 64 * 1024]),
+            retain_s=chance.choice([0.0, 0.02, 86_400.0]),
             closes=chance.random() < 0.5,
             broken=broken,
             journal=journal,

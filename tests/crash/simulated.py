@@ -10,6 +10,7 @@ from __future__ import annotations
 import random
 import shutil
 import tempfile
+import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -22,6 +23,7 @@ from tests.crash.served import SCRATCH
 from tests.crash.tally import Tally
 
 STEPS = 60
+RACE_S = 0.002
 ACTORS = 3
 _KIND = {"done": "delivered", "dead": "rejected"}
 
@@ -45,7 +47,7 @@ class Tool:
 class World:
     """Actors in one folder, and the model. Every method is one step, and checks what can be seen of it."""
 
-    def __init__(self, segment_bytes: int = 4096) -> None:
+    def __init__(self, segment_bytes: int = 4096, retain_s: float = 0.0) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="crash-world-", dir=SCRATCH))
         self.actors: dict[int, Actor] = {}
         self.leader: int | None = None
@@ -53,7 +55,7 @@ class World:
         self.tools = {tool: Tool() for tool in TOOLS}
         self.kills = 0
         self.steps = 0
-        self._segment_bytes = segment_bytes
+        self._how = segment_bytes, retain_s
 
     def close(self) -> None:
         """End everybody, and remove the folder."""
@@ -64,7 +66,7 @@ class World:
     def actor(self, number: int) -> Actor:
         """Return an actor; it is started when it is not there."""
         if number not in self.actors:
-            self.actors[number] = Actor(self.folder / "data", self._segment_bytes)
+            self.actors[number] = Actor(self.folder / "data", *self._how)
         return self.actors[number]
 
     def append(self, number: int, events: int, size: int) -> None:
@@ -121,6 +123,21 @@ class World:
             missing = [at for at in range(len(self.log)) if at not in tool.handed and self._unsettled(tool, at)]
             assert not missing, f"records {missing} are kept and not settled, and were not handed to {name}"
 
+    def race(self, name: str, first: int, second: int) -> None:
+        """Have two records kept, one after the other, while the leader looks at the streams."""
+        self.steps += 1
+        if self.leader is None or self.leader in {first, second}:
+            return
+        leader = self.actors[self.leader]
+        self.actor(first), self.actor(second)
+        leader.begin("read", name, 100)
+        time.sleep(RACE_S)
+        self.append(first, 1, 10)
+        self.append(second, 1, 10)
+        places = {position: at for at, (position, _, _) in enumerate(self.log)}
+        for reading in leader.answer("read"):
+            self._take(self.tools[name], reading, places[reading.entry.position])
+
     def _take(self, tool: Tool, reading: Reading, at: int) -> None:
         _, record, events = self.log[at]
         assert reading.entry.record == record
@@ -156,14 +173,18 @@ class World:
     def _commit(self, name: str, chosen: dict[Key, str]) -> None:
         tool = self.tools[name]
         park = [Parked(key, b"copy", 1, self.steps, "why") for key, fate in chosen.items() if fate == "park"]
-        dead = [DeadLetter(name, key, b"copy", "rejected", "why", 1, 1) for key, fate in chosen.items() if fate == "dead"]
+        dead = [
+            DeadLetter(name, key, b"copy", "rejected", "why", 1, 1) for key, fate in chosen.items() if fate == "dead"
+        ]
         done = [key for key, fate in chosen.items() if fate == "done"]
         counts = Counter((_KIND[fate], "") for fate in chosen.values() if fate in _KIND)
         if not (park or dead or done):
             return
         unpark = [key for key in done if key in tool.parked]
         assert self.leader is not None
-        self.actors[self.leader].do("commit", name, Commit(settled=done, park=park, unpark=unpark, dead=dead, counts=counts))
+        self.actors[self.leader].do(
+            "commit", name, Commit(settled=done, park=park, unpark=unpark, dead=dead, counts=counts)
+        )
         for key, fate in chosen.items():
             if fate != "wait":
                 tool.parked.pop(key, None)
@@ -251,7 +272,7 @@ def walk(seed: int, steps: int = STEPS) -> World:
         Failed: a journal raised.
     """
     chance = random.Random(seed)
-    world = World(chance.choice([4096, 16 * 1024]))
+    world = World(chance.choice([4096, 16 * 1024]), chance.choice([0.0, 0.0, 0.02, 86_400.0]))
     try:
         for _ in range(steps):
             step(world, chance)

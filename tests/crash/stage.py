@@ -21,7 +21,7 @@ QUIET_S = 10.0
 """Without an arrival for so long, nothing more will come: a courier looks for the lease each second."""
 
 SLACK_S = 1.0
-"""What lies in a socket when its sender dies is read a moment later: an arrival may seem to be after the kill."""
+"""As in `tests.crash.exact`; a loaded machine takes its time."""
 
 VENDOR = "v"
 

@@ -5,22 +5,25 @@ The clients do what a gateway does: judge a payload, append its record, wait for
 
 from __future__ import annotations
 
+import json
 import logging
 import random
 import sys
 import threading
 import time
+from collections.abc import Sequence
 from concurrent.futures import wait
+from dataclasses import replace
 
 from eventmw import record as records
 from eventmw.config import Config, Limits
 from eventmw.contract import Delivery
 from eventmw.delivery.transport import TransportError
-from eventmw.effects import Order
+from eventmw.effects import DONE, Order, Send, Verdict, dead, retry
 from eventmw.errors import JournalDown, JournalFull
 from eventmw.http import HttpReply, HttpRequest
 from eventmw.intake.door import ANONYMOUS, Visit
-from eventmw.journal.files import epochs, stream
+from eventmw.journal.files import FileJournal, epochs, stream
 from eventmw.runtime import Runtime
 from eventmw.tools import Webhook
 from tests.crash import broken, marks
@@ -32,6 +35,26 @@ DRAIN_S = 15.0
 NOT_DRAINED = 3
 INSIDE = "http://127.0.0.1:9/inside"
 _VISIT = Visit(ANONYMOUS, "", None, "", None, None)
+
+
+class PerItem:
+    """The webhook, for a vendor that says of each event what came of it: 207 with a list of verdicts by name."""
+
+    id = "webhook"
+
+    def __init__(self, webhook: Webhook) -> None:
+        self.delivery = webhook.delivery
+        self.handle, self.pack = webhook.handle, webhook.pack
+        self._verdict = webhook.verdict
+
+    def verdict(self, reply: HttpReply, items: Sequence[Send]) -> Sequence[Verdict]:
+        """Judge each event."""
+        if reply.status != 207:
+            return self._verdict(reply, items)
+        return [_VERDICTS[word] for word in json.loads(reply.body)]
+
+
+_VERDICTS = {"done": DONE, "retry": retry("busy", 0.01), "dead": dead("bad")}
 
 
 class Inside:
@@ -46,10 +69,15 @@ class Inside:
         assert isinstance(order, HttpRequest)
         if self._vendor == "away":
             raise TransportError("nobody is there")
-        if self._vendor == "flaky" and self._chance.random() < 0.5:
+        if self._vendor == "flaky" and self._chance.random() < 0.3:
             return HttpReply(self._chance.choice([400, 422, 429, 500]))
-        marks.leave("got", names_in(order.body))
-        return HttpReply(200)
+        whose = names_in(order.body)
+        words = [self._word() for _ in whose]
+        marks.leave("got", [name for name, word in zip(whose, words, strict=True) if word == "done"])
+        return HttpReply(207, body=json.dumps(words).encode())
+
+    def _word(self) -> str:
+        return self._chance.choice(["done", "done", "retry", "dead"]) if self._vendor == "flaky" else "done"
 
     async def close(self) -> None:
         """Have nothing to let go of."""
@@ -100,7 +128,7 @@ def built(scenario: Scenario) -> Runtime:
     tool = Webhook(scenario.url or INSIDE, batch=scenario.batch, delivery=delivery)
     config = Config(
         path="/zaraz/api",
-        tools=[tool],
+        tools=[tool if scenario.url else PerItem(tool)],
         data_dir=str(scenario.data),
         journal=scenario.journal,
         limits=Limits(append_timeout_s=APPEND_S),
@@ -108,6 +136,8 @@ def built(scenario: Scenario) -> Runtime:
     runtime = Runtime(config)
     if not scenario.url:
         runtime.transport = lambda: Inside(scenario)
+    if isinstance(runtime.journal, FileJournal):
+        runtime.journal._keeping = replace(runtime.journal._keeping, retain_s=scenario.retain_s)
     broken.breakage(scenario.broken).after(runtime)
     return runtime
 
