@@ -71,10 +71,12 @@ def fill_with_zeros(fd: int, size: int) -> None:
         write_at(fd, _ZEROS[: size - offset], offset)
 
 
-def make_folder(path: Path) -> None:
-    """Make a folder for this user alone, and its name durable, unless it is there."""
+def make_folder(path: Path, mode: int = 0o700) -> None:
+    """Make a folder, for this user alone unless another mode is given, and its name durable; nothing if it is there."""
+    if path.is_dir():
+        return
     with suppress(FileExistsError):
-        path.mkdir(mode=0o700)
+        path.mkdir(mode=mode)
         sync_folder(path.parent)
 
 

@@ -82,8 +82,9 @@ class Layout:
         return self.root / "reserve"
 
     def make(self) -> None:
-        """Make the folders that are not there."""
-        self.root.parent.mkdir(parents=True, exist_ok=True)
+        """Make the folders that are not there, so that a power cut does not take them away again."""
+        for parent in reversed(self.root.parents):
+            disk.make_folder(parent, mode=0o755)
         for folder in (self.root, self.streams, self.state, self.dead, self.tools, self.members, self.inbox, self.kept):
             disk.make_folder(folder)
 

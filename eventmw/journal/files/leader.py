@@ -238,7 +238,7 @@ class Leader:
     def tell(self) -> None:
         """Tell all writers what is consumed and what is parked."""
         for sid, source in self.sources.all.items():
-            source.consumed.post(self.floor(sid, source.end()))
+            source.tell(self.floor(sid, source.end()))
         parked = sum(place.parking.bytes for place in self.ledger.tools.values())
         self._gauge.post(Total(0, 0, parked))
 

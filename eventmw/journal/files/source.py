@@ -24,7 +24,6 @@ class Source:
         sid: its name.
         segments: its files.
         dead: its owner is gone or has sealed it: nothing will follow, and it is read without a limit.
-        consumed: where the leader tells what every tool has consumed of it.
     """
 
     def __init__(self, streams: Path, sid: str) -> None:
@@ -34,9 +33,10 @@ class Source:
         self._path = streams / sid / LOCK
         self._lock = Lock(self._path)
         self._held = Board(self._path, HELD_AT)
-        self.consumed = Board(self._path, CONSUMED_AT)
+        self._consumed = Board(self._path, CONSUMED_AT)
         self._seal = Board(self._path, SEAL_AT)
         self._end: Total | None = None
+        self._promised = 0
 
     def peek(self) -> None:
         """Look whether the owner is gone, without taking the stream over."""
@@ -51,6 +51,7 @@ class Source:
             return False
         self.segments.look()
         self.segments.sync()
+        self._promised = self.promised()
         self.dead = True
         return True
 
@@ -62,12 +63,23 @@ class Source:
         """Ask the owner to end the stream: what nobody writes can be rewritten."""
         self._seal.post(Total(1))
 
+    def tell(self, consumed: Total) -> None:
+        """Tell writers how much of it every tool has consumed; of a dead one also how much it holds.
+
+        What its owner told last may be old: it is a hint, and a power cut may have taken it away.
+        """
+        self._consumed.post(consumed)
+        if self.dead and self._held.read() != (end := self.end()):
+            self._held.post(end)
+
     def limit(self) -> int:
         """Return the last seq that may be read now."""
         return NO_LIMIT if self.dead else self._held.read().seq
 
     def promised(self) -> int:
         """Return the last seq that the owner called durable, as far as this boot of the machine knows."""
+        if self.dead:
+            return self._promised
         return self._held.read().seq if self.segments.boot == layout.boot() else 0
 
     def end(self) -> Total:
@@ -107,7 +119,7 @@ class Source:
     def close(self) -> None:
         """Close everything, and give the lock back if it is held."""
         self.segments.close()
-        for board in (self._held, self.consumed, self._seal):
+        for board in (self._held, self._consumed, self._seal):
             board.close()
         self._lock.release()
 
