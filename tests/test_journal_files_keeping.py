@@ -16,7 +16,7 @@ from eventmw.errors import JournalFull
 from eventmw.journal import Commit, Key, Lease, Parked
 from eventmw.journal.files import FileJournal
 from tests.journal_conformance import NOW_MS, delivered, keys, leading, put, take, tool_stats
-from tests.peers import Peers, hub, until
+from tests.peers import Peers, Told, hub, until
 
 SIZE = 100_000  # ten of them fill the first segment
 Open = Callable[..., FileJournal]
@@ -225,8 +225,15 @@ def test_the_cap_counts_what_tools_wait_for_in_all_processes(peers: Peers) -> No
     assert one.lead()
     assert one.settle_all("a") == 15 + refusals
     one.tend()
-    time.sleep(0.2)
-    two.put("again", SIZE)
+
+    def taken() -> bool:
+        try:
+            two.put("again", SIZE)
+        except Told:
+            return False
+        return True
+
+    until(taken)
 
 
 def test_parked_copies_count_against_the_cap(opened: Open) -> None:

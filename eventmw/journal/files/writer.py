@@ -82,7 +82,7 @@ class Writer:
         future.set_running_or_notify_cancel()  # who waits may leave; the record is kept all the same
         with self._changed:
             self._check_open()
-            self._room.take(len(addition.record))
+            self._take_room(len(addition.record))
             self._queue.append((addition, future))
             if self._thread is None:
                 self._start()
@@ -90,6 +90,13 @@ class Writer:
                 self._idle = False
                 self._changed.notify()
         return future
+
+    def _take_room(self, size: int) -> None:
+        try:
+            self._room.take(size)
+        except JournalFull:
+            self._changed.notify()  # the thread looks whether that is still so
+            raise
 
     def trouble(self) -> str:
         """Return why nothing can be kept now, "" when all is well."""
