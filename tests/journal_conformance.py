@@ -323,6 +323,21 @@ class JournalConformance:
         lease.close()
         assert positions(take(leading(journal), "a", 1)) == [second]
 
+    def test_each_event_is_settled_by_itself_for_each_tool(self, journal: Journal) -> None:
+        journal.register(["b"])
+        at = [put(journal, n, events=2) for n in range(4)]
+        lease = leading(journal)
+        lease.commit("a", delivered(*(Key(at[0], n) for n in range(2)), Key(at[1], 1)))
+        lease.commit("a", Commit(park=[parked(Key(at[2], 0))], dead=[letter("a", Key(at[3], 1))]))
+        ended = {(0, 0), (0, 1), (1, 1), (2, 0), (3, 1)}
+        for record, position in enumerate(at):
+            for ordinal in range(2):
+                assert lease.settled("a", Key(position, ordinal)) is ((record, ordinal) in ended)
+                assert not lease.settled("b", Key(position, ordinal))
+
+    def test_what_is_not_kept_any_more_is_settled(self, journal: Journal) -> None:
+        assert leading(journal).settled("a", Key(Position("0123456789abcdef", 7), 0))
+
     @pytest.mark.parametrize("ordinal", [1, -1])
     def test_an_event_that_never_was_is_refused_and_nothing_is_done(self, journal: Journal, ordinal: int) -> None:
         at = put(journal, 1)

@@ -438,6 +438,9 @@ class FailingLease:
     def next_due_ms(self, tool: str) -> int | None:
         return self._lease.next_due_ms(tool)
 
+    def settled(self, tool: str, key: Key) -> bool:
+        return self._lease.settled(tool, key)
+
     def dirty(self, tool: str) -> bool:
         return self._lease.dirty(tool)
 

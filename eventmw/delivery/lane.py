@@ -260,7 +260,7 @@ class Lane:
         position, key = entry.position, Key(entry.position, ordinal)
         size = max(1, len(entry.record) // entry.events)
         item = Item(key, event.id, entry.recorded_ms, entry.record, ordinal, size)
-        if self._duplicates.repeats(credential, event.id, position, ordinal, entry.recorded_ms):
+        if self._duplicates.repeats(credential, event.id, key, entry.recorded_ms):
             self._end(item, "duplicate", "")
         else:
             self._dispatch(item, event)

@@ -19,7 +19,7 @@ from eventmw.clock import Clock
 from eventmw.delivery.duplicates import WINDOW_MS, Duplicates
 from eventmw.delivery.lane import Dispatcher
 from eventmw.delivery.pacer import Pacer
-from eventmw.journal import Entry, Lease
+from eventmw.journal import Entry, Key, Lease
 
 log = logging.getLogger("eventmw.delivery.courier")
 
@@ -93,7 +93,7 @@ class Recall:
         try:
             credential = self._dispatcher.credential(entry.record)
             for ordinal, event in enumerate(self._dispatcher.events(entry.record)):
-                self._duplicates.repeats(credential, event.id, entry.position, ordinal, entry.recorded_ms)
+                self._duplicates.first(credential, event.id, Key(entry.position, ordinal), entry.recorded_ms)
                 await self._pacer.breathe()
         except Exception as error:  # noqa: BLE001 - the lanes bury what cannot be read
             log.debug("a record could not be recalled: %s", type(error).__name__)

@@ -185,6 +185,10 @@ class Lease(Protocol):
         """
         ...
 
+    def settled(self, tool: str, key: Key) -> bool:
+        """Return whether an event ended, is parked or is buried for a tool. What is not kept any more is."""
+        ...
+
     def dirty(self, tool: str) -> bool:
         """Return whether the tool's place was moved from outside (``seek``) since its last ``read``; reading clears it.
 

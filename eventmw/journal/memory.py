@@ -412,6 +412,14 @@ class _Lease:
             if (place := self._place(tool)) is not None:
                 self._log.carry_out(place, step)
 
+    def settled(self, tool: str, key: Key) -> bool:
+        """Return whether an event is settled for a tool."""
+        with self._log:
+            place = self._place(tool)
+            (stream, seq), _ = key
+            gone = stream != self._log.stream or seq <= self._log.base
+            return gone or place is None or place.has_settled(key)
+
     def dirty(self, tool: str) -> bool:
         """Return whether `seek` has moved the tool's place since the last read."""
         with self._log:

@@ -309,6 +309,7 @@ class _Lease:
         self.due = leader.due
         self.next_due_ms = leader.next_due_ms
         self.commit = leader.commit
+        self.settled = leader.settled
         self.dirty = leader.dirty
         self.recall = leader.recall
         self.reached = leader.reached

@@ -127,6 +127,12 @@ class Leader:
                 self._bury(tool, step)
             self.epochs.write(self.ledger.commit(tool, step, fresh, self.graves.index.count(tool)))
 
+    def settled(self, tool: str, key: Key) -> bool:
+        """Return whether an event is settled for a tool. A stream that is gone was settled whole."""
+        with self.lock:
+            place = self._place(tool)
+            return place is None or key.position.stream not in self.sources.all or place.has_settled(key)
+
     def dirty(self, tool: str) -> bool:
         """Return whether somebody moved the tool's place since its last read."""
         with self.lock:

@@ -288,11 +288,15 @@ class _Spare:
         self._remove()
 
     def _remove(self) -> None:
-        self.abandon()
+        self._close()
         self.path.unlink(missing_ok=True)
 
     def abandon(self) -> None:
-        """Close it."""
+        """Close it, once no thread of this process writes into it: its number may mean another file a moment later."""
+        self.is_ready()
+        self._close()
+
+    def _close(self) -> None:
         fd, self.fd, self._filled = self.fd, -1, False
         if fd >= 0:
             os.close(fd)
