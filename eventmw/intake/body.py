@@ -23,18 +23,16 @@ class Body:
         encoding: ``gzip``, ``deflate`` or "" for none.
     """
 
-    __slots__ = ("_chunks", "_inflater", "_limit", "_received", "_size")
+    __slots__ = ("_chunks", "_inflater", "_limit", "_size", "received")
+
+    received: int
+    """Bytes that came over the connection so far."""
 
     def __init__(self, limit: int, encoding: str = "") -> None:
         self._limit = limit
         self._chunks: list[bytes] = []
-        self._size = self._received = 0
+        self._size = self.received = 0
         self._inflater = _Inflater(encoding) if encoding else None
-
-    @property
-    def received(self) -> int:
-        """Bytes that came over the connection so far."""
-        return self._received
 
     def feed(self, chunk: bytes) -> None:
         """Take the next bytes.
@@ -42,11 +40,11 @@ class Body:
         Raises:
             Refused: ``body_too_large`` or ``invalid_encoding``.
         """
-        self._received += len(chunk)
+        self.received += len(chunk)
         if self._inflater is not None:
             chunk = self._inflater.feed(chunk, self._limit - self._size + 1)
         self._size += len(chunk)
-        if self._size > self._limit or self._received > self._limit:
+        if self._size > self._limit or self.received > self._limit:
             raise too_large(self._limit)
         if chunk:
             self._chunks.append(chunk)
