@@ -8,19 +8,20 @@ Source: ASGI 3.0 and its HTTP message format 2.5.
 
 from __future__ import annotations
 
-import asyncio
+from collections.abc import Sequence
+from functools import lru_cache
 from typing import Unpack
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from eventmw.config import Settings
 from eventmw.exchange import Exchange
-from eventmw.http import Reply
+from eventmw.http import Headers, Reply
 from eventmw.incoming import head_of_scope
 from eventmw.intake.paths import is_ours
 from eventmw.settings import complete, from_toml
 from eventmw.site import Site
-from eventmw.waiting import wait
+from eventmw.waiting import Within, wait
 
 
 class EventsMiddleware(Site):
@@ -41,9 +42,8 @@ class EventsMiddleware(Site):
         if path in self._tails:
             if path is None:
                 return await self._live(scope, receive, send)
-            if self._is_ours(scope):
-                await _write(await self._answer(scope, receive), send)
-                return None
+            if scope.get("type") == "http" and is_ours(self._path, scope.get("root_path") or "", path):
+                return await _write(await self._answer(scope, receive), send)
         # A site returns None, and uvicorn closes the connection of one that does not: that too is the site's own affair.
         return await self.app(scope, receive, send)
 
@@ -58,9 +58,6 @@ class EventsMiddleware(Site):
             if scope.get("type") == "lifespan":
                 self.runtime.finish()
 
-    def _is_ours(self, scope: Scope) -> bool:
-        return scope.get("type") == "http" and is_ours(self._path, scope.get("root_path") or "", scope["path"])
-
     async def _answer(self, scope: Scope, receive: Receive) -> Reply:
         exchange = Exchange(self.runtime, head_of_scope(scope))
         reply = exchange.open() or await self._read(exchange, receive)
@@ -69,37 +66,36 @@ class EventsMiddleware(Site):
         kept = exchange.submit()
         if isinstance(kept, Reply):
             return kept
-        if not kept.done() and not await wait(kept, self.runtime.config.limits.append_timeout_s):
-            return exchange.late()
-        return exchange.settle(kept)
+        if kept.done() or await wait(kept, self.runtime.config.limits.append_timeout_s):
+            return exchange.settle(kept)
+        return exchange.late()
 
     async def _read(self, exchange: Exchange, receive: Receive) -> Reply | None:
         """Read the whole body within its time: servers let one drip in for ever."""
         timeout_s = self.runtime.config.limits.body_timeout_s
         try:
-            async with asyncio.timeout(timeout_s):
-                return await _drain(exchange, receive)
+            with Within(timeout_s):
+                while (message := await receive())["type"] != "http.disconnect":
+                    reply = exchange.feed(message.get("body", b""))
+                    if reply is not None or not message.get("more_body", False):
+                        return reply
         except TimeoutError:
             return exchange.refuse("body_timeout", f"Expected the whole body within {timeout_s:g} s.")
         except OSError:
-            return exchange.refuse("client_gone", "Expected the rest of the body, but the sender left.")
-
-
-async def _drain(exchange: Exchange, receive: Receive) -> Reply | None:
-    while True:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            return exchange.refuse("client_gone", "Expected the rest of the body, but the sender left.")
-        reply = exchange.feed(message.get("body", b""))
-        if reply is not None or not message.get("more_body", False):
-            return reply
+            pass
+        return exchange.refuse("client_gone", "Expected the rest of the body, but the sender left.")
 
 
 async def _write(reply: Reply, send: Send) -> None:
-    headers = [(name.encode(), value.encode("latin-1")) for name, value in reply.headers]
+    start = {"type": "http.response.start", "status": reply.status, "headers": [*_raw(reply.headers)]}
     try:
-        await send({"type": "http.response.start", "status": reply.status, "headers": headers})
+        await send(start)
         await send({"type": "http.response.body", "body": reply.body})
     except OSError:
         # The sender left. ASGI 2.4 lets a server say so by OSError; there is nobody to tell, and nothing is lost.
         return
+
+
+@lru_cache(maxsize=512)
+def _raw(headers: Headers) -> Sequence[tuple[bytes, bytes]]:
+    return [(name.encode(), value.encode("latin-1")) for name, value in headers]

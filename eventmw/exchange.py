@@ -41,21 +41,21 @@ class Exchange:
         self._cors: Headers = runtime.door.cors(head)
 
     @property
-    def received(self) -> int:
-        """Bytes of the body that came so far."""
-        return self._body.received
+    def length(self) -> int | None:
+        """The announced length of the body, when `open` has let it in; None when it comes in chunks or none was said."""
+        return self._visit.length
 
     def open(self) -> Reply | None:
         """Decide from the head; None means that the body may come."""
-        door = self._runtime.door
+        runtime, head = self._runtime, self._head
         try:
-            if door.is_preflight(self._head):
-                return Reply(204, (*self._cors, *door.preflight(self._head)))
-            self._visit = door.admit(self._head)
-            self._runtime.check_rate(self._visit)
+            if runtime.door.is_preflight(head):
+                return Reply(204, (*self._cors, *runtime.door.preflight(head)))
+            self._visit = runtime.door.admit(head)
+            runtime.check_rate(self._visit)
         except Exception as error:  # noqa: BLE001 - nothing of ours ever raises into the site
             return self._failure(error)
-        self._body = Body(self._runtime.config.limits.max_body_bytes, self._visit.encoding)
+        self._body = Body(runtime.config.limits.max_body_bytes, self._visit.encoding)
         return None
 
     def feed(self, chunk: bytes) -> Reply | None:
@@ -67,29 +67,27 @@ class Exchange:
         return None
 
     def submit(self) -> Reply | Future[Position]:
-        """Judge the whole body and hand it to the journal; the future is done when it is kept."""
+        """Judge the whole body and hand it to the journal; the future is done when it is kept.
+
+        A body that ended before its announced length is refused: what came of it might be valid by itself. Some servers
+        end the stream quietly when the sender leaves (gunicorn does), so that only the count tells.
+        """
         try:
-            self._check_length()
+            length, received = self._visit.length, self._body.received
+            if length is not None and received < length:
+                raise Refused("incomplete_body", f"Expected {length:,} bytes, got {received:,}.")  # noqa: TRY301 - as any other
             self._accepted = self._runtime.accept(self._body.finish(), self._visit)
             return self._runtime.append(self._accepted)
         except Exception as error:  # noqa: BLE001 - as above
             return self._failure(error)
 
-    def _check_length(self) -> None:
-        """Refuse a body that ended before its announced length: what came of it might be valid by itself.
-
-        Some servers end the stream quietly when the sender leaves (gunicorn does), so that only the count tells.
-        """
-        length, received = self._visit.length, self._body.received
-        if length is not None and received < length:
-            raise Refused("incomplete_body", f"Expected {length:,} bytes, got {received:,}.")
-
     def settle(self, future: Future[Position]) -> Reply:
         """Answer, now that the future is done."""
+        runtime, accepted = self._runtime, self._accepted
         try:
             future.result(0)
-            self._runtime.remember(self._accepted)
-            return self._runtime.zaraz.reply(self._accepted, self._runtime.journal.durability, self._cors)
+            runtime.remember(accepted)
+            return runtime.zaraz.reply(accepted, runtime.journal.durability, self._cors)
         except Exception as error:  # noqa: BLE001 - as above
             return self._failure(error)
 

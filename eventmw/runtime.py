@@ -100,7 +100,7 @@ class Runtime:
         self.journal.register([tool.id for tool in self.engine.tools])
         self.recent, self.rates = Recent(), self._fresh_rates()
         self._courier: Courier | None = None
-        self._courier_pid = 0
+        self._started = False
         self._control: ControlServer | None = None
         self._starting = threading.Lock()
         _runtimes.add(self)
@@ -109,7 +109,7 @@ class Runtime:
         """Begin anew in a forked child: it has no courier thread, and the lock may have been held when it was forked."""
         self._starting = threading.Lock()
         self._courier = None
-        self._courier_pid = 0
+        self._started = False
         self.recent, self.rates = Recent(), self._fresh_rates()
 
     def _fresh_rates(self) -> Rates | None:
@@ -135,20 +135,20 @@ class Runtime:
 
     def start(self) -> None:
         """Start the courier's thread in this process, when it is to run here, and the control channel; once a process."""
-        if self._courier_pid == os.getpid():
+        if self._started:
             return
         _register_exit()
         if self.config.courier == "thread" and self.engine.tools:
             self.courier.start()
         self.show()
-        self._courier_pid = os.getpid()
+        self._started = True
 
     def finish(self) -> None:
         """Deliver what this process holds in memory, for at most `Limits.exit_grace_s` seconds; say what is lost.
 
         A courtesy at the end of a process: nothing relies on it, and a process that is killed does not get here.
         """
-        if self.journal.durability != "memory" or self._courier is None or self._courier_pid != os.getpid():
+        if self.journal.durability != "memory" or self._courier is None or not self._started:
             return
         if self._courier.drain(self.config.limits.exit_grace_s):
             return

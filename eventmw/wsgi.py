@@ -13,9 +13,6 @@ from collections.abc import Iterable
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final, Unpack
 
-from werkzeug.exceptions import ClientDisconnected
-from werkzeug.wsgi import get_input_stream
-
 from eventmw.config import Settings
 from eventmw.exchange import Exchange
 from eventmw.http import Reply
@@ -28,6 +25,7 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
 _CHUNK_BYTES: Final = 64 * 1024
+_STATUS: Final = {int(status): f"{status.value} {status.phrase}" for status in HTTPStatus}
 
 
 class EventsMiddleware(Site):
@@ -67,27 +65,32 @@ class EventsMiddleware(Site):
         return exchange.settle(kept)
 
     def _read(self, exchange: Exchange, environ: WSGIEnvironment) -> Reply | None:
-        """Read the whole body. Its time is looked at between reads: a read itself cannot be interrupted here."""
-        if "HTTP_TRANSFER_ENCODING" in environ and not environ.get("wsgi.input_terminated"):
-            return exchange.refuse(
-                "length_required", "Expected Content-Length: this server does not end chunked bodies."
-            )
-        limit, timeout_s = self.runtime.config.limits.max_body_bytes, self.runtime.config.limits.body_timeout_s
-        deadline_s = time.monotonic() + timeout_s
-        stream = get_input_stream(environ)
+        """Read the body and not a byte beyond it. Its time is looked at between reads: a read cannot be interrupted here."""
+        limits, left, input_ends = self.runtime.config.limits, exchange.length, environ.get("wsgi.input_terminated")
+        if left is None and not input_ends:
+            if "HTTP_TRANSFER_ENCODING" not in environ:
+                return None
+            detail = "Expected Content-Length: this server does not end chunked bodies."
+            return exchange.refuse("length_required", detail)
+        if left is None:
+            left = limits.max_body_bytes + 1  # one byte more than may come is enough to know
+        read, deadline_s = environ["wsgi.input"].read, time.monotonic() + limits.body_timeout_s
         try:
-            # One byte more than may come is enough to know. Servers block until they have all that is asked for.
-            while chunk := stream.read(min(_CHUNK_BYTES, limit + 1 - exchange.received)):
-                if reply := exchange.feed(chunk):
+            while left > 0 and (chunk := read(min(_CHUNK_BYTES, left))):
+                if (reply := exchange.feed(chunk)) is not None:
                     return reply
                 if time.monotonic() > deadline_s:
-                    return exchange.refuse("body_timeout", f"Expected the whole body within {timeout_s:g} s.")
-        except (ClientDisconnected, OSError):
+                    detail = f"Expected the whole body within {limits.body_timeout_s:g} s."
+                    return exchange.refuse("body_timeout", detail)
+                left -= len(chunk)
+        except (OSError, ValueError):  # the latter is what a closed file raises
+            left, input_ends = 1, False
+        if left > 0 and not input_ends:
             return exchange.refuse("client_gone", "Expected the rest of the body, but the sender left.")
         return None
 
 
 def _write(reply: Reply, start_response: StartResponse, method: str) -> Iterable[bytes]:
-    start_response(f"{reply.status} {HTTPStatus(reply.status).phrase}", list(reply.headers))
+    start_response(_STATUS[reply.status], list(reply.headers))
     # An answer to HEAD has no body, and waitress leaves that to the application.
     return [] if method == "HEAD" else [reply.body]

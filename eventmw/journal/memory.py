@@ -34,6 +34,7 @@ from eventmw.journal import (
     Reading,
 )
 from eventmw.journal.place import Graveyard, Place, Size
+from eventmw.promise import Promise
 
 _MIB: Final = 1024 * 1024
 _NOTHING: Final[frozenset[int]] = frozenset()
@@ -76,7 +77,10 @@ class _Log:
         """Make room for a record of `size` bytes, or refuse it before anything is let go for it."""
         if self.closed:
             raise JournalDown("the memory journal is closed and takes no more records: its process is stopping")
-        needed = self.kept.bytes - self.consumed_bytes + self.parked_bytes
+        held = self.kept.bytes + self.parked_bytes
+        if held + size <= self.cap_bytes:
+            return
+        needed = held - self.consumed_bytes
         if needed + size > self.cap_bytes:
             raise JournalFull(
                 f"a record of {size} bytes does not fit: {needed} of the memory journal's {self.cap_bytes} bytes wait for "
@@ -94,7 +98,7 @@ class _Log:
 
     def trim(self) -> None:
         """Follow the place that is furthest behind: every tool has consumed what lies before it."""
-        floor = min((place.prefix for place in self.places.values()), default=self.appended.records)
+        floor = min([place.prefix for place in self.places.values()], default=self.appended.records)
         while self.floor < floor:
             self.floor += 1
             self.consumed_bytes += len(self.entries[self.floor].record)
@@ -105,9 +109,9 @@ class _Log:
 
     def evict(self, *, room: int = 0) -> None:
         """Let consumed records go, oldest first, while they are over their share or in the way of `room` bytes."""
-        while self.base < self.floor and (
+        while (
             self.consumed_bytes > self.retain_bytes or self.kept.bytes + self.parked_bytes + room > self.cap_bytes
-        ):
+        ) and self.base < self.floor:
             entry = self.entries.pop(self.base + 1)
             self.kept.remove(entry)
             self.consumed_bytes -= len(entry.record)
@@ -200,14 +204,14 @@ class MemoryJournal:
         if events < 1:
             raise ValueError(f"a record holds at least one event, not {events}")
         log = self._log
-        with log:
+        with log.lock:
             log.admit(len(record))
             position = Position(log.stream, log.appended.records + 1)
             log.add(Entry(position, recorded_ms, stamp, events, record))
             wake, log.wake = log.wake, None
         if wake is not None:
             _call(wake)
-        done: Future[Position] = Future()
+        done = Promise[Position]()
         done.set_result(position)
         return done
 
