@@ -8,7 +8,7 @@ Source: ASGI HTTP message format 2.5; PEP 3333.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, MutableMapping
-from typing import Any, Final, cast
+from typing import Any, Final
 
 from eventmw.http import RequestHead
 
@@ -37,11 +37,12 @@ _ENVIRON_NAMES: Final[Mapping[str, str]] = {
 def head_of_scope(scope: MutableMapping[str, Any]) -> RequestHead:
     """Return the head that an ASGI ``http`` scope describes."""
     headers: dict[str, str] = {}
-    for raw_name, raw_value in cast(Iterable[tuple[bytes, bytes]], scope["headers"]):
+    raw_headers: Iterable[tuple[bytes, bytes]] = scope["headers"]
+    for raw_name, raw_value in raw_headers:
         if raw_name in _RAW_NAMES:
             name, value = _RAW_NAMES[raw_name], raw_value.decode("latin-1")
             headers[name] = f"{headers[name]}, {value}" if name in headers else value
-    client = cast("tuple[str | None, int | None] | None", scope.get("client"))
+    client: tuple[str | None, int | None] | None = scope.get("client")
     peer = (client[0] or "") if client else ""
     return RequestHead(scope["method"], scope["path"], headers, peer, scope.get("scheme", "http"))
 

@@ -98,7 +98,8 @@ class _Log:
 
     def trim(self) -> None:
         """Follow the place that is furthest behind: every tool has consumed what lies before it."""
-        floor = min([place.prefix for place in self.places.values()], default=self.appended.records)
+        places = self.places
+        floor = min([place.prefix for place in places.values()]) if places else self.appended.records
         while self.floor < floor:
             self.floor += 1
             self.consumed_bytes += len(self.entries[self.floor].record)
@@ -109,11 +110,12 @@ class _Log:
 
     def evict(self, *, room: int = 0) -> None:
         """Let consumed records go, oldest first, while they are over their share or in the way of `room` bytes."""
+        kept = self.kept
         while (
-            self.consumed_bytes > self.retain_bytes or self.kept.bytes + self.parked_bytes + room > self.cap_bytes
-        ) and self.base < self.floor:
-            entry = self.entries.pop(self.base + 1)
-            self.kept.remove(entry)
+            self.consumed_bytes > self.retain_bytes or kept.bytes + self.parked_bytes + room > self.cap_bytes
+        ) and (base := self.base) < self.floor:
+            entry = self.entries.pop(base + 1)
+            kept.remove(entry)
             self.consumed_bytes -= len(entry.record)
 
     def carry_out(self, place: Place, step: Commit) -> None:
