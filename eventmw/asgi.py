@@ -43,7 +43,7 @@ class EventsMiddleware(Site):
             if path is None:
                 return await self._live(scope, receive, send)
             if scope.get("type") == "http" and is_ours(self._path, scope.get("root_path") or "", path):
-                return await _write(await self._answer(scope, receive), send)
+                return await self._answer(scope, receive, send)
         # A site returns None, and uvicorn closes the connection of one that does not: that too is the site's own affair.
         return await self.app(scope, receive, send)
 
@@ -58,42 +58,32 @@ class EventsMiddleware(Site):
             if scope.get("type") == "lifespan":
                 self.runtime.finish()
 
-    async def _answer(self, scope: Scope, receive: Receive) -> Reply:
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         exchange = Exchange(self.runtime, head_of_scope(scope))
-        reply = exchange.open() or await self._read(exchange, receive)
-        if reply is not None:
-            return reply
-        kept = exchange.submit()
-        if isinstance(kept, Reply):
-            return kept
-        if kept.done() or await wait(kept, self.runtime.config.limits.append_timeout_s):
-            return exchange.settle(kept)
-        return exchange.late()
+        reply = exchange.open() or await self._read(exchange, receive) or exchange.submit()
+        if not isinstance(reply, Reply):
+            in_time = await wait(reply, self.runtime.config.limits.append_timeout_s)
+            reply = exchange.settle(reply) if in_time else exchange.late()
+        try:
+            await send({"type": "http.response.start", "status": reply.status, "headers": [*_raw(reply.headers)]})
+            await send({"type": "http.response.body", "body": reply.body})
+        except OSError:
+            # The sender left. ASGI 2.4 lets a server say so by OSError; there is nobody to tell, and nothing is lost.
+            return
 
     async def _read(self, exchange: Exchange, receive: Receive) -> Reply | None:
         """Read the whole body within its time: servers let one drip in for ever."""
-        timeout_s = self.runtime.config.limits.body_timeout_s
         try:
-            with Within(timeout_s):
+            with Within(self.runtime.config.limits.body_timeout_s):
                 while (message := await receive())["type"] != "http.disconnect":
                     reply = exchange.feed(message.get("body", b""))
                     if reply is not None or not message.get("more_body", False):
                         return reply
         except TimeoutError:
-            return exchange.refuse("body_timeout", f"Expected the whole body within {timeout_s:g} s.")
+            return exchange.too_slow()
         except OSError:
             pass
-        return exchange.refuse("client_gone", "Expected the rest of the body, but the sender left.")
-
-
-async def _write(reply: Reply, send: Send) -> None:
-    start = {"type": "http.response.start", "status": reply.status, "headers": [*_raw(reply.headers)]}
-    try:
-        await send(start)
-        await send({"type": "http.response.body", "body": reply.body})
-    except OSError:
-        # The sender left. ASGI 2.4 lets a server say so by OSError; there is nobody to tell, and nothing is lost.
-        return
+        return exchange.gone()
 
 
 @lru_cache(maxsize=512)

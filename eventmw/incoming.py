@@ -39,8 +39,8 @@ def head_of_scope(scope: MutableMapping[str, Any]) -> RequestHead:
     headers: dict[str, str] = {}
     raw_headers: Iterable[tuple[bytes, bytes]] = scope["headers"]
     for raw_name, raw_value in raw_headers:
-        if raw_name in _RAW_NAMES:
-            name, value = _RAW_NAMES[raw_name], raw_value.decode("latin-1")
+        if (name := _RAW_NAMES.get(raw_name)) is not None:
+            value = raw_value.decode("latin-1")
             headers[name] = f"{headers[name]}, {value}" if name in headers else value
     client: tuple[str | None, int | None] | None = scope.get("client")
     peer = (client[0] or "") if client else ""

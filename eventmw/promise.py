@@ -88,8 +88,10 @@ class Promise(Future[T]):
         Raises:
             TimeoutError: it was not resolved in time; it may be later.
         """
-        if (error := self.exception(timeout)) is not None:
-            raise error
+        if not self._over:
+            self._wait(timeout)
+        if self._error is not None:
+            raise self._error
         return self._value
 
     def exception(self, timeout: float | None = None) -> BaseException | None:

@@ -172,14 +172,11 @@ class Runtime:
             JournalFull: no room.
             JournalDown: it cannot be written now.
         """
-        self.start()
-        record = accepted.record
-        return self.journal.append(
-            records.encode(record),
-            events=accepted.judgement.accepted,
-            recorded_ms=record.recorded_ms,
-            stamp=self.clock.stamp_ns(),
-        )
+        if not self._started:
+            self.start()
+        record, events = accepted.record, accepted.judgement.accepted
+        stamp = self.clock.stamp_ns()
+        return self.journal.append(records.encode(record), events=events, recorded_ms=record.recorded_ms, stamp=stamp)
 
     def accept(self, body: bytes, visit: Visit) -> Accepted:
         """Judge a payload and run the answering tools within their time.
@@ -187,32 +184,28 @@ class Runtime:
         Raises:
             Refused: nothing, or not enough, of it is accepted.
         """
-        now_ms = self.clock.now_ms()
-        arrival = (self.clock.new_id(now_ms), now_ms)
-        return self.zaraz.accept(body, visit, arrival, self.engine, self._budget())
+        clock, engine = self.clock, self.engine
+        now_ms = clock.now_ms()
+        over_budget = self._budget() if engine.answering else _never
+        return self.zaraz.accept(body, visit, (clock.new_id(now_ms), now_ms), engine, over_budget)
 
     def _budget(self) -> Callable[[], bool]:
-        if not self.engine.answering:
-            return _never
         deadline_s = self.clock.monotonic_s() + self.config.limits.answer_budget_s
         return lambda: self.clock.monotonic_s() > deadline_s
 
     def remember(self, accepted: Accepted) -> None:
-        """Note which of the events that are now durable were known to be so already."""
-        if accepted.own_ids:
-            record = accepted.record
-            accepted.duplicates = self.recent.remember(record.credential, accepted.own_ids, record.recorded_ms)
+        """Note which of the events that have ids, and are now durable, were known to be so already."""
+        record = accepted.record
+        accepted.duplicates = self.recent.remember(record.credential, accepted.own_ids, record.recorded_ms)
 
-    def check_rate(self, visit: Visit) -> None:
+    def check_rate(self, rates: Rates, visit: Visit) -> None:
         """Count a request against its sender's rate.
 
         Raises:
             Refused: 429.
         """
-        if self.rates is None:
-            return
         sender = visit.address if visit.credential == ANONYMOUS else "\0" + visit.credential
-        wait_s = self.rates.wait_s(sender, self.clock.monotonic_s())
+        wait_s = rates.wait_s(sender, self.clock.monotonic_s())
         if wait_s > 0:
             seconds = str(int(wait_s) + 1)
             detail = f"Expected fewer requests from one sender; the next may come in {seconds} s."

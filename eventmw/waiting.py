@@ -46,6 +46,10 @@ class Within:
 
     __slots__ = ("_before", "_task", "_tasks", "_timeout_s")
 
+    _task: asyncio.Task[Any]
+    _tasks: Deadlines[asyncio.Task[Any]]
+    _before: int
+
     def __init__(self, timeout_s: float) -> None:
         self._timeout_s = timeout_s
 
@@ -55,7 +59,7 @@ class Within:
         if task is None:
             raise RuntimeError("a time limit needs a task that can be cancelled")
         self._task, self._tasks, self._before = task, here.tasks, task.cancelling()
-        self._tasks.enter(task, self._timeout_s)
+        here.tasks.enter(task, self._timeout_s)
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
         if self._tasks.leave(self._task):
@@ -132,6 +136,10 @@ def _tell(waiter: asyncio.Future[bool], *, in_time: bool) -> None:
         waiter.set_result(in_time)
 
 
+def _cancel(task: asyncio.Task[Any]) -> None:
+    task.cancel()
+
+
 class _Here:
     """What the waits of one loop share."""
 
@@ -139,7 +147,7 @@ class _Here:
         self.loop = loop
         self.landing = Landing(loop)
         self.waiters: Deadlines[asyncio.Future[bool]] = Deadlines(loop, partial(_tell, in_time=False))
-        self.tasks: Deadlines[asyncio.Task[Any]] = Deadlines(loop, asyncio.Task.cancel)
+        self.tasks: Deadlines[asyncio.Task[Any]] = Deadlines(loop, _cancel)
 
 
 class _Local(threading.local):

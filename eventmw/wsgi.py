@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
+from concurrent.futures import Future
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final, Unpack
 
@@ -18,6 +19,7 @@ from eventmw.exchange import Exchange
 from eventmw.http import Reply
 from eventmw.incoming import head_of_environ
 from eventmw.intake.paths import is_ours
+from eventmw.journal import Position
 from eventmw.settings import complete, from_toml
 from eventmw.site import Site
 
@@ -52,12 +54,10 @@ class EventsMiddleware(Site):
 
     def _answer(self, environ: WSGIEnvironment) -> Reply:
         exchange = Exchange(self.runtime, head_of_environ(environ, environ["wsgi.url_scheme"]))
-        reply = exchange.open() or self._read(exchange, environ)
-        if reply is not None:
-            return reply
-        kept = exchange.submit()
-        if isinstance(kept, Reply):
-            return kept
+        reply = exchange.open() or self._read(exchange, environ) or exchange.submit()
+        return reply if isinstance(reply, Reply) else self._settle(exchange, reply)
+
+    def _settle(self, exchange: Exchange, kept: Future[Position]) -> Reply:
         try:
             kept.exception(self.runtime.config.limits.append_timeout_s)
         except TimeoutError:
@@ -67,12 +67,9 @@ class EventsMiddleware(Site):
     def _read(self, exchange: Exchange, environ: WSGIEnvironment) -> Reply | None:
         """Read the body and not a byte beyond it. Its time is looked at between reads: a read cannot be interrupted here."""
         limits, left, input_ends = self.runtime.config.limits, exchange.length, environ.get("wsgi.input_terminated")
-        if left is None and not input_ends:
-            if "HTTP_TRANSFER_ENCODING" not in environ:
-                return None
-            detail = "Expected Content-Length: this server does not end chunked bodies."
-            return exchange.refuse("length_required", detail)
         if left is None:
+            if not input_ends:
+                return _unread(exchange, environ)
             left = limits.max_body_bytes + 1  # one byte more than may come is enough to know
         read, deadline_s = environ["wsgi.input"].read, time.monotonic() + limits.body_timeout_s
         try:
@@ -80,14 +77,19 @@ class EventsMiddleware(Site):
                 if (reply := exchange.feed(chunk)) is not None:
                     return reply
                 if time.monotonic() > deadline_s:
-                    detail = f"Expected the whole body within {limits.body_timeout_s:g} s."
-                    return exchange.refuse("body_timeout", detail)
+                    return exchange.too_slow()
                 left -= len(chunk)
         except (OSError, ValueError):  # the latter is what a closed file raises
-            left, input_ends = 1, False
-        if left > 0 and not input_ends:
-            return exchange.refuse("client_gone", "Expected the rest of the body, but the sender left.")
+            return exchange.gone()
+        # Where the server itself ends the input, `submit` counts what came; else only a sender that left ends it early.
+        return None if input_ends or left <= 0 else exchange.gone()
+
+
+def _unread(exchange: Exchange, environ: WSGIEnvironment) -> Reply | None:
+    """Refuse chunks that nobody ends; without them and without a length there is no body."""
+    if "HTTP_TRANSFER_ENCODING" not in environ:
         return None
+    return exchange.refuse("length_required", "Expected Content-Length: this server does not end chunked bodies.")
 
 
 def _write(reply: Reply, start_response: StartResponse, method: str) -> Iterable[bytes]:

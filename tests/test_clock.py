@@ -8,7 +8,6 @@ import uuid
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-
 from hypothesis import given
 from hypothesis import strategies as st
 

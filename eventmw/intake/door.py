@@ -10,8 +10,10 @@ import hmac
 import ipaddress
 import re
 from collections.abc import Mapping, Sequence
-from typing import Final, NamedTuple
+from typing import Final
 from urllib.parse import urlsplit
+
+import msgspec
 
 from eventmw.errors import Refused
 from eventmw.formats import is_ip
@@ -29,7 +31,7 @@ MAX_LENGTH_DIGITS: Final = 15
 _visible = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?").fullmatch
 
 
-class Visit(NamedTuple):
+class Visit(msgspec.Struct, frozen=True, gc=False):
     """A request that may come in: what the door found out about it.
 
     Attributes:

@@ -111,9 +111,9 @@ class _Log:
     def evict(self, *, room: int = 0) -> None:
         """Let consumed records go, oldest first, while they are over their share or in the way of `room` bytes."""
         kept = self.kept
-        while (
-            self.consumed_bytes > self.retain_bytes or kept.bytes + self.parked_bytes + room > self.cap_bytes
-        ) and (base := self.base) < self.floor:
+        while (self.consumed_bytes > self.retain_bytes or kept.bytes + self.parked_bytes + room > self.cap_bytes) and (
+            base := self.base
+        ) < self.floor:
             entry = self.entries.pop(base + 1)
             kept.remove(entry)
             self.consumed_bytes -= len(entry.record)

@@ -78,7 +78,7 @@ class Zaraz:
             accepted.own_ids = [(accepted.event_id(index), index) for index in kept]
         elif judgement.ids:
             accepted.own_ids = [(judgement.ids[index], index) for index in kept if index in judgement.ids]
-        if engine.answering or self._options.lists_all:
+        if engine.answering or self._options.tells_all:
             self._consult(accepted, kept, engine, over_budget)
         return accepted
 
@@ -94,7 +94,7 @@ class Zaraz:
         tools: dict[int, dict[str, str]] = {}
         for index, event in zip(kept, events.events(accepted.record), strict=True):
             results[index] = engine.answer(event, over_budget)
-            if self._options.lists_all:
+            if self._options.tells_all:
                 tools[index] = engine.decisions(event)
         accepted.tools = tools
         accepted.results = b",".join(results)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any, Final, Literal, cast
 
 import msgspec
@@ -28,7 +28,7 @@ _encode = msgspec.json.encode
 Entry = dict[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Options:
     """How the dialect answers; see the parameters of the same names of `eventmw.EventsMiddleware`."""
 
@@ -36,13 +36,13 @@ class Options:
     receipt: Literal["brief", "full", False] = "brief"
     envelope: Literal["object", "array"] = "object"
 
-    @property
+    @cached_property
     def all_or_nothing(self) -> bool:
         """Whether one bad event refuses the request: where an answer could not tell of it, none is accepted."""
         return self.batch == "atomic" or self.receipt is False or self.envelope == "array"
 
-    @property
-    def lists_all(self) -> bool:
+    @cached_property
+    def tells_all(self) -> bool:
         """Whether the receipt has an entry for every event."""
         return self.receipt == "full"
 
@@ -100,8 +100,8 @@ def _receipt(accepted: Accepted, durability: str, options: Options) -> bytes:
     record, judgement = accepted.record, accepted.judgement
     refused = len(judgement.invalid)
     receipt = _Receipt(record.id, record.recorded_ms, durability, judgement.count - refused, refused)
-    if judgement.notes or accepted.duplicates or options.lists_all:
-        entries = [*_exceptions(accepted), *(_others(accepted) if options.lists_all else ())]
+    if judgement.notes or accepted.duplicates or options.tells_all:
+        entries = [*_exceptions(accepted), *(_others(accepted) if options.tells_all else ())]
         receipt.events = sorted(entries, key=lambda entry: cast(int, entry["index"]))
     return _encode(receipt)
 

@@ -114,11 +114,11 @@ class Judge:
         events = usual_payload(body)
         if not events or len(events) > self._max_events:
             return None
-        judgement = Judgement(len(events))
+        judgement, latest_ms = Judgement(len(events)), now_ms + FUTURE_MS
         for index, event in enumerate(events):
             own = event.eventmw
             if own is not NO_OWN:
-                if own.timestamp > now_ms + FUTURE_MS:
+                if own.timestamp > latest_ms:
                     return None
                 if own.id:
                     judgement.ids[index] = own.id
