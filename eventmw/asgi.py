@@ -8,6 +8,7 @@ Source: ASGI 3.0 and its HTTP message format 2.5.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import Unpack
@@ -16,12 +17,13 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from eventmw.config import Settings
 from eventmw.exchange import Exchange
-from eventmw.http import Headers, Reply
+from eventmw.http import Headers, Reply, RequestHead
 from eventmw.incoming import head_of_scope
 from eventmw.intake.paths import is_ours
 from eventmw.settings import complete, from_toml
 from eventmw.site import Site
 from eventmw.waiting import Within, wait
+from eventmw.watching.pages import Page
 
 
 class EventsMiddleware(Site):
@@ -42,8 +44,12 @@ class EventsMiddleware(Site):
         if path in self._tails:
             if path is None:
                 return await self._live(scope, receive, send)
-            if scope.get("type") == "http" and is_ours(self._path, scope.get("root_path") or "", path):
-                return await self._answer(scope, receive, send)
+            if scope.get("type") == "http":
+                prefix = scope.get("root_path") or ""
+                if is_ours(self._path, prefix, path):
+                    return await _write(await self._answer(scope, receive), send)
+                if (page := self.page_at(prefix, path)) is not None:
+                    return await _write(await _shown(page, head_of_scope(scope)), send)
         # A site returns None, and uvicorn closes the connection of one that does not: that too is the site's own affair.
         return await self.app(scope, receive, send)
 
@@ -58,18 +64,13 @@ class EventsMiddleware(Site):
             if scope.get("type") == "lifespan":
                 self.runtime.finish()
 
-    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
-        exchange = Exchange(self.runtime, head_of_scope(scope))
+    async def _answer(self, scope: Scope, receive: Receive) -> Reply:
+        exchange = self.exchange(head_of_scope(scope))
         reply = exchange.open() or await self._read(exchange, receive) or exchange.submit()
-        if not isinstance(reply, Reply):
-            in_time = await wait(reply, self.runtime.config.limits.append_timeout_s)
-            reply = exchange.settle(reply) if in_time else exchange.late()
-        try:
-            await send({"type": "http.response.start", "status": reply.status, "headers": [*_raw(reply.headers)]})
-            await send({"type": "http.response.body", "body": reply.body})
-        except OSError:
-            # The sender left. ASGI 2.4 lets a server say so by OSError; there is nobody to tell, and nothing is lost.
-            return
+        if isinstance(reply, Reply):
+            return reply
+        in_time = await wait(reply, self.runtime.config.limits.append_timeout_s)
+        return exchange.settle(reply) if in_time else exchange.late()
 
     async def _read(self, exchange: Exchange, receive: Receive) -> Reply | None:
         """Read the whole body within its time: servers let one drip in for ever."""
@@ -84,6 +85,19 @@ class EventsMiddleware(Site):
         except OSError:
             pass
         return exchange.gone()
+
+
+async def _shown(page: Page, head: RequestHead) -> Reply:
+    return await asyncio.to_thread(page.answer, head) if page.waits else page.answer(head)
+
+
+async def _write(reply: Reply, send: Send) -> None:
+    try:
+        await send({"type": "http.response.start", "status": reply.status, "headers": [*_raw(reply.headers)]})
+        await send({"type": "http.response.body", "body": reply.body})
+    except OSError:
+        # The sender left. ASGI 2.4 lets a server say so by OSError; there is nobody to tell, and nothing is lost.
+        return
 
 
 @lru_cache(maxsize=512)

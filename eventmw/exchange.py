@@ -83,11 +83,11 @@ class Exchange:
             return self._failure(error)
         return self.settle(kept) if kept.done() else kept
 
-    def settle(self, kept: Future[Position]) -> Reply:
+    def settle(self, future: Future[Position]) -> Reply:
         """Answer, now that the future is done."""
         runtime, accepted = self._runtime, self._accepted
         try:
-            kept.result(0)
+            future.result(0)
             if accepted.own_ids:
                 runtime.remember(accepted)
             return runtime.zaraz.reply(accepted, runtime.journal.durability, self._cors)

@@ -44,16 +44,22 @@ class EventsMiddleware(Site):
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Answer a request on our path; pass everything else by identity."""
-        if environ.get("PATH_INFO", "") in self._tails and self._is_ours(environ):
-            return _write(self._answer(environ), start_response, environ["REQUEST_METHOD"])
+        if environ.get("PATH_INFO", "") in self._tails and (reply := self._reply_to(environ)) is not None:
+            return _write(reply, start_response, environ["REQUEST_METHOD"])
         return self.app(environ, start_response)
 
-    def _is_ours(self, environ: WSGIEnvironment) -> bool:
+    def _reply_to(self, environ: WSGIEnvironment) -> Reply | None:
+        """Answer when the whole path is ours; None when it is the site's."""
         # A WSGI prefix is never part of PATH_INFO. Our path is ASCII, so the detour by latin-1 changes nothing.
-        return is_ours(self._path, "", environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", ""))
+        path = environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", "")
+        if is_ours(self._path, "", path):
+            return self._answer(environ)
+        if (page := self.page_at("", path)) is not None:
+            return page.answer(head_of_environ(environ, environ["wsgi.url_scheme"]))
+        return None
 
     def _answer(self, environ: WSGIEnvironment) -> Reply:
-        exchange = Exchange(self.runtime, head_of_environ(environ, environ["wsgi.url_scheme"]))
+        exchange = self.exchange(head_of_environ(environ, environ["wsgi.url_scheme"]))
         reply = exchange.open() or self._read(exchange, environ) or exchange.submit()
         return reply if isinstance(reply, Reply) else self._settle(exchange, reply)
 

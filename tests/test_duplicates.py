@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -101,3 +102,32 @@ def test_a_generation_that_is_too_old_gives_its_room_back() -> None:
         judge.repeats("x", str(seq), at(seq), 0, NOW_MS)
     judge.repeats("x", "late", at(9), 0, NOW_MS + WINDOW_MS + 1)
     assert len(judge) == 1
+
+
+def test_what_is_restored_judges_as_before() -> None:
+    judge = Duplicates(capacity=40, generations=4)
+    for n in range(35):
+        judge.repeats("shop", f"order-{n}", at(n), 0, NOW_MS + n)
+    other = Duplicates(capacity=40, generations=4)
+    other.restore(judge.part(number) for number in judge.parts())
+    assert other.parts() == judge.parts() == {1: 10, 2: 10, 3: 10, 4: 5}
+    for n in range(45):
+        assert other.repeats("shop", f"order-{n}", at(100 + n), 0, NOW_MS + n) is (n < 35)
+
+
+@pytest.mark.parametrize("damaged", [b"", b"short", b"x" * 40])
+def test_what_is_damaged_is_not_restored(damaged: bytes) -> None:
+    judge = Duplicates(capacity=40, generations=4)
+    judge.repeats("shop", "order-1", at(1), 0, NOW_MS)
+    whole = judge.part(1)
+    for bad in (damaged, whole[:-3]):
+        with pytest.raises(ValueError, match="table"):
+            judge.restore([whole, bad])
+    assert judge.repeats("shop", "order-1", at(2), 0, NOW_MS), "what it knew it still knows"
+
+
+def test_a_table_of_another_size_is_not_restored() -> None:
+    judge = Duplicates(capacity=40, generations=4)
+    judge.repeats("shop", "order-1", at(1), 0, NOW_MS)
+    with pytest.raises(ValueError, match="slots was expected"):
+        Duplicates(capacity=80, generations=4).restore([judge.part(1)])

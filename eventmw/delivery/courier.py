@@ -28,6 +28,7 @@ from eventmw.delivery.transport import Transport
 from eventmw.journal import Journal
 from eventmw.outcome import Outcome
 from eventmw.retry import backoff_s
+from eventmw.watching.delivery import WatchedDelivery
 
 log = logging.getLogger("eventmw.delivery.courier")
 
@@ -51,6 +52,7 @@ class Courier:
         on_outcome: called on the courier's thread after each commit; it must be quick, and what it raises is logged.
         polite: work in slices with rests between them; False where there is no site in the process.
         survey_s: seconds between looks at the backlogs of tools that stand.
+        watched: is put around what the courier works with, so that what it does is seen.
     """
 
     def __init__(
@@ -64,9 +66,11 @@ class Courier:
         on_outcome: Callable[[Outcome], object] | None = None,
         polite: bool = True,
         survey_s: float = SURVEY_S,
+        watched: WatchedDelivery | None = None,
     ) -> None:
         self._journal = journal
-        self._dispatcher = dispatcher
+        self._watched = watched
+        self._dispatcher = watched.dispatcher(dispatcher) if watched else dispatcher
         self._transport_factory = transport_factory
         self._clock = clock
         self._dry_run = dry_run
@@ -177,7 +181,9 @@ class Courier:
         work = Work(
             journal=self._journal,
             dispatcher=self._dispatcher,
-            transport=self._transport_factory(),
+            transport=self._watched.transport(self._transport_factory())
+            if self._watched
+            else self._transport_factory(),
             clock=self._clock,
             duplicates=self._duplicates,
             pacer=Pacer(polite=self._polite),
@@ -214,7 +220,7 @@ class Courier:
             await _wait(stop, LEAD_POLL_S)
             return
         try:
-            shift = self._shift = Shift(work, lease)
+            shift = self._shift = Shift(work, self._watched.lease(lease) if self._watched else lease)
             ending = asyncio.create_task(_pass_on(stop, shift.over))
             try:
                 await shift.run()

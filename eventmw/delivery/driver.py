@@ -18,7 +18,7 @@ from eventmw.delivery.duplicates import Duplicates
 from eventmw.delivery.lane import Dispatcher, Lane
 from eventmw.delivery.pacer import Pacer
 from eventmw.delivery.settlement import plain
-from eventmw.delivery.transport import BEHALF, Transport, TransportError
+from eventmw.delivery.transport import BEHALF, LOAD, Load, Transport, TransportError
 from eventmw.errors import told
 from eventmw.journal import Journal
 from eventmw.outcome import Outcome
@@ -117,6 +117,7 @@ class Driver:
 
     async def _fly(self, batch: Batch) -> None:
         BEHALF.set(self.lane.tool.id)
+        LOAD.set(Load(len(batch.sends), batch.failures + 1))
         try:
             await self._exchange(batch)
         except asyncio.CancelledError:

@@ -11,8 +11,11 @@ Source: PROTOCOLS.md 2.5 for the key and the 24 hours; the number of ids is ours
 
 from __future__ import annotations
 
+import struct
+import zlib
 from array import array
 from collections import deque
+from collections.abc import Iterable
 from hashlib import blake2b
 from typing import Final
 from zlib import crc32
@@ -26,6 +29,8 @@ _GENERATIONS: Final = 16
 _TIME_BITS: Final = 42
 """Milliseconds since 1970 fit until the year 2109; the other 22 bits of the word lengthen the fingerprint to 86."""
 _TIME_MASK: Final = (1 << _TIME_BITS) - 1
+
+_PART: Final = struct.Struct("<QQQQ")
 
 
 class Duplicates:
@@ -41,7 +46,7 @@ class Duplicates:
         generations: how many tables they stand in.
     """
 
-    __slots__ = ("_generations", "_latest_ms", "_per_generation", "_record", "_window_ms")
+    __slots__ = ("_born", "_generations", "_latest_ms", "_per_generation", "_record", "_window_ms")
 
     def __init__(
         self,
@@ -54,6 +59,7 @@ class Duplicates:
         self._per_generation = max(1, capacity // generations)
         self._generations: deque[_Generation] = deque(maxlen=generations)
         self._latest_ms = 0
+        self._born = 0
         self._record = (Position("", 0), crc32(b"/0/"))
 
     def __len__(self) -> int:
@@ -76,6 +82,26 @@ class Duplicates:
             self._remember(mark, rest, place, recorded_ms)
         return repeated
 
+    def parts(self) -> dict[int, int]:
+        """Return the number of each generation, oldest first, and how many ids stand in it: it changes with that alone."""
+        return {generation.number: generation.used for generation in self._generations}
+
+    def part(self, number: int) -> bytes:
+        """Return one generation as bytes, for `restore`."""
+        return next(generation for generation in self._generations if generation.number == number).encoded()
+
+    def restore(self, parts: Iterable[bytes]) -> None:
+        """Be what these generations were, oldest first, instead of what it is.
+
+        Raises:
+            ValueError: they are damaged, or of an index of another size. Nothing was changed.
+        """
+        generations = [_Generation.decoded(part, self._per_generation) for part in parts]
+        self._generations.clear()
+        self._generations.extend(generations)
+        self._born = max((generation.number for generation in generations), default=0)
+        self._latest_ms = max((generation.newest_ms for generation in generations), default=0)
+
     def _place(self, position: Position) -> int:
         """Return the checksum of a record's place; most often it is the same record as last time."""
         known, place = self._record
@@ -87,7 +113,8 @@ class Duplicates:
     def _remember(self, mark: int, rest: int, place: int, recorded_ms: int) -> None:
         self._latest_ms = max(self._latest_ms, recorded_ms)
         if not self._generations or self._generations[-1].used >= self._per_generation:
-            self._generations.append(_Generation(self._per_generation))
+            self._born += 1
+            self._generations.append(_Generation(self._born, self._per_generation))
             while self._generations[0].is_before(self._latest_ms - self._window_ms):
                 self._generations.popleft()
         self._generations[-1].add(mark, rest, place, recorded_ms)
@@ -96,14 +123,15 @@ class Duplicates:
 class _Generation:
     """One table: open addressing with linear probing, two thirds full at most, nothing is ever taken out."""
 
-    __slots__ = ("_marks", "_newest_ms", "_places", "_size", "_times", "used")
+    __slots__ = ("_marks", "_places", "_size", "_times", "newest_ms", "number", "used")
 
-    def __init__(self, capacity: int) -> None:
+    def __init__(self, number: int, capacity: int) -> None:
+        self.number = number
         self._size = capacity * 3 // 2 + 1
         self._marks = array("Q", bytes(8 * self._size))
         self._times = array("Q", bytes(8 * self._size))
         self._places = array("I", bytes(4 * self._size))
-        self._newest_ms = 0
+        self.newest_ms = 0
         self.used = 0
 
     def find(self, mark: int, rest: int) -> list[tuple[int, int]]:
@@ -124,12 +152,38 @@ class _Generation:
         self._marks[slot] = mark
         self._times[slot] = rest << _TIME_BITS | recorded_ms & _TIME_MASK
         self._places[slot] = place
-        self._newest_ms = max(self._newest_ms, recorded_ms)
+        self.newest_ms = max(self.newest_ms, recorded_ms)
         self.used += 1
+
+    def encoded(self) -> bytes:
+        """Return the table as bytes: the numbers that describe it, then its columns; most of it may be zeros."""
+        head = _PART.pack(self.number, self.used, self.newest_ms, self._size)
+        columns = b"".join(column.tobytes() for column in (self._marks, self._times, self._places))
+        return head + zlib.compress(columns, 1)
+
+    @classmethod
+    def decoded(cls, data: bytes, capacity: int) -> _Generation:
+        """Return the table in these bytes.
+
+        Raises:
+            ValueError: they are damaged, or hold a table of another size.
+        """
+        try:
+            number, used, newest_ms, size = _PART.unpack_from(data)
+            columns = zlib.decompress(data[_PART.size :])
+        except (struct.error, zlib.error) as error:
+            raise ValueError(f"not a table of ids: {error}") from None
+        table = cls(number, capacity)
+        if size != table._size or len(columns) != 20 * size or used > capacity:
+            raise ValueError(f"a table of {table._size} slots was expected, not of {size}")
+        table._marks, table._times = array("Q", columns[: 8 * size]), array("Q", columns[8 * size : 16 * size])
+        table._places = array("I", columns[16 * size :])
+        table.used, table.newest_ms = used, newest_ms
+        return table
 
     def is_before(self, recorded_ms: int) -> bool:
         """Return whether everything in it is older than that; an empty generation is new."""
-        return self.used > 0 and self._newest_ms < recorded_ms
+        return self.used > 0 and self.newest_ms < recorded_ms
 
 
 def _fingerprint(credential: str, event_id: str) -> tuple[int, int]:

@@ -6,13 +6,25 @@ Layer: input and output. See `Transport`; the courier knows nothing else about n
 from __future__ import annotations
 
 from contextvars import ContextVar
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from eventmw.effects import Order
 from eventmw.http import HttpReply
 
 BEHALF: Final[ContextVar[str]] = ContextVar("eventmw_behalf", default="")
 """The id of the tool for which the current task sends; its functions that hang may take no other tool's threads."""
+
+
+class Load(NamedTuple):
+    """What an order carries: how many sends, and how often this batch of them has gone out, this time included."""
+
+    sends: int
+    attempt: int
+
+
+NO_LOAD: Final = Load(0, 0)
+LOAD: Final[ContextVar[Load]] = ContextVar("eventmw_load", default=NO_LOAD)
+"""The load of the order that the current task sends, for who watches."""
 
 
 class TransportError(Exception):

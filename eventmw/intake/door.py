@@ -98,6 +98,14 @@ class Door:
             _idempotency_key(headers["idempotency-key"]) if "idempotency-key" in headers else None,
         )
 
+    def credential(self, head: RequestHead) -> str:
+        """Return the name of the key that a request shows, or ``anonymous`` where none is needed.
+
+        Raises:
+            Refused: 401.
+        """
+        return self._credential(head.headers)
+
     def is_preflight(self, head: RequestHead) -> bool:
         """Return whether this is a CORS preflight that we answer: CORS is configured, and the method is OPTIONS."""
         return bool(self._origins) and head.method == "OPTIONS"

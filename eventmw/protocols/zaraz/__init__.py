@@ -136,4 +136,5 @@ def _not_enough(judgement: Judgement) -> Refused:
         detail,
         faults=faults,
         omitted=unexplained,
+        events=total,
     )
