@@ -159,7 +159,7 @@ def _gateway_for(app: object) -> type[asgi.EventsMiddleware | wsgi.EventsMiddlew
         from eventmw import asgi  # noqa: PLC0415 - brings asyncio
 
         return asgi.EventsMiddleware
-    from eventmw import wsgi  # noqa: PLC0415 - brings werkzeug
+    from eventmw import wsgi  # noqa: PLC0415 - as above
 
     return wsgi.EventsMiddleware
 

@@ -148,7 +148,7 @@ class EventsMiddleware:
             limit = min(self._runtime.config.limits.max_body_bytes, settings.DATA_UPLOAD_MAX_MEMORY_SIZE)
             return exchange.refuse("body_too_large", too_large(limit).detail)
         except UnreadablePostError:
-            return exchange.refuse("client_gone", "Expected the rest of the body, but the sender left.")
+            return exchange.gone()
         except RawPostDataException:
             return exchange.refuse(
                 "internal_error", "Another middleware has consumed the body; eventmw's must be the first in MIDDLEWARE."

@@ -106,7 +106,7 @@ class Runtime:
         self.journal.register([tool.id for tool in self.engine.tools])
         self.recent, self.rates = Recent(), self._fresh_rates()
         self._courier: Courier | None = None
-        self._courier_pid = 0
+        self._started = False
         self._control: ControlServer | None = None
         self._starting = threading.Lock()
         _runtimes.add(self)
@@ -115,7 +115,7 @@ class Runtime:
         """Begin anew in a forked child: it has no courier thread, and the lock may have been held when it was forked."""
         self._starting = threading.Lock()
         self._courier = None
-        self._courier_pid = 0
+        self._started = False
         self.recent, self.rates = Recent(), self._fresh_rates()
         if self.watch is not None:
             self.watch.start_afresh()
@@ -150,13 +150,13 @@ class Runtime:
 
     def start(self) -> None:
         """Start the courier's thread in this process, when it is to run here, and the control channel; once a process."""
-        if self._courier_pid == os.getpid():
+        if self._started:
             return
         _register_exit()
         if self.config.courier == "thread" and (self.engine.tools or self.journal.durability != "memory"):
             self.courier.start()
         self.show()
-        self._courier_pid = os.getpid()
+        self._started = True
 
     def awake(self) -> None:
         """Do what the first request of any kind in a process asks for.
@@ -173,7 +173,7 @@ class Runtime:
 
         A courtesy at the end of a process: nothing relies on it, and a process that is killed does not get here.
         """
-        if self.journal.durability != "memory" or self._courier is None or self._courier_pid != os.getpid():
+        if self.journal.durability != "memory" or self._courier is None or not self._started:
             return
         if self._courier.drain(self.config.limits.exit_grace_s):
             return
@@ -197,17 +197,14 @@ class Runtime:
             JournalFull: no room.
             JournalDown: it cannot be written now.
         """
-        self.start()
-        watch, record = self.watch, accepted.record
+        if not self._started:
+            self.start()
+        record, events = accepted.record, accepted.judgement.accepted
+        watch, stamp = self.watch, self.clock.stamp_ns()
         since_s = 0.0 if watch is None else watch.now_s()
-        kept = self.journal.append(
-            records.encode(record),
-            events=accepted.judgement.accepted,
-            recorded_ms=record.recorded_ms,
-            stamp=self.clock.stamp_ns(),
-        )
+        kept = self.journal.append(records.encode(record), events=events, recorded_ms=record.recorded_ms, stamp=stamp)
         if watch is not None:
-            watch.appending(kept, accepted.judgement.accepted, since_s)
+            watch.appending(kept, events, since_s)
         return kept
 
     def accept(self, body: bytes, visit: Visit) -> Accepted:
@@ -216,32 +213,28 @@ class Runtime:
         Raises:
             Refused: nothing, or not enough, of it is accepted.
         """
-        now_ms = self.clock.now_ms()
-        arrival = (self.clock.new_id(now_ms), now_ms)
-        return self.zaraz.accept(body, visit, arrival, self.engine, self._budget())
+        clock, engine = self.clock, self.engine
+        now_ms = clock.now_ms()
+        over_budget = self._budget() if engine.answering else _never
+        return self.zaraz.accept(body, visit, (clock.new_id(now_ms), now_ms), engine, over_budget)
 
     def _budget(self) -> Callable[[], bool]:
-        if not self.engine.answering:
-            return _never
         deadline_s = self.clock.monotonic_s() + self.config.limits.answer_budget_s
         return lambda: self.clock.monotonic_s() > deadline_s
 
     def remember(self, accepted: Accepted) -> None:
-        """Note which of the events that are now durable were known to be so already."""
-        if accepted.own_ids:
-            record = accepted.record
-            accepted.duplicates = self.recent.remember(record.credential, accepted.own_ids, record.recorded_ms)
+        """Note which of the events that have ids, and are now durable, were known to be so already."""
+        record = accepted.record
+        accepted.duplicates = self.recent.remember(record.credential, accepted.own_ids, record.recorded_ms)
 
-    def check_rate(self, visit: Visit) -> None:
+    def check_rate(self, rates: Rates, visit: Visit) -> None:
         """Count a request against its sender's rate.
 
         Raises:
             Refused: 429.
         """
-        if self.rates is None:
-            return
         sender = visit.address if visit.credential == ANONYMOUS else "\0" + visit.credential
-        wait_s = self.rates.wait_s(sender, self.clock.monotonic_s())
+        wait_s = rates.wait_s(sender, self.clock.monotonic_s())
         if wait_s > 0:
             seconds = str(int(wait_s) + 1)
             detail = f"Expected fewer requests from one sender; the next may come in {seconds} s."

@@ -22,7 +22,7 @@ from tests.running import environment
 PATIENCE_S = 30.0
 
 
-class Told(Exception):  # noqa: N818 - what a peer's call raised
+class Told(Exception):
     """A call of a peer raised: ``kind`` is the name of the exception's class."""
 
     def __init__(self, kind: str, message: str) -> None:

@@ -55,8 +55,6 @@ def is_ours(ours: str | None, prefix: str, path: str) -> bool:
 
     A prefix ends where a segment ends: ``/zaraz/api`` does not include the prefix ``/z``.
     """
-    return ours is not None and (path if _includes(path, prefix) else prefix + path) == ours
-
-
-def _includes(path: str, prefix: str) -> bool:
-    return path == prefix or path.startswith(prefix.rstrip("/") + "/")
+    if prefix and not (path == prefix or path.startswith(prefix.rstrip("/") + "/")):
+        path = prefix + path
+    return path == ours

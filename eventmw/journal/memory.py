@@ -36,6 +36,7 @@ from eventmw.journal import (
     Rewrite,
 )
 from eventmw.journal.place import Graveyard, Place, Size
+from eventmw.promise import Promise
 
 _MIB: Final = 1024 * 1024
 _NOTHING: Final[frozenset[int]] = frozenset()
@@ -103,7 +104,8 @@ class _Log:
 
     def trim(self) -> None:
         """Follow the place that is furthest behind: every tool has consumed what lies before it."""
-        floor = min((place.prefix for place in self.places.values()), default=self.appended.records)
+        places = self.places
+        floor = min([place.prefix for place in places.values()]) if places else self.appended.records
         while self.floor < floor:
             self.floor += 1
             self.consumed_bytes += len(self.entries[self.floor].record)
@@ -114,11 +116,12 @@ class _Log:
 
     def evict(self, *, room: int = 0) -> None:
         """Let consumed records go, oldest first, while they are over their share or in the way of `room` bytes."""
-        while self.base < self.floor and (
-            self.consumed_bytes > self.retain_bytes or self.kept.bytes + self.parked_bytes + room > self.cap_bytes
-        ):
-            entry = self.entries.pop(self.base + 1)
-            self.kept.remove(entry)
+        kept = self.kept
+        while (self.consumed_bytes > self.retain_bytes or kept.bytes + self.parked_bytes + room > self.cap_bytes) and (
+            base := self.base
+        ) < self.floor:
+            entry = self.entries.pop(base + 1)
+            kept.remove(entry)
             self.consumed_bytes -= len(entry.record)
 
     def carry_out(self, place: Place, step: Commit) -> None:
@@ -240,14 +243,14 @@ class MemoryJournal:
         if events < 1:
             raise ValueError(f"a record holds at least one event, not {events}")
         log = self._log
-        with log:
+        with log.lock:
             log.admit(len(record))
             position = Position(log.stream, log.appended.records + 1)
             log.add(Entry(position, recorded_ms, stamp, events, record))
             wake, log.wake = log.wake, None
         if wake is not None:
             _call(wake)
-        done: Future[Position] = Future()
+        done = Promise[Position]()
         done.set_result(position)
         return done
 
