@@ -1,4 +1,7 @@
-"""The command line: ``python -m benchmarks passthrough``, ``python -m benchmarks all --json results.json``."""
+"""The command line: ``python -m benchmarks passthrough``, ``python -m benchmarks all --json results.json``.
+
+``python -m benchmarks crash`` is the crash campaign; see `benchmarks.crash`.
+"""
 
 from __future__ import annotations
 
@@ -12,11 +15,14 @@ from typing import Final
 from benchmarks.machine import describe
 from benchmarks.report import Effort, Report
 
-NAMES: Final = ("passthrough", "judging", "footprint", "serving", "neighbour")
+NAMES: Final = ("passthrough", "judging", "footprint", "durable", "serving", "neighbour")
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run benchmarks and print them; 1 when a figure is missed or could not be measured, else 0."""
+    given = sys.argv[1:] if arguments is None else arguments
+    if given[:1] == ["crash"]:  # no benchmark, and its options are others
+        return int(importlib.import_module("benchmarks.crash").main(given[1:]))
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("name", choices=(*NAMES, "all"))
     parser.add_argument("--rounds", type=int, help="interleaved rounds, at least 3; each benchmark has its own default")
@@ -24,7 +30,7 @@ def main(arguments: list[str] | None = None) -> int:
         "--quick", action="store_true", help="a short run that shows that it works; its figures mean little"
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the results there as well")
-    chosen = parser.parse_args(arguments)
+    chosen = parser.parse_args(given)
     machine = describe()
     print("\n".join(f"{key}: {value}" for key, value in machine.items()), flush=True)
     reports: list[Report] = []

@@ -26,6 +26,8 @@ _BODIES: Final = {1: 5_000, 100: 100}
 _UVICORN: Final = "eventmw on uvicorn"
 _WSGI: Final = "eventmw on granian WSGI"
 _ASGI: Final = "eventmw on granian ASGI"
+_BARE: Final = "a constant answer on uvicorn"
+_BARE_WSGI: Final = "a constant answer on granian WSGI"
 _FASTIFY: Final = "Fastify"
 _FASTAPI: Final = "FastAPI, declared answer"
 _PLAIN: Final = "FastAPI, plain answer"
@@ -100,6 +102,8 @@ def _servers(folder: Path, notes: list[str]) -> Iterator[Server]:
     yield Server(_UVICORN, uvicorn("benchmarks.sites.asgi_site:app"))
     yield Server(_WSGI, granian("benchmarks.sites.wsgi_site:app", "wsgi"))
     yield Server(_ASGI, granian("benchmarks.sites.asgi_site:app", "asginl"))
+    yield Server(_BARE, uvicorn("benchmarks.sites.static_site:over_asgi"))
+    yield Server(_BARE_WSGI, granian("benchmarks.sites.static_site:over_wsgi", "wsgi"))
     yield Server(_FASTAPI, uvicorn("benchmarks.sites.fastapi_site:declared"))
     yield Server(_PLAIN, uvicorn("benchmarks.sites.fastapi_site:plain"))
     if (node := _fastify(folder, notes)) is not None:

@@ -120,6 +120,11 @@ class EventsMiddleware(_Site):
         limits: see `Limits`.
         on_outcome: called by the courier with each `Outcome`; what it raises is logged and harms nothing.
         dry_run: do everything but send.
+        logs: ``logging`` says what happens on the logger ``eventmw.events``, ``json`` as lines of JSON on stderr, ``off``
+            not at all. See `eventmw.logs`.
+        metrics_path: the public, full path of the figures for Prometheus; needs the extra ``metrics``, and a key.
+        metrics_key: what Prometheus sends as its bearer token; without it any of `keys` opens the figures.
+        ready_path: the public, full path that answers 200 while events can be kept, else 503 and why; to anybody.
 
     Raises:
         ConfigError: with every problem of the configuration.
@@ -154,7 +159,7 @@ def _gateway_for(app: object) -> type[asgi.EventsMiddleware | wsgi.EventsMiddlew
         from eventmw import asgi  # noqa: PLC0415 - brings asyncio
 
         return asgi.EventsMiddleware
-    from eventmw import wsgi  # noqa: PLC0415 - brings werkzeug
+    from eventmw import wsgi  # noqa: PLC0415 - as above
 
     return wsgi.EventsMiddleware
 

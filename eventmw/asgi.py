@@ -9,18 +9,21 @@ Source: ASGI 3.0 and its HTTP message format 2.5.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
+from functools import lru_cache
 from typing import Unpack
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from eventmw.config import Settings
 from eventmw.exchange import Exchange
-from eventmw.http import Reply
+from eventmw.http import Headers, Reply, RequestHead
 from eventmw.incoming import head_of_scope
 from eventmw.intake.paths import is_ours
 from eventmw.settings import complete, from_toml
 from eventmw.site import Site
-from eventmw.waiting import wait
+from eventmw.waiting import Within, wait
+from eventmw.watching.pages import Page
 
 
 class EventsMiddleware(Site):
@@ -41,9 +44,12 @@ class EventsMiddleware(Site):
         if path in self._tails:
             if path is None:
                 return await self._live(scope, receive, send)
-            if self._is_ours(scope):
-                await _write(await self._answer(scope, receive), send)
-                return None
+            if scope.get("type") == "http":
+                prefix = scope.get("root_path") or ""
+                if is_ours(self._path, prefix, path):
+                    return await _write(await self._answer(scope, receive), send)
+                if (page := self.page_at(prefix, path)) is not None:
+                    return await _write(await _shown(page, head_of_scope(scope)), send)
         # A site returns None, and uvicorn closes the connection of one that does not: that too is the site's own affair.
         return await self.app(scope, receive, send)
 
@@ -58,48 +64,42 @@ class EventsMiddleware(Site):
             if scope.get("type") == "lifespan":
                 self.runtime.finish()
 
-    def _is_ours(self, scope: Scope) -> bool:
-        return scope.get("type") == "http" and is_ours(self._path, scope.get("root_path") or "", scope["path"])
-
     async def _answer(self, scope: Scope, receive: Receive) -> Reply:
-        exchange = Exchange(self.runtime, head_of_scope(scope))
-        reply = exchange.open() or await self._read(exchange, receive)
-        if reply is not None:
+        exchange = self.exchange(head_of_scope(scope))
+        reply = exchange.open() or await self._read(exchange, receive) or exchange.submit()
+        if isinstance(reply, Reply):
             return reply
-        kept = exchange.submit()
-        if isinstance(kept, Reply):
-            return kept
-        if not kept.done() and not await wait(kept, self.runtime.config.limits.append_timeout_s):
-            return exchange.late()
-        return exchange.settle(kept)
+        in_time = await wait(reply, self.runtime.config.limits.append_timeout_s)
+        return exchange.settle(reply) if in_time else exchange.late()
 
     async def _read(self, exchange: Exchange, receive: Receive) -> Reply | None:
         """Read the whole body within its time: servers let one drip in for ever."""
-        timeout_s = self.runtime.config.limits.body_timeout_s
         try:
-            async with asyncio.timeout(timeout_s):
-                return await _drain(exchange, receive)
+            with Within(self.runtime.config.limits.body_timeout_s):
+                while (message := await receive())["type"] != "http.disconnect":
+                    reply = exchange.feed(message.get("body", b""))
+                    if reply is not None or not message.get("more_body", False):
+                        return reply
         except TimeoutError:
-            return exchange.refuse("body_timeout", f"Expected the whole body within {timeout_s:g} s.")
+            return exchange.too_slow()
         except OSError:
-            return exchange.refuse("client_gone", "Expected the rest of the body, but the sender left.")
+            pass
+        return exchange.gone()
 
 
-async def _drain(exchange: Exchange, receive: Receive) -> Reply | None:
-    while True:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            return exchange.refuse("client_gone", "Expected the rest of the body, but the sender left.")
-        reply = exchange.feed(message.get("body", b""))
-        if reply is not None or not message.get("more_body", False):
-            return reply
+async def _shown(page: Page, head: RequestHead) -> Reply:
+    return await asyncio.to_thread(page.answer, head) if page.waits else page.answer(head)
 
 
 async def _write(reply: Reply, send: Send) -> None:
-    headers = [(name.encode(), value.encode("latin-1")) for name, value in reply.headers]
     try:
-        await send({"type": "http.response.start", "status": reply.status, "headers": headers})
+        await send({"type": "http.response.start", "status": reply.status, "headers": [*_raw(reply.headers)]})
         await send({"type": "http.response.body", "body": reply.body})
     except OSError:
         # The sender left. ASGI 2.4 lets a server say so by OSError; there is nobody to tell, and nothing is lost.
         return
+
+
+@lru_cache(maxsize=512)
+def _raw(headers: Headers) -> Sequence[tuple[bytes, bytes]]:
+    return [(name.encode(), value.encode("latin-1")) for name, value in headers]

@@ -7,14 +7,15 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from typing import Any, Final, Literal, TypedDict, cast
 from urllib.parse import urlsplit
 
 from eventmw.contract import BoundTool, bind
 from eventmw.errors import ConfigError
+from eventmw.intake.paths import path_problems
 from eventmw.outcome import Outcome
 from eventmw.secret import AnySecret, EnvSecret, Secret, reveal
 
@@ -27,8 +28,10 @@ RESERVED: Final = frozenset({"anonymous", "track"})
 MIN_KEY: Final = 16
 """Characters of a key: as many random ones resist guessing over a network."""
 
-_path = re.compile(r"/[!-~]*").fullmatch
-_JOURNALS: Final = ("memory",)
+_MIB: Final = 1024 * 1024
+_JOURNALS: Final[Mapping[str, int]] = {"file": 2048 * _MIB, "memory": 64 * _MIB}
+"""Journal → bytes that may wait for tools. On a disk that is well above what one tool may be behind (`Delivery`): a tool
+sheds its oldest long before the door has to close."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,7 +48,8 @@ class Limits:
         requests_per_s: requests a second from one key, or from one address without keys; None for no limit.
         burst: requests that may come at once within that rate.
         exit_grace_s: seconds that a process which ends may take to deliver what it holds in memory.
-        journal_bytes: bytes of records that are kept and not yet delivered; past it the answer is 503.
+        journal_bytes: bytes of records that are kept and not yet delivered; past it the answer is 503. None: 2 GiB in
+            files, 64 MiB in memory.
     """
 
     max_body_bytes: int = 1024 * 1024
@@ -57,7 +61,7 @@ class Limits:
     requests_per_s: float | None = None
     burst: int = 100
     exit_grace_s: float = 5.0
-    journal_bytes: int = 64 * 1024 * 1024
+    journal_bytes: int | None = None
 
 
 class Settings(TypedDict, total=False):
@@ -79,6 +83,10 @@ class Settings(TypedDict, total=False):
     limits: Limits
     on_outcome: Callable[[Outcome], object] | None
     dry_run: bool
+    logs: Literal["off", "logging", "json"]
+    metrics_path: str | None
+    metrics_key: AnySecret | None
+    ready_path: str | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,7 +101,7 @@ class Config:
     tools: Sequence[object] = ()
     consumers: Sequence[object] = ()
     data_dir: str = "eventmw-data"
-    journal: str = "memory"
+    journal: str = "file"
     courier: Literal["thread", "off"] = "thread"
     batch: Literal["independent", "atomic"] = "independent"
     receipt: Literal["brief", "full", False] = "brief"
@@ -105,6 +113,10 @@ class Config:
     limits: Limits = field(default_factory=Limits)
     on_outcome: Callable[[Outcome], object] | None = None
     dry_run: bool = False
+    logs: Literal["off", "logging", "json"] = "off"
+    metrics_path: str | None = None
+    metrics_key: AnySecret | None = field(default=None, repr=False)
+    ready_path: str | None = None
 
     def __post_init__(self) -> None:
         problems = list(_problems(self))
@@ -112,11 +124,23 @@ class Config:
             raise ConfigError(problems)
         # From here on only what reveals a secret on purpose can show a key.
         object.__setattr__(self, "keys", {name: Secret(key) for name, key in self.named_keys.items()} or None)
+        if self.metrics_key is not None:
+            object.__setattr__(self, "metrics_key", Secret(reveal(self.metrics_key)))
 
     @property
     def bound_tools(self) -> tuple[BoundTool, ...]:
         """The tools and then the consumers, with every optional part resolved."""
         return tuple(bind(tool) for tool in (*self.tools, *self.consumers))
+
+    @property
+    def journal_bytes(self) -> int:
+        """How many bytes may wait for tools: as the limits say, or what suits the journal."""
+        return self.limits.journal_bytes or _JOURNALS[self.journal]
+
+    @property
+    def metrics_keys(self) -> dict[str, str]:
+        """Name → key of what opens the metrics: `metrics_key` alone when it is set, else every key."""
+        return self.named_keys if self.metrics_key is None else {"metrics": reveal(self.metrics_key)}
 
     @property
     def named_keys(self) -> dict[str, str]:
@@ -129,7 +153,8 @@ class Config:
 
 
 def _problems(config: Config) -> Iterator[str]:
-    yield from _path_problems(config.path)
+    yield from _all_path_problems(config)
+    yield from _metrics_problems(config)
     yield from _choice_problems(config)
     yield from _tool_problems(config)
     yield from _key_problems(config)
@@ -147,23 +172,56 @@ def _problems(config: Config) -> Iterator[str]:
         )
 
 
-def _path_problems(path: object) -> Iterator[str]:
-    if path is None:
+def _all_path_problems(config: Config) -> Iterator[str]:
+    names = ("path", "metrics_path", "ready_path")
+    for name in names:
+        yield from path_problems(name, getattr(config, name))
+    used = [path for name in names if (path := getattr(config, name)) is not None]
+    if any(used.count(path) > 1 for path in used):
+        yield f"{', '.join(names)} must differ from each other: one path has one meaning"
+
+
+def _metrics_problems(config: Config) -> Iterator[str]:
+    yield from _metrics_key_problems(config.metrics_key)
+    if config.metrics_path is None:
         return
-    if not isinstance(path, str) or not _path(path) or any(char in path for char in "%?#"):
-        yield "path must start with / and be printable ASCII without %, ? and #, such as /zaraz/api"
-    elif path == "/":
-        yield "path / is the site's own front page; choose one that the site does not use, such as /zaraz/api"
+    if config.metrics_key is None and config.keys is None:
+        yield (
+            "metrics_path needs metrics_key, which Prometheus sends as its bearer token: without one, anybody could read "
+            "how much the site sells. (Where keys are set and metrics_key is not, any of them opens it.)"
+        )
+    if find_spec("prometheus_client") is None:
+        yield "metrics_path needs the prometheus-client package: pip install 'eventmw[metrics]'"
+
+
+def _metrics_key_problems(given: object) -> Iterator[str]:
+    if given is None:
+        return
+    if not isinstance(given, str | Secret | EnvSecret):
+        yield "metrics_key must be a text or an env(…) name"
+        return
+    try:
+        yield from _form_problems("metrics_key", reveal(given))
+    except ConfigError as error:
+        yield from error.problems
+
+
+def _form_problems(named: str, key: str) -> Iterator[str]:
+    if len(key) < MIN_KEY:
+        yield f"{named} is shorter than {MIN_KEY} characters and could be guessed"
+    if not key.isascii() or key != key.strip():
+        yield f"{named} must be ASCII without surrounding blanks, since it travels in a header"
 
 
 _CHOICES: Final[Mapping[str, tuple[object, ...]]] = {
-    "journal": _JOURNALS,
+    "journal": tuple(_JOURNALS),
     "courier": ("thread", "off"),
     "batch": ("independent", "atomic"),
     "receipt": ("brief", "full", False),
     "envelope": ("object", "array"),
     "strict": (True, False),
     "dry_run": (True, False),
+    "logs": ("off", "logging", "json"),
 }
 
 
@@ -230,10 +288,7 @@ def _key_problems(config: Config) -> Iterator[str]:
     for name, key in keys.items():
         if not isinstance(name, str) or not name or name in RESERVED:  # pyright: ignore[reportUnnecessaryIsInstance] - a table in code may hold anything
             yield f"a key cannot be named {name!r}; choose a text other than {', '.join(sorted(RESERVED))}"
-        if len(key) < MIN_KEY:
-            yield f"the key {_hint(name)} is shorter than 16 characters and could be guessed"
-        if not key.isascii() or key != key.strip():
-            yield f"the key {_hint(name)} must be ASCII without surrounding blanks, since it travels in a header"
+        yield from _form_problems(f"the key {_hint(str(name))}", key)
     if len(set(keys.values())) < len(keys):
         yield "two keys are the same; a credential must have one name"
 
@@ -268,11 +323,11 @@ def _limit_problems(limits: object) -> Iterator[str]:
         return
     for spec in dataclasses.fields(limits):
         value: Any = getattr(limits, spec.name)
-        if value is None and spec.name == "requests_per_s":
+        if value is None and spec.default is None:
             continue
         if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
             yield f"limits.{spec.name} must be a number above 0"
-        elif spec.type == "int" and not isinstance(value, int):
+        elif spec.type in {"int", "int | None"} and not isinstance(value, int):
             yield f"limits.{spec.name} must be a whole number"
     if isinstance(limits.max_depth, int) and limits.max_depth < MIN_DEPTH:
         yield f"limits.max_depth must be at least {MIN_DEPTH}, which ordinary events reach"

@@ -22,7 +22,7 @@ from collections.abc import Awaitable, Callable
 from concurrent.futures import Future
 from typing import Any, Final, Protocol, cast
 
-from asgiref.sync import iscoroutinefunction, markcoroutinefunction
+from asgiref.sync import iscoroutinefunction, markcoroutinefunction, sync_to_async
 from django.conf import settings  # type: ignore[import-untyped]
 from django.core.exceptions import RequestDataTooBig  # type: ignore[import-untyped]
 from django.http import HttpResponse  # type: ignore[import-untyped]
@@ -38,6 +38,7 @@ from eventmw.journal import Position
 from eventmw.settings import complete
 from eventmw.site import Site
 from eventmw.waiting import wait
+from eventmw.watching.pages import Page
 
 SETTING: Final = "EVENTMW"
 
@@ -94,7 +95,8 @@ class EventsMiddleware:
 
     def __init__(self, get_response: Callable[[_Request], Any]) -> None:
         self.get_response = get_response
-        self._runtime = site().runtime
+        self._site = site()
+        self._runtime = self._site.runtime
         self._path = self._runtime.config.path
         self._async = iscoroutinefunction(get_response)  # pyright: ignore[reportDeprecated] - 3.11 has no other
         if self._async:
@@ -102,9 +104,17 @@ class EventsMiddleware:
 
     def __call__(self, request: _Request) -> HttpResponse | Awaitable[HttpResponse]:
         """Answer a request on our path; pass everything else."""
-        if not is_ours(self._path, request.META.get("SCRIPT_NAME", ""), request.path):
-            return self.get_response(request)
+        prefix = request.META.get("SCRIPT_NAME", "")
+        if not is_ours(self._path, prefix, request.path):
+            page = self._site.page_at(prefix, request.path) if self._site.pages else None
+            return self.get_response(request) if page is None else self._show(page, request)
         return self._aanswer(request) if self._async else self._answer(request)
+
+    def _show(self, page: Page, request: _Request) -> HttpResponse | Awaitable[HttpResponse]:
+        def show() -> HttpResponse:
+            return _response(page.answer(head_of_environ(request.META, request.scheme)), request)
+
+        return sync_to_async(show, thread_sensitive=False)() if self._async else show()
 
     def _answer(self, request: _Request) -> HttpResponse:
         exchange, kept = self._submit(request)
@@ -124,7 +134,7 @@ class EventsMiddleware:
         return _response(exchange.settle(kept) if in_time else exchange.late(), request)
 
     def _submit(self, request: _Request) -> tuple[Exchange, Reply | Future[Position]]:
-        exchange = Exchange(self._runtime, head_of_environ(request.META, request.scheme))
+        exchange = self._site.exchange(head_of_environ(request.META, request.scheme))
         return exchange, exchange.open() or self._read(exchange, request) or exchange.submit()
 
     def _read(self, exchange: Exchange, request: _Request) -> Reply | None:
@@ -138,7 +148,7 @@ class EventsMiddleware:
             limit = min(self._runtime.config.limits.max_body_bytes, settings.DATA_UPLOAD_MAX_MEMORY_SIZE)
             return exchange.refuse("body_too_large", too_large(limit).detail)
         except UnreadablePostError:
-            return exchange.refuse("client_gone", "Expected the rest of the body, but the sender left.")
+            return exchange.gone()
         except RawPostDataException:
             return exchange.refuse(
                 "internal_error", "Another middleware has consumed the body; eventmw's must be the first in MIDDLEWARE."

@@ -56,17 +56,28 @@ class Dispatch(NamedTuple):
     reason: str = ""
 
 
+NOT_FOR_IT: Final = Dispatch((), "filtered", "when")
+"""The tool's ``when`` did not match: it was not handed the event at all."""
+
+
 class Engine:
     """The tools and the dialects, put together. It keeps nothing but what it has logged.
 
     Args:
         tools: in the configured order, which is the order of effects in a Result Object.
         readers: the dialects that records may be of.
+        on_trouble: told of a tool that fails at the door, each time: its id, and what it did, without values.
     """
 
-    def __init__(self, tools: Sequence[BoundTool], readers: Iterable[Reader]) -> None:
+    def __init__(
+        self,
+        tools: Sequence[BoundTool],
+        readers: Iterable[Reader],
+        on_trouble: Callable[[str, str], None] | None = None,
+    ) -> None:
         self.tools = tuple(tools)
         self.answering = tuple(tool for tool in tools if tool.answers)
+        self._on_trouble = on_trouble
         self._reported: set[tuple[str, str]] = set()
         self._readers: Mapping[str, Reader] = {reader.name: reader for reader in readers}
 
@@ -98,7 +109,7 @@ class Engine:
         """Run one tool on one event for the courier. Never raises: a tool that does ends in ``tool_error``."""
         try:
             effects = effects_of(tool, event)
-            return Dispatch((), "filtered", "when") if effects is None else _dispatched(effects, event.id)
+            return NOT_FOR_IT if effects is None else _dispatched(effects, event.id)
         except Exception as error:  # noqa: BLE001 - a tool harms only itself; the lane says so in the log
             return Dispatch((), "tool_error", f"handle {told(error)}")
 
@@ -140,6 +151,8 @@ class Engine:
 
     def _report(self, tool: BoundTool, words: str) -> None:
         """Log a kind of trouble at the door once: a tool that fails at every event must not fill the disk."""
+        if self._on_trouble is not None:
+            self._on_trouble(tool.id, words)
         if (tool.id, words) not in self._reported and len(self._reported) < MAX_REPORTS:
             self._reported.add((tool.id, words))
             log.warning("tool %s, in the request: %s", tool.id, words)

@@ -119,6 +119,7 @@ class Refused(EventmwError):  # noqa: N818 - a refusal is an answer, not a fault
         detail: one sentence for the sender, without the values that were sent.
         faults: what was wrong where; at most 100 are shown.
         omitted: how many more faults there were.
+        events: how many events the request held, all of them refused with it; 0 when nobody knows.
         headers: header fields the status demands (``Allow``, ``Retry-After``, …).
     """
 
@@ -129,6 +130,7 @@ class Refused(EventmwError):  # noqa: N818 - a refusal is an answer, not a fault
         *,
         faults: tuple[Fault, ...] = (),
         omitted: int = 0,
+        events: int = 0,
         headers: tuple[tuple[str, str], ...] = (),
     ) -> None:
         super().__init__(f"{code}: {detail}")
@@ -137,6 +139,7 @@ class Refused(EventmwError):  # noqa: N818 - a refusal is an answer, not a fault
         self.detail = detail
         self.faults = faults
         self.omitted = omitted
+        self.events = events
         self.headers = headers
 
 

@@ -9,7 +9,7 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, NamedTuple
 
 Json = None | bool | int | float | str | list[Any] | dict[str, Any]
 """A decoded JSON value. Integers are exact; floats are finite."""
@@ -86,9 +86,8 @@ class Event:
         return int.from_bytes(hashlib.sha256(f"{purpose}\0{self.id}".encode()).digest()[:8], "big")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Record:
-    """One accepted request as the journal keeps it.
+class Record(NamedTuple):
+    """One accepted request as the journal keeps it. A named tuple: one is made in every request.
 
     Attributes:
         id: the receipt's id, 32 hexadecimal digits.
@@ -106,7 +105,7 @@ class Record:
     credential: str
     client_ip: str | None = None
     indexes: tuple[int, ...] | None = None
-    body: bytes
+    body: bytes = b""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

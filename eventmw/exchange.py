@@ -11,7 +11,7 @@ from typing import Final
 
 from eventmw.errors import JournalDown, JournalFull, Refused
 from eventmw.http import Headers, Reply, RequestHead
-from eventmw.intake.body import Body
+from eventmw.intake.body import Body, body_of
 from eventmw.intake.door import Visit
 from eventmw.journal import Position
 from eventmw.protocols.zaraz import Accepted
@@ -25,8 +25,8 @@ RETRY_AFTER_S: Final = "5"
 class Exchange:
     """One request that is ours, from its head to our answer, without any input or output of its own.
 
-    The gateway calls `open`, `feed` for each chunk, `submit`, waits for the future, and calls `settle`. Each of them may
-    return a `Reply`, which ends the exchange.
+    The gateway calls `open`, `feed` for each chunk, and `submit`. Each may return a `Reply`, which ends the exchange. When
+    `submit` returns a future instead, the gateway waits for it and calls `settle`, or `late`.
     """
 
     __slots__ = ("_accepted", "_body", "_cors", "_head", "_runtime", "_visit")
@@ -41,21 +41,22 @@ class Exchange:
         self._cors: Headers = runtime.door.cors(head)
 
     @property
-    def received(self) -> int:
-        """Bytes of the body that came so far."""
-        return self._body.received
+    def length(self) -> int | None:
+        """The announced length of the body, when `open` has let it in; None when it comes in chunks or none was said."""
+        return self._visit.length
 
     def open(self) -> Reply | None:
         """Decide from the head; None means that the body may come."""
-        door = self._runtime.door
+        runtime, door, head = self._runtime, self._runtime.door, self._head
         try:
-            if door.is_preflight(self._head):
-                return Reply(204, (*self._cors, *door.preflight(self._head)))
-            self._visit = door.admit(self._head)
-            self._runtime.check_rate(self._visit)
+            if head.method != "POST" and door.is_preflight(head):
+                return Reply(204, (*self._cors, *door.preflight(head)))
+            visit = self._visit = door.admit(head)
+            if runtime.rates is not None:
+                runtime.check_rate(runtime.rates, visit)
         except Exception as error:  # noqa: BLE001 - nothing of ours ever raises into the site
             return self._failure(error)
-        self._body = Body(self._runtime.config.limits.max_body_bytes, self._visit.encoding)
+        self._body = body_of(visit.encoding, runtime.config.limits.max_body_bytes)
         return None
 
     def feed(self, chunk: bytes) -> Reply | None:
@@ -67,29 +68,29 @@ class Exchange:
         return None
 
     def submit(self) -> Reply | Future[Position]:
-        """Judge the whole body and hand it to the journal; the future is done when it is kept."""
+        """Judge the whole body and hand it to the journal; a future is not done yet, and will be when the record is kept.
+
+        A body that ended before its announced length is refused: what came of it might be valid by itself. Some servers
+        end the stream quietly when the sender leaves (gunicorn does), so that only the count tells.
+        """
+        runtime, visit, body = self._runtime, self._visit, self._body
         try:
-            self._check_length()
-            self._accepted = self._runtime.accept(self._body.finish(), self._visit)
-            return self._runtime.append(self._accepted)
+            if visit.length is not None and body.received < visit.length:
+                raise _incomplete(visit.length, body.received)  # noqa: TRY301 - answered as any other
+            accepted = self._accepted = runtime.accept(body.finish(), visit)
+            kept = runtime.append(accepted)
         except Exception as error:  # noqa: BLE001 - as above
             return self._failure(error)
-
-    def _check_length(self) -> None:
-        """Refuse a body that ended before its announced length: what came of it might be valid by itself.
-
-        Some servers end the stream quietly when the sender leaves (gunicorn does), so that only the count tells.
-        """
-        length, received = self._visit.length, self._body.received
-        if length is not None and received < length:
-            raise Refused("incomplete_body", f"Expected {length:,} bytes, got {received:,}.")
+        return self.settle(kept) if kept.done() else kept
 
     def settle(self, future: Future[Position]) -> Reply:
         """Answer, now that the future is done."""
+        runtime, accepted = self._runtime, self._accepted
         try:
             future.result(0)
-            self._runtime.remember(self._accepted)
-            return self._runtime.zaraz.reply(self._accepted, self._runtime.journal.durability, self._cors)
+            if accepted.own_ids:
+                runtime.remember(accepted)
+            return runtime.zaraz.reply(accepted, runtime.journal.durability, self._cors)
         except Exception as error:  # noqa: BLE001 - as above
             return self._failure(error)
 
@@ -97,6 +98,15 @@ class Exchange:
         """Answer that keeping the record took too long. It may have been kept all the same."""
         timeout_s = self._runtime.config.limits.append_timeout_s
         return self._unkept("journal_timeout", f"The events could not be kept within {timeout_s:g} s.", RETRY_AFTER_S)
+
+    def gone(self) -> Reply:
+        """Answer, to nobody perhaps, that the sender left before the body ended. Nothing of it is processed."""
+        return self.refuse("client_gone", "Expected the rest of the body, but the sender left.")
+
+    def too_slow(self) -> Reply:
+        """Answer that the body did not come within its time."""
+        timeout_s = self._runtime.config.limits.body_timeout_s
+        return self.refuse("body_timeout", f"Expected the whole body within {timeout_s:g} s.")
 
     def refuse(self, code: str, detail: str) -> Reply:
         """Answer with a problem that only the gateway can see."""
@@ -125,3 +135,7 @@ class Exchange:
 
     def _refusal(self, refused: Refused) -> Reply:
         return self._runtime.zaraz.refuse(refused, self._cors)
+
+
+def _incomplete(announced: int, received: int) -> Refused:
+    return Refused("incomplete_body", f"Expected {announced:,} bytes, got {received:,}.")

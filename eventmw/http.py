@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import cast
+from typing import NamedTuple, cast
 from urllib.parse import urlsplit
 
 from eventmw.errors import Misuse
@@ -15,8 +15,10 @@ from eventmw.errors import Misuse
 Headers = tuple[tuple[str, str], ...]
 
 
-@dataclass(frozen=True, slots=True)
-class RequestHead:
+# The two that every request of ours needs are named tuples: a frozen dataclass takes four times as long to make.
+
+
+class RequestHead(NamedTuple):
     """The head of a request that is ours, the same for both gateways.
 
     ``headers`` has lower-case names; fields that were sent more than once are joined by ``", "`` (RFC 9110 5.3).
@@ -28,11 +30,9 @@ class RequestHead:
     headers: Mapping[str, str]
     peer: str = ""
     scheme: str = "http"
-    query: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Reply:
+class Reply(NamedTuple):
     """Our answer: status, ordered header fields with lower-case names, body. ``content-length`` is among the fields."""
 
     status: int

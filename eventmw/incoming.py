@@ -8,7 +8,7 @@ Source: ASGI HTTP message format 2.5; PEP 3333.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, MutableMapping
-from typing import Any, Final, cast
+from typing import Any, Final
 
 from eventmw.http import RequestHead
 
@@ -37,30 +37,21 @@ _ENVIRON_NAMES: Final[Mapping[str, str]] = {
 def head_of_scope(scope: MutableMapping[str, Any]) -> RequestHead:
     """Return the head that an ASGI ``http`` scope describes."""
     headers: dict[str, str] = {}
-    for raw_name, raw_value in cast(Iterable[tuple[bytes, bytes]], scope["headers"]):
-        name = _RAW_NAMES.get(raw_name)
-        if name is not None:
+    raw_headers: Iterable[tuple[bytes, bytes]] = scope["headers"]
+    for raw_name, raw_value in raw_headers:
+        if (name := _RAW_NAMES.get(raw_name)) is not None:
             value = raw_value.decode("latin-1")
             headers[name] = f"{headers[name]}, {value}" if name in headers else value
-    client = cast("tuple[str | None, int | None] | None", scope.get("client"))
+    client: tuple[str | None, int | None] | None = scope.get("client")
     peer = (client[0] or "") if client else ""
-    query = cast(bytes, scope.get("query_string", b"")).decode("latin-1")
-    return RequestHead(scope["method"], scope["path"], headers, peer, scope.get("scheme", "http"), query)
+    return RequestHead(scope["method"], scope["path"], headers, peer, scope.get("scheme", "http"))
 
 
 def head_of_environ(environ: Mapping[str, Any], scheme: str) -> RequestHead:
     """Return the head that a WSGI environ, or Django's ``request.META``, describes."""
-    headers: dict[str, str] = {
-        name: value for key, name in _ENVIRON_NAMES.items() if (value := environ.get(key)) is not None
-    }
+    headers: dict[str, str] = {name: environ[key] for key, name in _ENVIRON_NAMES.items() if key in environ}
     # PEP 3333 lets a server write an absent Content-Length as an empty one; the other fields may be sent empty.
     if not environ.get(_CONTENT_LENGTH):
         headers.pop("content-length", None)
-    return RequestHead(
-        environ["REQUEST_METHOD"],
-        environ.get("PATH_INFO", ""),
-        headers,
-        environ.get("REMOTE_ADDR") or "",
-        scheme,
-        environ.get("QUERY_STRING", ""),
-    )
+    peer = environ.get("REMOTE_ADDR") or ""
+    return RequestHead(environ["REQUEST_METHOD"], environ.get("PATH_INFO", ""), headers, peer, scheme)

@@ -2,7 +2,7 @@ r"""How a `Record` is written: one line of JSON for what the server added, then 
 
 Layer: pure rules. The format is versioned by its first element; the journal around it neither reads nor changes it.
 
-``[1, id, recorded_ms, dialect, credential, client_ip, indexes]\n<body>``
+``[1, id, recorded_ms, dialect, credential, client_ip, indexes]\n<body>``: a version, and the fields of `Record` in order.
 """
 
 from __future__ import annotations
@@ -36,18 +36,7 @@ class UnreadableRecord(ValueError):  # noqa: N818 - a condition of the data
 
 def encode(record: Record) -> bytes:
     """Return the record's bytes: ``decode(encode(record)) == record``."""
-    line = _encode(
-        (
-            _VERSION,
-            record.id,
-            record.recorded_ms,
-            record.dialect,
-            record.credential,
-            record.client_ip,
-            record.indexes,
-        ),
-    )
-    return b"%b\n%b" % (line, record.body)
+    return b"%b\n%b" % (_encode((_VERSION, *record[:-1])), record.body)
 
 
 def decode(data: bytes) -> Record:
@@ -58,20 +47,12 @@ def decode(data: bytes) -> Record:
     """
     line, newline, body = data.partition(b"\n")
     try:
-        version, ident, recorded_ms, dialect, credential, client_ip, indexes = _decode(line)
+        fields = _decode(line)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise UnreadableRecord(f"not a record: {error}") from error
-    if version != _VERSION or not newline:
-        raise UnreadableRecord(f"record format {version} is not understood; this version reads format {_VERSION}")
-    return Record(
-        id=ident,
-        recorded_ms=recorded_ms,
-        dialect=dialect,
-        credential=credential,
-        client_ip=client_ip,
-        indexes=indexes,
-        body=body,
-    )
+    if fields[0] != _VERSION or not newline:
+        raise UnreadableRecord(f"record format {fields[0]} is not understood; this version reads format {_VERSION}")
+    return Record._make((*fields[1:], body))
 
 
 def recorded_ms(data: bytes) -> int:

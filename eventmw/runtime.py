@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from functools import cache
 from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
@@ -22,17 +23,20 @@ from eventmw.clock import Clock, SystemClock
 from eventmw.config import Config
 from eventmw.delivery.transport import Transport
 from eventmw.engine import Engine
-from eventmw.errors import Refused
+from eventmw.errors import Refused, told
 from eventmw.intake.door import ANONYMOUS, Door, Visit
 from eventmw.intake.rates import Rates
 from eventmw.intake.recent import Recent
 from eventmw.journal import Journal, Position
 from eventmw.journal.memory import MemoryJournal
+from eventmw.logs import printable
 from eventmw.protocols.zaraz import Accepted, Judge, Options, Zaraz
+from eventmw.watching.watch import Watch
 
 if TYPE_CHECKING:
     from eventmw.control.server import ControlServer
     from eventmw.delivery.courier import Courier
+    from eventmw.watching.delivery import WatchedDelivery
 
 log = logging.getLogger("eventmw")
 
@@ -80,6 +84,7 @@ class Runtime:
         transport: makes the courier's transport; tests put a recording one here before the first request.
         journal: where records are kept.
         engine: the tools and the dialects.
+        watch: is told what happens, when logs or metrics are set.
     """
 
     def __init__(self, config: Config) -> None:
@@ -93,14 +98,15 @@ class Runtime:
         )
         judge = Judge(max_events=limits.max_events, max_depth=limits.max_depth, strict=config.strict)
         self.zaraz = Zaraz(judge, Options(config.batch, config.receipt, config.envelope))
-        self.engine = Engine(config.bound_tools, [self.zaraz])
+        self.watch = Watch.wanted(config.logs, figures=config.metrics_path is not None)
+        self.engine = Engine(config.bound_tools, [self.zaraz], self.watch.at_the_door if self.watch else None)
         self.clock: Clock = SystemClock()
         self.transport: Callable[[], Transport] = _outbound
-        self.journal: Journal = MemoryJournal(cap_bytes=limits.journal_bytes)
+        self.journal: Journal = _opened(config)
         self.journal.register([tool.id for tool in self.engine.tools])
         self.recent, self.rates = Recent(), self._fresh_rates()
         self._courier: Courier | None = None
-        self._courier_pid = 0
+        self._started = False
         self._control: ControlServer | None = None
         self._starting = threading.Lock()
         _runtimes.add(self)
@@ -109,8 +115,10 @@ class Runtime:
         """Begin anew in a forked child: it has no courier thread, and the lock may have been held when it was forked."""
         self._starting = threading.Lock()
         self._courier = None
-        self._courier_pid = 0
+        self._started = False
         self.recent, self.rates = Recent(), self._fresh_rates()
+        if self.watch is not None:
+            self.watch.start_afresh()
 
     def _fresh_rates(self) -> Rates | None:
         limits = self.config.limits
@@ -130,25 +138,42 @@ class Runtime:
                     self.clock,
                     dry_run=self.config.dry_run,
                     on_outcome=self.config.on_outcome,
+                    watched=self.watched_delivery(),
                 )
             return self._courier
 
+    def watched_delivery(self) -> WatchedDelivery | None:
+        """Return what has a courier watched, when logs or metrics are set."""
+        from eventmw.watching.delivery import WatchedDelivery  # noqa: PLC0415 - as above
+
+        return None if self.watch is None else WatchedDelivery(self.watch, self.clock)
+
     def start(self) -> None:
         """Start the courier's thread in this process, when it is to run here, and the control channel; once a process."""
-        if self._courier_pid == os.getpid():
+        if self._started:
             return
         _register_exit()
-        if self.config.courier == "thread" and self.engine.tools:
+        if self.config.courier == "thread" and (self.engine.tools or self.journal.durability != "memory"):
             self.courier.start()
         self.show()
-        self._courier_pid = os.getpid()
+        self._started = True
+
+    def awake(self) -> None:
+        """Do what the first request of any kind in a process asks for.
+
+        A journal on disk may hold events from before a restart, which are to be delivered though no new one comes.
+        """
+        if self.journal.durability == "memory":
+            self.show()
+        else:
+            self.start()
 
     def finish(self) -> None:
         """Deliver what this process holds in memory, for at most `Limits.exit_grace_s` seconds; say what is lost.
 
         A courtesy at the end of a process: nothing relies on it, and a process that is killed does not get here.
         """
-        if self.journal.durability != "memory" or self._courier is None or self._courier_pid != os.getpid():
+        if self.journal.durability != "memory" or self._courier is None or not self._started:
             return
         if self._courier.drain(self.config.limits.exit_grace_s):
             return
@@ -172,14 +197,15 @@ class Runtime:
             JournalFull: no room.
             JournalDown: it cannot be written now.
         """
-        self.start()
-        record = accepted.record
-        return self.journal.append(
-            records.encode(record),
-            events=accepted.judgement.accepted,
-            recorded_ms=record.recorded_ms,
-            stamp=self.clock.stamp_ns(),
-        )
+        if not self._started:
+            self.start()
+        record, events = accepted.record, accepted.judgement.accepted
+        watch, stamp = self.watch, self.clock.stamp_ns()
+        since_s = 0.0 if watch is None else watch.now_s()
+        kept = self.journal.append(records.encode(record), events=events, recorded_ms=record.recorded_ms, stamp=stamp)
+        if watch is not None:
+            watch.appending(kept, events, since_s)
+        return kept
 
     def accept(self, body: bytes, visit: Visit) -> Accepted:
         """Judge a payload and run the answering tools within their time.
@@ -187,32 +213,28 @@ class Runtime:
         Raises:
             Refused: nothing, or not enough, of it is accepted.
         """
-        now_ms = self.clock.now_ms()
-        arrival = (self.clock.new_id(now_ms), now_ms)
-        return self.zaraz.accept(body, visit, arrival, self.engine, self._budget())
+        clock, engine = self.clock, self.engine
+        now_ms = clock.now_ms()
+        over_budget = self._budget() if engine.answering else _never
+        return self.zaraz.accept(body, visit, (clock.new_id(now_ms), now_ms), engine, over_budget)
 
     def _budget(self) -> Callable[[], bool]:
-        if not self.engine.answering:
-            return _never
         deadline_s = self.clock.monotonic_s() + self.config.limits.answer_budget_s
         return lambda: self.clock.monotonic_s() > deadline_s
 
     def remember(self, accepted: Accepted) -> None:
-        """Note which of the events that are now durable were known to be so already."""
-        if accepted.own_ids:
-            record = accepted.record
-            accepted.duplicates = self.recent.remember(record.credential, accepted.own_ids, record.recorded_ms)
+        """Note which of the events that have ids, and are now durable, were known to be so already."""
+        record = accepted.record
+        accepted.duplicates = self.recent.remember(record.credential, accepted.own_ids, record.recorded_ms)
 
-    def check_rate(self, visit: Visit) -> None:
+    def check_rate(self, rates: Rates, visit: Visit) -> None:
         """Count a request against its sender's rate.
 
         Raises:
             Refused: 429.
         """
-        if self.rates is None:
-            return
         sender = visit.address if visit.credential == ANONYMOUS else "\0" + visit.credential
-        wait_s = self.rates.wait_s(sender, self.clock.monotonic_s())
+        wait_s = rates.wait_s(sender, self.clock.monotonic_s())
         if wait_s > 0:
             seconds = str(int(wait_s) + 1)
             detail = f"Expected fewer requests from one sender; the next may come in {seconds} s."
@@ -222,7 +244,25 @@ class Runtime:
         """Return where everything stands, as JSON values: the journal, and the courier's lanes when it runs."""
         from eventmw.control.standing import as_json  # noqa: PLC0415 - only people ask
 
-        return as_json(self.journal.stats(), self._courier.state() if self._courier else {})
+        lanes = self._courier.state() if self._courier else {}
+        return as_json(self.journal.stats(), lanes, not_ready=self.not_ready())
+
+    def not_ready(self) -> str:
+        """Return "" when events would be kept now, else one sentence why not."""
+        try:
+            return printable(self.journal.ready())
+        except Exception as error:  # noqa: BLE001 - a journal that cannot even say is not ready
+            log.warning("the journal could not say whether it is ready: %s", told(error))
+            return "the journal cannot be asked"
+
+    def figures(self) -> Mapping[str, Any]:
+        """Return what this process adds to the figures for Prometheus, as JSON values: ``{"stats", "ident", "tally"}``."""
+        return {"stats": self.stats(), **(self.watch.figures() if self.watch else {})}
+
+    @property
+    def socket(self) -> Path | None:
+        """The socket on which this process answers commands, once it does."""
+        return self._control.path if self._control else None
 
     def close(self, grace_s: float) -> bool:
         """Take no more records, deliver for at most `grace_s` seconds, stop. Returns whether all was delivered."""
@@ -233,7 +273,21 @@ class Runtime:
             self._courier.stop()
         if self._control is not None:
             self._control.close()
+        self.journal.leave()
         return drained
+
+
+def _opened(config: Config) -> Journal:
+    """Open the journal of a configuration.
+
+    Raises:
+        ConfigError: its folder cannot be used.
+    """
+    if config.journal == "memory":
+        return MemoryJournal(cap_bytes=config.journal_bytes)
+    from eventmw.journal.files import FileJournal  # noqa: PLC0415 - a memory journal needs none of it
+
+    return FileJournal(config.data_dir, cap_bytes=config.journal_bytes, site=config.path or "")
 
 
 def _outbound() -> Transport:

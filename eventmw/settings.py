@@ -22,7 +22,20 @@ from eventmw.secret import EnvSecret, env
 
 PREFIX: Final = "EVENTMW_"
 
-_TEXTS: Final = ("path", "data_dir", "journal", "courier", "batch", "envelope")
+_TEXTS: Final = (
+    *(
+        "path",
+        "data_dir",
+        "journal",
+        "courier",
+        "batch",
+        "envelope",
+        "logs",
+        "metrics_path",
+        "metrics_key",
+        "ready_path",
+    ),
+)
 _FLAGS: Final = ("strict", "dry_run")
 _LISTS: Final = ("keys", "allowed_origins")
 _named_key = re.compile(r"([A-Za-z0-9_.-]+):(.*)").fullmatch

@@ -6,19 +6,29 @@ Layer: gateways.
 from __future__ import annotations
 
 import logging
-from collections.abc import Container, Mapping
+from collections.abc import Callable, Container, Mapping, Sequence
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from eventmw.config import Config
 from eventmw.errors import JournalDown, told
 from eventmw.event import Receipt
-from eventmw.intake.paths import FirstLook, tails
+from eventmw.exchange import Exchange
+from eventmw.http import RequestHead
+from eventmw.intake.paths import FirstLook, is_ours, tails
 from eventmw.payload import payload
 from eventmw.runtime import Runtime
 from eventmw.tracking import Tracking
+from eventmw.watching.pages import Page, pages_of
+from eventmw.watching.requests import WatchedExchange
 
 log = logging.getLogger("eventmw")
+
+
+def _exchanges(runtime: Runtime) -> Callable[[RequestHead], Exchange]:
+    watch = runtime.watch
+    return partial(Exchange, runtime) if watch is None else partial(WatchedExchange, runtime, watch)
 
 
 class Site:
@@ -26,20 +36,31 @@ class Site:
 
     Attributes:
         runtime: the engine, journal and courier behind this site.
+        exchange: makes the exchange of a request to the API from its head.
+        pages: what is answered beside the API.
     """
 
     runtime: Runtime
+    exchange: Callable[[RequestHead], Exchange]
     _tails: Container[object]
+    pages: Sequence[Page]
 
     def _set_up(self, config: Config) -> None:
         self.runtime = Runtime(config)
+        self.exchange = _exchanges(self.runtime)
         self._path = config.path
-        self._tails = FirstLook(tails(config.path) | {None}, self._first_request)
+        self.pages = pages_of(self.runtime)
+        paths = (config.path, *(page.path for page in self.pages))
+        self._tails = FirstLook(frozenset[str | None]({None}).union(*map(tails, paths)), self._first_request)
+
+    def page_at(self, prefix: str, path: str) -> Page | None:
+        """Return the page of ours at a path that is among the tails, and is not the API's."""
+        return next((page for page in self.pages if is_ours(page.path, prefix, path)), None)
 
     def _first_request(self, known: frozenset[str | None]) -> None:
         self._tails = known
         try:
-            self.runtime.show()
+            self.runtime.awake()
         except Exception as error:  # noqa: BLE001 - a machine out of threads must not cost the site a request
             log.warning("commands will not find this process: %s", told(error))
 

@@ -128,6 +128,8 @@ def check_digits(body: bytes) -> None:
     Raises:
         Refused: ``number_too_large``.
     """
+    if len(body) <= MAX_DIGITS:
+        return
     step = MAX_DIGITS + 1
     for offset, byte in zip(range(MAX_DIGITS, len(body), step), body[MAX_DIGITS::step], strict=True):
         if byte in _DIGITS and _run_around(body, offset) > MAX_DIGITS:

@@ -11,13 +11,14 @@ import sys
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
-from typing import Protocol
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Protocol
 
 import pytest
 
 from eventmw.errors import JournalDown, JournalFull
 from eventmw.journal import (
+    ERASED,
     SKIPPED,
     Commit,
     DeadLetter,
@@ -39,6 +40,12 @@ NOW_MS = 1_700_000_000_000
 
 class MakeJournal(Protocol):
     def __call__(self, *, cap_bytes: int = ROOMY) -> Journal: ...
+
+
+def without(record: bytes, person: Mapping[str, Any]) -> bytes | None:
+    """Take a person out of a record of `put`: the one who has every number that begins with a digit."""
+    head, _, number = record.partition(b" ")
+    return b"%b %b" % (head, b"#" * len(number)) if number.startswith(person["who"].encode()) else None
 
 
 def until(condition: Callable[[], bool], what: str) -> None:
@@ -316,6 +323,21 @@ class JournalConformance:
         lease.close()
         assert positions(take(leading(journal), "a", 1)) == [second]
 
+    def test_each_event_is_settled_by_itself_for_each_tool(self, journal: Journal) -> None:
+        journal.register(["b"])
+        at = [put(journal, n, events=2) for n in range(4)]
+        lease = leading(journal)
+        lease.commit("a", delivered(*(Key(at[0], n) for n in range(2)), Key(at[1], 1)))
+        lease.commit("a", Commit(park=[parked(Key(at[2], 0))], dead=[letter("a", Key(at[3], 1))]))
+        ended = {(0, 0), (0, 1), (1, 1), (2, 0), (3, 1)}
+        for record, position in enumerate(at):
+            for ordinal in range(2):
+                assert lease.settled("a", Key(position, ordinal)) is ((record, ordinal) in ended)
+                assert not lease.settled("b", Key(position, ordinal))
+
+    def test_what_is_not_kept_any_more_is_settled(self, journal: Journal) -> None:
+        assert leading(journal).settled("a", Key(Position("0123456789abcdef", 7), 0))
+
     @pytest.mark.parametrize("ordinal", [1, -1])
     def test_an_event_that_never_was_is_refused_and_nothing_is_done(self, journal: Journal, ordinal: int) -> None:
         at = put(journal, 1)
@@ -370,6 +392,87 @@ class JournalConformance:
         lease.sync()
         lease.close()
         assert leading(journal).read("a", 1) == []
+
+    # Erasing
+
+    def test_a_person_is_erased_from_records_parked_items_and_dead_letters(self, journal: Journal) -> None:
+        journal.register(["b"])
+        at = [put(journal, n) for n in (71, 5, 72, 73)]
+        lease = leading(journal)
+        lease.commit("a", Commit(park=[parked(Key(at[0], 0), record=b"record 71"), parked(Key(at[1], 0))]))
+        lease.commit("b", Commit(dead=[letter("b", Key(at[2], 0), record=b"record 72"), letter("b", Key(at[1], 0))]))
+        lease.commit("a", delivered(Key(at[2], 0)))
+        lease.close()
+        assert journal.erase({"who": "7"}) == {"records": 3, "parked": 1, "dead": 1}
+        assert journal.erase({"who": "7"}) == {"records": 0, "parked": 0, "dead": 0}
+        assert [entry.record for entry in journal.scan()] == [b"record ##", b"record 5", b"record ##", b"record ##"]
+        assert [buried.key for buried in journal.dead_letters()] == [Key(at[1], 0)]
+        assert (tool_stats(journal, "b").dead, tool_stats(journal, "a").counts[ERASED]) == (1, 1)
+        lease = leading(journal)
+        assert [item.key for item in lease.due("a", NOW_MS, 10)] == [Key(at[1], 0)]
+        assert [reading.entry.record for reading in take(lease, "a", 1)] == [b"record ##"]
+        assert journal.seek("a", to="start") == 2
+        assert [reading.entry.record for reading in take(lease, "a", 3)] == [b"record ##"] * 3
+
+    def test_what_was_read_ahead_is_read_again_after_an_erasure(self, journal: Journal) -> None:
+        at = [put(journal, n) for n in (71, 5)]
+        lease = leading(journal)
+        take(lease, "a", 2)
+        done: list[Mapping[str, int]] = []
+        erasing = threading.Thread(target=lambda: done.append(journal.erase({"who": "7"})))
+        erasing.start()
+
+        def erased() -> bool:
+            lease.tend()
+            return bool(done)
+
+        until(erased, "the erasure")
+        assert lease.dirty("a")
+        readings = take(lease, "a", 2)
+        assert positions(readings) == at
+        assert [reading.entry.record for reading in readings] == [b"record ##", b"record 5"]
+
+    def test_a_person_who_is_not_there_changes_nothing(self, journal: Journal) -> None:
+        put(journal, 5)
+        assert journal.erase({"who": "7"}) == {"records": 0, "parked": 0, "dead": 0}
+        assert [entry.record for entry in journal.scan()] == [b"record 5"]
+
+    # What the next holder is told
+
+    def test_what_is_recalled_is_what_some_tool_has_settled_something_of(self, journal: Journal) -> None:
+        journal.register(["b"])
+        at = [put(journal, n, events=2) for n in range(5)]
+        lease = leading(journal)
+        assert lease.recall(b"", 10)[0] == []
+        lease.commit("a", delivered(Key(at[0], 0)))
+        lease.commit("b", delivered(Key(at[2], 1)))
+        first, mark = lease.recall(b"", 2)
+        rest, mark = lease.recall(mark, 10)
+        assert [entry.position for entry in (*first, *rest)] == at[:3]
+        assert lease.recall(mark, 10)[0] == []
+        lease.commit("a", Commit(park=[parked(Key(at[3], 0))]))
+        assert [entry.position for entry in lease.recall(mark, 10)[0]] == [at[3]]
+
+    def test_a_mark_holds_for_the_next_lease(self, journal: Journal) -> None:
+        at = [put(journal, n) for n in range(4)]
+        lease = leading(journal)
+        lease.commit("a", delivered(Key(at[0], 0), Key(at[1], 0)))
+        reached = lease.reached()
+        lease.close()
+        lease = leading(journal)
+        assert lease.recall(reached, 10)[0] == []
+        lease.commit("a", delivered(Key(at[2], 0)))
+        assert [entry.position for entry in lease.recall(reached, 10)[0]] == [at[2]]
+
+    def test_what_is_kept_is_there_for_the_next_or_not_at_all(self, journal: Journal) -> None:
+        lease = leading(journal)
+        assert lease.kept("index-1") is None
+        lease.keep("index-1", b"\0\xff")
+        lease.close()
+        lease = leading(journal)
+        assert lease.kept("index-1") == (None if journal.durability == "memory" else b"\0\xff")
+        lease.keep("index-1", None)
+        assert lease.kept("index-1") is None
 
     # Tools
 
@@ -745,14 +848,17 @@ class JournalConformance:
             while kept < 64:
                 put(journal, kept, size=256 * 1024)
                 kept += 1
+                assert kept > 1 or journal.ready() == ""
         assert 0 < kept <= 16
         assert full.value.retry_after_s > 0
+        assert "full" in journal.ready()
         lease = leading(journal)
         readings = take(lease, "a", kept)
         assert [reading.entry.record.rstrip(b".") for reading in readings] == [b"record %d" % n for n in range(kept)]
         for reading in readings:
             lease.commit("a", delivered(*keys(reading.entry)))
         lease.sync()
+        until(lambda: journal.ready() == "", "being ready again after everything was consumed")
 
         def has_room() -> bool:
             try:
@@ -762,8 +868,32 @@ class JournalConformance:
             return True
 
         until(has_room, "room after everything was consumed")
+        assert journal.ready() == ""
         [reading] = take(lease, "a", 1)
         assert reading.entry.record.rstrip(b".") == b"record %d" % kept
+
+    def test_a_smaller_record_that_is_taken_makes_a_full_journal_ready(self, make: MakeJournal) -> None:
+        journal = make(cap_bytes=4 * 1024 * 1024)
+        journal.register(["a"])
+        put(journal, 0, size=3 * 1024 * 1024)
+        with pytest.raises(JournalFull):
+            put(journal, 1, size=3 * 1024 * 1024)
+        assert journal.ready()
+        put(journal, 2)
+        assert journal.ready() == ""
+
+    def test_a_record_that_would_never_fit_leaves_an_empty_journal_ready(self, make: MakeJournal) -> None:
+        journal = make(cap_bytes=1024 * 1024)
+        journal.register(["a"])
+        with pytest.raises(JournalFull):
+            put(journal, 0, size=2 * 1024 * 1024)
+        assert journal.ready() == ""
+
+    def test_an_open_journal_is_ready_and_a_closed_one_says_why_not(self, journal: Journal) -> None:
+        assert journal.ready() == ""
+        journal.close()
+        assert "closed" in journal.ready()
+        assert "\n" not in journal.ready()
 
     def test_after_close_appends_are_refused_and_a_drain_can_finish(self, journal: Journal) -> None:
         at = put(journal, 1)

@@ -174,23 +174,23 @@ def chunk(data: bytes) -> bytes:
 
 @contextlib.contextmanager
 def running(
-    name: str, folder: Path, *, app: str | None = None, options: Sequence[str] = (), **environment: str
+    name: str | Kind, folder: Path, *, app: str | None = None, options: Sequence[str] = (), **environment: str
 ) -> Iterator[Server]:
     """Start a server and stop it again.
 
     Args:
-        name: a key of `KINDS`.
+        name: a key of `KINDS`, or a kind of one's own.
         folder: where its log goes.
         app: the module with the site; by default the small site of the server's interface.
         options: further options of the server, such as ``--root-path=/shop``.
         environment: variables for the process, such as ``WRAP="1"``.
     """
-    kind = KINDS[name]
+    kind = KINDS[name] if isinstance(name, str) else name
     port = _free_port()
     values = {"port": str(port), "app": app or f"tests.sites.{kind.interface}_site"}
     program, *arguments = (argument.format(**values) for argument in kind.arguments)
     command = [sys.executable, "-m", program, *options, *arguments]
-    log = folder / f"{name}-{port}.log"
+    log = folder / f"{kind.name}-{port}.log"
     variables = {**os.environ, "PYTHONPATH": str(ROOT), **environment}
     with log.open("wb") as output:
         process = subprocess.Popen(

@@ -12,7 +12,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from eventmw.errors import Refused
-from eventmw.intake.body import Body
+from eventmw.intake.body import body_of
 
 
 def raw_deflate(data: bytes) -> bytes:
@@ -34,7 +34,7 @@ DATA = st.binary(max_size=300) | st.integers(0, 5000).map(lambda size: b" " * si
 
 
 def collect(data: bytes, sizes: list[int], limit: int, encoding: str) -> bytes:
-    body = Body(limit, encoding)
+    body = body_of(encoding, limit)
     for size in sizes:
         body.feed(data[:size])
         data = data[size:]
@@ -81,14 +81,14 @@ def test_arbitrary_bytes_never_raise_anything_else(data: bytes, encoding: str, s
 def test_a_bomb_is_stopped_at_its_first_byte_too_many() -> None:
     """hazards.md 2.1: 100 MiB of zeros are 101,942 bytes of gzip."""
     bomb = gzip.compress(bytes(20 * 1024 * 1024))
-    body = Body(1024, "gzip")
+    body = body_of("gzip", 1024)
     with pytest.raises(Refused, match="1,024 bytes"):
         body.feed(bomb[:1000])
     assert body.received == 1000
 
 
 def test_what_came_over_the_connection_is_counted() -> None:
-    body = Body(100)
+    body = body_of("", 100)
     body.feed(b"abc")
     body.feed(b"")
     body.feed(b"de")

@@ -8,7 +8,7 @@ from typing import Unpack
 import pytest
 
 from eventmw import Secret, env
-from eventmw.cli.risks import settings_of, warnings
+from eventmw.cli.risks import journal_warnings, settings_of, warnings
 from eventmw.config import Config, Settings
 from eventmw.tools import GA4, Console, File, Webhook
 from tests.running import run
@@ -214,3 +214,24 @@ def test_a_folder_that_does_not_exist_is_a_warning(tmp_path: Path) -> None:
         if "folder" in warning
     ]
     assert told == [f"File: there is no folder {tmp_path / 'no'}; make it before the start, or b can write nothing."]
+
+
+def test_where_a_journal_on_disk_would_lie() -> None:
+    assert [*journal_warnings("file", "/proc/eventmw")] == []
+    (words,) = journal_warnings("file", "/dev/shm/eventmw")
+    assert words.startswith("data_dir /dev/shm/eventmw is in memory (tmpfs)")
+    assert [words[:18] for words in journal_warnings("memory", "/dev/shm/eventmw")] == ['journal = "memory"']
+
+
+def test_what_operators_watch_is_shown_without_its_key(tmp_path: Path) -> None:
+    path = tmp_path / "eventmw.toml"
+    path.write_text(
+        'logs = "json"\nmetrics_path = "/m-7f3a"\nmetrics_key = "0123456789abcdef0"\nready_path = "/r-7f3a"\n'
+    )
+    ran = run("check", str(path))
+    assert "Logs     json, as eventmw.events" in ran.lines
+    assert "Metrics  /m-7f3a, to who shows metrics_key" in ran.lines
+    assert "Ready    /r-7f3a, to anybody" in ran.lines
+    shown = run("check", str(path), "--json")
+    assert (shown.json["metrics_path"], shown.json["ready_path"], shown.json["logs"]) == ("/m-7f3a", "/r-7f3a", "json")
+    assert "0123456789" not in ran.out + shown.out

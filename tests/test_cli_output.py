@@ -47,7 +47,7 @@ def on_terminal(site: Site, *arguments: str, columns: int, **more: str) -> str:
 
 def test_a_table_where_there_is_room(site: Site) -> None:
     shown = COLOURS.sub("", on_terminal(site, "stats", columns=100))
-    table = shown.splitlines()[2:]
+    table = shown.splitlines()[3:]
     assert table[0].split() == ["Tool", "State", "Backlog", "Oldest", "Parked", "Dead", "Outcomes"]
     assert all(len(line) <= 100 for line in table)
 
@@ -66,7 +66,7 @@ def test_what_is_copied_is_never_broken(site: Site, columns: int) -> None:
 
 def test_the_last_column_goes_below_where_there_is_little(site: Site) -> None:
     shown = COLOURS.sub("", on_terminal(site, "stats", columns=66))
-    lines = shown.splitlines()[2:]
+    lines = shown.splitlines()[3:]
     assert lines[0].split() == ["Tool", "State", "Backlog", "Oldest", "Parked", "Dead"]
     assert "  Outcomes: filtered 2, tool_error 1" in lines
 

@@ -5,8 +5,11 @@ from __future__ import annotations
 import json
 import re
 import signal
+import urllib.error
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from eventmw.cli.stats import _row, state
 from tests.running import run, serving, started, until
@@ -20,10 +23,26 @@ def test_where_each_tool_stands(tmp_path: Path) -> None:
         ran = site.run("stats")
         assert ran.code == 0
         assert f"{tmp_path}: 1 process, journal memory, 4 events kept" in ran.lines[0]
-        row = {line.split()[0]: line for line in ran.lines[3:]}
+        assert ran.lines[1] == "takes events: yes"
+        row = {line.split()[0]: line for line in ran.lines[4:]}
         assert re.search(r"flowing +0 +- +0 +0 +delivered 4", row["crm"])
         assert re.search(r"flowing +0 +- +0 +1 +filtered 3, tool_error 1", row["broken"])
         assert re.search(r"(standing until \d\d:\d\d:\d\d|trying again) +1 .* no connection: 127.0.0.1$", row["hook"])
+
+
+def test_a_journal_that_takes_no_events_says_why(tmp_path: Path) -> None:
+    with serving(tmp_path) as site, serving(tmp_path, journal_bytes=300) as full:
+        site.post("a")
+        full.post("wait")
+        with pytest.raises(urllib.error.HTTPError):
+            full.post("wait", "wait")
+        site.live()
+        ran = full.run("stats")
+        assert ran.lines[1] == (
+            f"takes events: no, process {full.process.pid}: the journal is full until tools have delivered"
+        )
+        (told,) = full.run("stats", "--json").json["journal"]["not_ready"]
+        assert told == {"pid": full.process.pid, "why": "the journal is full until tools have delivered"}
 
 
 def test_two_processes_are_summed_and_shown_each(tmp_path: Path) -> None:
@@ -84,7 +103,7 @@ def test_a_pipe_gets_neither_colours_nor_cut_lines(tmp_path: Path) -> None:
         site.live()
         narrow = run("stats", "--data-dir", str(tmp_path), COLUMNS="40", FORCE_COLOR="")
         assert "\x1b" not in narrow.out
-        assert narrow.lines[2].split() == ["Tool", "State", "Backlog", "Oldest", "Parked", "Dead", "Outcomes", "Reason"]
+        assert narrow.lines[3].split() == ["Tool", "State", "Backlog", "Oldest", "Parked", "Dead", "Outcomes", "Reason"]
 
 
 def test_a_tool_that_was_switched_off_says_so_and_why() -> None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import time
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -26,6 +29,30 @@ def test_ids_are_uuids_of_version_7(now_ms: int) -> None:
 def test_ids_do_not_repeat() -> None:
     clock = SystemClock()
     assert len({clock.new_id(1) for _ in range(10_000)}) == 10_000
+
+
+def test_threads_never_get_the_same_id() -> None:
+    clock = SystemClock()
+    with ThreadPoolExecutor(8) as pool:
+        drawn = pool.map(lambda _: [clock.new_id(1) for _ in range(2_000)], range(8))
+        assert len({ident for some in drawn for ident in some}) == 16_000
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+@pytest.mark.filterwarnings("ignore:.*use of fork:DeprecationWarning")
+def test_a_forked_child_has_other_ids_than_its_parent() -> None:
+    """Chance is fetched for many ids at once, and a child must not inherit what is left of it."""
+    clock, (ours, theirs) = SystemClock(), os.pipe()
+    clock.new_id(1)
+    if (child := os.fork()) == 0:
+        os.write(theirs, clock.new_id(1).encode())
+        os._exit(0)
+    os.waitpid(child, 0)
+    told = os.read(ours, 32).decode()
+    os.close(ours)
+    os.close(theirs)
+    assert len(told) == 32
+    assert told not in {clock.new_id(1) for _ in range(1_000)}
 
 
 def test_ids_use_all_their_chance() -> None:

@@ -84,6 +84,27 @@ def test_answers_are_those_of_the_other_gateways(
     assert sorted(field for field in answer.headers if field[0] in ours) == sorted(expected.headers)
 
 
+@pytest.mark.parametrize("interface", SERVERS)
+def test_readiness_and_figures(interface: str, tmp_path: Path) -> None:
+    key = "the-key-of-prometheus"
+    settings = {
+        "EVENTMW_READY_PATH": "/zaraz/ready",
+        "EVENTMW_METRICS_PATH": "/zaraz/metrics",
+        "EVENTMW_METRICS_KEY": key,
+    }
+    arguments = {"app": "tests.sites.django_site", "WRAP": "1", "DJANGO_INTERFACE": interface, **settings}
+    with running(SERVERS[interface], tmp_path, **arguments) as server:
+        assert server.ask("POST", pages.PATH, SEED).status == 200
+        ready = server.ask("GET", "/zaraz/ready")
+        assert (ready.status, ready.body, ready.get("cache-control")) == (200, b"ready\n", "no-store")
+        assert server.ask("HEAD", "/zaraz/ready").status == 200
+        assert server.ask("GET", "/zaraz/metrics").status == 401
+        figures = server.ask("GET", "/zaraz/metrics", Authorization=f"Bearer {key}")
+        assert figures.status == 200
+        assert b'eventmw_events_total{process="' in figures.body
+        assert server.ask("GET", "/zaraz/other").status == 404
+
+
 def test_head(server: Server) -> None:
     with server.connect() as connection:
         connection.send(head("HEAD", pages.PATH))

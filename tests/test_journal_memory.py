@@ -24,6 +24,7 @@ from tests.journal_conformance import (
     positions,
     put,
     tool_stats,
+    without,
 )
 
 
@@ -31,7 +32,7 @@ class TestMemoryJournal(JournalConformance):
     @pytest.fixture
     def make(self) -> MakeJournal:
         def make(*, cap_bytes: int = ROOMY) -> Journal:
-            return MemoryJournal(cap_bytes=cap_bytes)
+            return MemoryJournal(cap_bytes=cap_bytes, rewrite=without)
 
         return make
 

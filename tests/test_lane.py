@@ -22,7 +22,7 @@ from eventmw.effects import DONE, Send, dead, retry
 from eventmw.errors import JournalDown
 from eventmw.event import Event
 from eventmw.http import HttpReply
-from eventmw.journal import Commit, Key, Lease, Parked, Reading
+from eventmw.journal import Commit, Entry, Key, Lease, Parked, Reading
 from eventmw.journal.memory import MemoryJournal
 from eventmw.outcome import Outcome
 from tests.delivering import NOW_MS, Batching, JsonDispatcher, StandingClock, append, payloads, placed, record
@@ -438,11 +438,29 @@ class FailingLease:
     def next_due_ms(self, tool: str) -> int | None:
         return self._lease.next_due_ms(tool)
 
+    def settled(self, tool: str, key: Key) -> bool:
+        return self._lease.settled(tool, key)
+
     def dirty(self, tool: str) -> bool:
         return self._lease.dirty(tool)
 
     def sync(self) -> None:
         self._lease.sync()
+
+    def tend(self) -> None:
+        self._lease.tend()
+
+    def recall(self, after: bytes, limit: int) -> tuple[list[Entry], bytes]:
+        return self._lease.recall(after, limit)
+
+    def reached(self) -> bytes:
+        return self._lease.reached()
+
+    def keep(self, name: str, data: bytes | None) -> None:
+        self._lease.keep(name, data)
+
+    def kept(self, name: str) -> bytes | None:
+        return self._lease.kept(name)
 
     def lost(self) -> bool:
         return self._lease.lost()

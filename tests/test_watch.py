@@ -1,381 +1,247 @@
-"""Code of a tool that keeps the courier's thread: told, interrupted, switched off; and nothing of it lost."""
+"""What is said when, at which level, and how little of it a tool that fails for ever can cause."""
 
 from __future__ import annotations
 
-import asyncio
-import logging
-import threading
-import time
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
-from types import SimpleNamespace
+from concurrent.futures import Future
 from typing import Any
 
 import pytest
-
-from eventmw.contract import Consumer, consumer
-from eventmw.delivery.transport import BEHALF
-from eventmw.delivery.watch import LONG_S, WATCH, Hold, Stepped, Watch, What
-from eventmw.delivery.watchdog import INTERRUPT_AFTER, TELL_AFTER, THREAD_NAME, where
-from eventmw.effects import Effect, Packed, Send, Verdict
-from eventmw.errors import TookTooLong
-from eventmw.event import Event
-from eventmw.http import HttpReply
-from eventmw.outcome import Outcome
-from eventmw.vendor import Vendor
-from tests.delivering import Batching
-from tests.test_courier import PATIENCE_S, QUICK, Site, until
-
-LOOK_S = 0.02
-"""So that a watchdog interrupts within a second."""
-
-
-def spin() -> None:
-    """Never end, whatever is caught on the way."""
-    while True:
-        try:
-            spin.__name__  # noqa: B018 - a step of Python
-        except Exception:
-            continue
-
-
-def sleep() -> None:
-    time.sleep(2 * LONG_S)
-
-
-def compute() -> None:
-    until_s = time.thread_time() + 2 * LONG_S
-    while time.thread_time() < until_s:
-        pass
-
-
-@pytest.mark.parametrize(("work", "how"), [(sleep, "waited"), (compute, "computed")])
-def test_a_long_stretch_is_told_once_with_what_to_do(
-    work: Callable[[], None], how: str, caplog: pytest.LogCaptureFixture
-) -> None:
-    watch = Watch(look_s=None)
-    with caplog.at_level(logging.WARNING):
-        for _ in range(2):
-            with watch.holding("crm", "handle"):
-                work()
-        with watch.holding("crm", "verdict"):
-            work()
-    first, second = caplog.messages
-    assert first.startswith("handle of tool crm kept all deliveries of this process waiting for 0.")
-    assert f"in which it {how}: handle only says" in first
-    assert second.startswith("verdict of tool crm")
-
-
-def test_what_is_short_or_ours_is_not_told(caplog: pytest.LogCaptureFixture) -> None:
-    watch = Watch(look_s=None)
-    with caplog.at_level(logging.WARNING), watch.holding("crm", "handle"):
-        sleep()  # a journal that reads from a slow disk
-        watch.renew()
-    watch.renew()
-    assert caplog.messages == []
-
-
-def test_a_process_that_keeps_the_interpreter_busy_blames_no_tool() -> None:
-    """A thread that waits for the interpreter's lock looks for it every 5 ms, so it sleeps many times, not once."""
-    over = threading.Event()
-
-    def busy() -> None:
-        while not over.is_set():
-            sum(range(1000))
-
-    def judged() -> str:
-        watch = Watch(look_s=None)
-        with watch.holding("crm", "handle") as hold:
-            began_s, cpu_s = time.monotonic(), time.thread_time()
-            while time.monotonic() - began_s < 3 * LONG_S and time.thread_time() - cpu_s < LONG_S / 2:
-                sum(range(1000))
-            return watch.how(time.perf_counter_ns() - hold._since_ns)
-
-    threads = [threading.Thread(target=busy) for _ in range(8)]
-    for thread in threads:
-        thread.start()
-    try:
-        # Thrice: a machine without a free core looks for the lock less often.
-        assert any(judged() != "waited" for _ in range(3))
-    finally:
-        over.set()
-        for thread in threads:
-            thread.join()
-
-
-def hanging(kind: What, work: Callable[[], None]) -> tuple[Watch, BaseException | None]:
-    watch = Watch(look_s=LOOK_S)
-    try:
-        with watch.holding("crm", kind):
-            work()
-    except TookTooLong as error:
-        return watch, error
-    finally:
-        watch.stop()
-    return watch, None
-
-
-def test_an_endless_loop_is_told_interrupted_and_switched_off(caplog: pytest.LogCaptureFixture) -> None:
-    with caplog.at_level(logging.ERROR):
-        watch, error = hanging("handle", spin)
-    assert error is not None
-    assert list(watch.off) == ["crm"]
-    assert watch.off["crm"].startswith(f"its handle did not end within {INTERRUPT_AFTER * LOOK_S:g} s")
-    assert f"handle of tool crm has not come back for {TELL_AFTER * LOOK_S:g} s" in caplog.text
-    assert "test_watch.py" in caplog.text
-    assert "in spin" in caplog.text
-
-
-def test_a_call_that_waits_in_c_is_switched_off_when_it_returns() -> None:
-    watch, error = hanging("handle", lambda: time.sleep((INTERRUPT_AFTER + 10) * LOOK_S))
-    assert error is not None
-    assert "crm" in watch.off
-
-
-def test_what_comes_back_in_time_is_not_hit_by_what_was_meant_for_it() -> None:
-    """The interruption is set, and the code returns before Python raises it."""
-    watch = Watch(look_s=None)
-    with watch.holding("crm", "handle") as hold:
-        hold.hit_s = 30.0
-    for _ in range(1000):
-        spin.__name__  # noqa: B018 - a step of Python
-    assert watch.hold is None
-    assert "crm" in watch.off
-
-
-def test_the_watchdog_is_there_while_there_is_something_to_watch() -> None:
-    def dogs() -> int:
-        return sum(thread.name == THREAD_NAME and thread.is_alive() for thread in threading.enumerate())
-
-    until(lambda: dogs() == 0, "those of other tests ended")
-    watch = Watch(look_s=0.001)
-    assert dogs() == 0
-    with watch.holding("crm", "handle"):
-        assert dogs() == 1
-    until(lambda: dogs() == 0, "after a quiet while it ends by itself")
-    with watch.holding("crm", "handle"):
-        assert dogs() == 1, "and comes again"
-    watch.stop()
-    until(lambda: dogs() == 0, "it was stopped")
-    with watch.holding("crm", "handle"):
-        assert dogs() == 0, "for good"
-
-
-def test_a_place_names_the_owners_line_and_the_innermost() -> None:
-    assert where(None) == ""
-
-    def frame(file: str, line: int, name: str, back: Any) -> Any:
-        return SimpleNamespace(f_code=SimpleNamespace(co_filename=file, co_name=name), f_lineno=line, f_back=back)
-
-    own = frame(str(Hold.begin.__code__.co_filename), 1, "ours", None)
-    theirs = frame("/site/crm.py", 12, "push", own)
-    assert where(theirs) == "crm.py:12 in push"
-    assert where(frame("/lib/socket.py", 707, "readinto", theirs)) == "crm.py:12 in push (socket.py:707 in readinto)"
-    assert where(own) == "watch.py:1 in ours"
-
-
-# ── awaiting step by step
-
-
-def awaiting(work: Callable[[], Awaitable[Any]], watch: Watch | None = None) -> Any:
-    async def main() -> Any:
-        own = watch or Watch(look_s=None)
-        return await Stepped(work(), lambda: own.holding("crm", "the async consumer"))
-
-    with asyncio.Runner(loop_factory=asyncio.SelectorEventLoop) as runner:
-        return runner.run(main())
-
-
-def test_a_stepped_coroutine_does_what_it_does_without() -> None:
-    async def work() -> list[object]:
-        seen: list[object] = [await asyncio.sleep(0.001, "slept")]
-        try:
-            async with asyncio.timeout(0.001):
-                await asyncio.Event().wait()
-        except TimeoutError:
-            seen.append("timed out")
-        seen.append(await asyncio.create_task(asyncio.sleep(0, "task")))
-        return seen
-
-    assert awaiting(work) == ["slept", "timed out", "task"]
-
-
-def test_what_a_stepped_coroutine_raises_comes_out() -> None:
-    async def work() -> None:
-        await asyncio.sleep(0)
-        raise KeyError("x")
-
-    with pytest.raises(KeyError):
-        awaiting(work)
-
-
-def test_a_coroutine_that_blocks_the_loop_is_told_and_one_that_awaits_is_not(caplog: pytest.LogCaptureFixture) -> None:
-    async def blocks() -> None:
-        await asyncio.sleep(0)
-        sleep()
-
-    with caplog.at_level(logging.WARNING):
-        awaiting(lambda: asyncio.sleep(2 * LONG_S))
-        assert caplog.messages == []
-        awaiting(blocks)
-    assert "the async consumer of tool crm kept all deliveries" in caplog.text
-    assert "made a plain def, it runs in a thread of its own" in caplog.text
-
-
-# ── the whole courier
-
-
-@dataclass(frozen=True, slots=True)
-class Misbehaving(Batching):
-    """Does something odd in one of its parts, once it gets an event named ``odd``."""
-
-    where: str = "handle"
-    what: Callable[[], None] = spin
-
-    def handle(self, event: Event) -> Iterable[Effect]:
-        if event.name == "odd" and self.where == "handle":
-            self.what()
-        return Batching.handle(self, event)
-
-    def pack(self, items: Sequence[Send]) -> Iterable[Packed]:
-        if any("odd" in item.payload for item in items) and self.where == "pack":
-            self.what()
-        return Batching.pack(self, items)
-
-    def verdict(self, reply: HttpReply, items: Sequence[Send]) -> Sequence[Verdict]:
-        if any("odd" in item.payload for item in items) and self.where == "verdict":
-            self.what()
-        return Batching.verdict(self, reply, items)
-
-
-@dataclass
-class Telling:
-    """An ``on_outcome`` that does something odd, once."""
-
-    what: Callable[[], None]
-    told: list[Outcome] = field(default_factory=list)
-
-    def __call__(self, outcome: Outcome) -> None:
-        self.told.append(outcome)
-        if len(self.told) == 1:
-            self.what()
-
-
-@pytest.mark.parametrize("part", ["handle", "pack", "verdict"])
-def test_a_tool_that_never_comes_back_is_switched_off_and_the_others_deliver(
-    part: str, caplog: pytest.LogCaptureFixture
-) -> None:
-    with Vendor() as vendor, caplog.at_level(logging.ERROR):
-        site = Site(
-            [Misbehaving(vendor.url, id="odd", where=part, delivery=QUICK), Batching(vendor.url, delivery=QUICK)]
-        )
-        with site.running(look_s=LOOK_S) as courier:
-            site.append("odd-1", "a")
-            until(lambda: site.counts() == {"delivered": 2}, "the other tool has delivered")
-            until(lambda: courier.state()["odd"].phase == "off", "it is switched off")
-            site.append("b")
-            until(lambda: site.counts() == {"delivered": 3}, "the other tool goes on")
-            assert courier.state()["odd"].last_error.startswith(f"its {part} did not end within")
-            assert not courier.drain(0.05), "and what the tool did not get is not forgotten"
-            stats = next(stats for stats in site.journal.stats().tools if stats.tool == "odd")
-            assert stats.backlog_events + stats.dead + site.counts("odd").get("delivered", 0) == 3
-        assert "tool odd is switched off, and its events wait in the journal" in caplog.text
-        with site.running() as again:
-            again_state = again.state
-            until(lambda: again_state() and again_state()["odd"].phase == "flowing", "a new start tries it again")
-
-
-def consuming(body: Callable[[], None]) -> Consumer:
-    async def push(event: Event) -> None:
-        await asyncio.sleep(0)
-        if event.name == "odd":
-            body()
-
-    return consumer("odd", delivery=QUICK)(push)
-
-
-def test_an_async_consumer_that_never_comes_back_is_switched_off_and_keeps_its_event() -> None:
-    with Vendor() as vendor:
-        site = Site([consuming(spin), Batching(vendor.url, delivery=QUICK)])
-        with site.running(look_s=LOOK_S) as courier:
-            site.append("odd-1")
-            until(lambda: courier.state().get("odd") and courier.state()["odd"].phase == "off", "it is switched off")
-            site.append("a")
-            until(lambda: site.counts() == {"delivered": 2}, "the other tool goes on")
-            stats = next(stats for stats in site.journal.stats().tools if stats.tool == "odd")
-            assert stats.backlog_events == 2
-
-
-def test_an_on_outcome_that_never_comes_back_is_not_called_any_more(caplog: pytest.LogCaptureFixture) -> None:
-    telling = Telling(spin)
-    with Vendor() as vendor, caplog.at_level(logging.ERROR):
-        site = Site([Batching(vendor.url, delivery=QUICK)])
-        with site.running(look_s=LOOK_S, on_outcome=telling) as courier:
-            site.append("a")
-            until(lambda: site.counts() == {"delivered": 1}, "it is delivered")
-            site.append("b", "c")
-            assert courier.drain(PATIENCE_S)
-        assert site.counts() == {"delivered": 3}
-        assert len(telling.told) == 1
-        assert "on_outcome did not come back; nothing is told to it until the process starts anew" in caplog.text
-
-
-@pytest.mark.parametrize("part", ["handle", "pack", "verdict", "the async consumer", "on_outcome"])
-def test_a_tool_that_blocks_is_told_once_and_delivers(part: str, caplog: pytest.LogCaptureFixture) -> None:
-    with Vendor() as vendor, caplog.at_level(logging.WARNING):
-        odd: Any = Misbehaving(vendor.url, id="odd", where=part, what=sleep, delivery=QUICK)
-        tools = [consuming(sleep) if part == "the async consumer" else odd]
-        site = Site(tools)
-        options = {"on_outcome": Telling(sleep)} if part == "on_outcome" else {}
-        with site.running(**options) as courier:
-            site.append("odd-1", "odd-2", "a")
-            assert courier.drain(PATIENCE_S)
-        assert site.counts("odd") == {"delivered": 3}
-    told = [message for message in caplog.messages if "kept all deliveries of this process waiting" in message]
-    assert len(told) == 1
-    assert told[0].startswith(part)
-
-
-def test_a_tool_that_blocks_lets_the_others_go_on_between_its_events() -> None:
-    """The pause of each event uses no slice up, so 30 of them would be one stretch."""
-    order: list[str] = []
-
-    def slow(event: Event) -> Iterator[Send]:
-        order.append("slow")
-        time.sleep(0.03)
-        yield Send(event.id)
-
-    with Vendor() as vendor:
-        tool = Misbehaving(vendor.url, id="a-slow", delivery=QUICK)
-        slow_tool = SlowTool(vendor.url, id="a-slow", handling=slow, delivery=tool.delivery)
-        site = Site([slow_tool, Batching(vendor.url, id="quick", delivery=QUICK)])
-        with site.running(on_outcome=lambda outcome: order.append(outcome.tool)) as courier:
-            site.append(*(f"e-{seq}" for seq in range(30)))
-            assert courier.drain(PATIENCE_S)
-    assert order.index("quick") < 29, "the other tool did not wait for all of them"
-
-
-@dataclass(frozen=True, slots=True)
-class SlowTool(Batching):
-    handling: Callable[[Event], Iterator[Send]] = lambda event: iter(())
-
-    def handle(self, event: Event) -> Iterable[Effect]:
-        return self.handling(event)
-
-
-def test_a_backlog_over_its_cap_ends_without_the_tool_that_is_off() -> None:
-    with Vendor() as vendor:
-        rules = Batching(delivery=QUICK).delivery
-        site = Site([Misbehaving(vendor.url, id="odd", delivery=type(rules)(backlog_bytes=1000, max_batch_items=5))])
-        with site.running(look_s=LOOK_S, survey_s=0.02) as courier:
-            site.append("odd-1")
-            until(lambda: courier.state().get("odd") and courier.state()["odd"].phase == "off", "it is switched off")
-            for seq in range(100):
-                site.append(f"e{seq:02}")
-            until(lambda: site.counts("odd").get("backlog_full", 0) > 80, "its oldest events are dead letters")
-            assert vendor.arrivals == []
-
-
-def test_a_task_knows_what_watches_it() -> None:
-    assert WATCH.get().off == {}
-    assert BEHALF.get() == ""
+from hypothesis import given
+from hypothesis import strategies as st
+
+from eventmw.journal import Commit, DeadLetter, Key, Parked, Position
+from eventmw.outcome import BURIED, OUTCOME_KINDS
+from eventmw.watching.eventlog import EventLog
+from eventmw.watching.tally import Tally
+from eventmw.watching.watch import MAX_TROUBLES, REPEAT_S, Answered, Sent, Watch
+from tests.eventlog import captured, fields
+
+FINE = Answered(200, "", 0.0, 0, 0)
+KEY = Key(Position("s", 1), 0)
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now_s = 1.0
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
+def watching(clock: Clock | None = None) -> tuple[Watch, Tally]:
+    tally = Tally()
+    return Watch(EventLog(), tally, clock or Clock()), tally
+
+
+def counted(tally: Tally) -> dict[tuple[str, ...], int]:
+    return {tuple(series): number for series, number in tally.as_json()["counts"] if number}
+
+
+def letter(reason: str, outcome: str = "tool_error", record: bytes = b"r") -> DeadLetter:
+    return DeadLetter("ga4", KEY, record, outcome, reason, 1, 0)
+
+
+def sent(**given: Any) -> Sent:
+    usual: dict[str, Any] = {
+        "tool": "ga4",
+        "kind": "http",
+        "host": "v.example",
+        "method": "POST",
+        "sends": 3,
+        "attempt": 2,
+        "status": 204,
+        "error": None,
+        "seconds": 0.25,
+    }
+    return Sent(**(usual | given))
+
+
+@pytest.mark.parametrize(("logs", "figures"), [("off", False), ("off", True), ("logging", False), ("logging", True)])
+def test_there_is_a_watch_only_where_something_is_wanted(logs: Any, *, figures: bool) -> None:
+    watch = Watch.wanted(logs, figures=figures)
+    if logs == "off" and not figures:
+        assert watch is None
+    else:
+        assert watch is not None
+        assert (watch.log is not None, watch.tally is not None) == (logs != "off", figures)
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "level"),
+    [
+        (200, "", "INFO"),
+        (401, "unauthorized", "INFO"),
+        (503, "journal_full", "WARNING"),
+        (500, "internal_error", "WARNING"),
+    ],
+)
+def test_an_answer(status: int, code: str, level: str) -> None:
+    watch, tally = watching()
+    with captured() as records:
+        watch.answered(Answered(status, code, 0.0015, 2, 1), lambda: {"request_id": "q", "accepted": 3})
+    (said,) = fields(records, "server_response")
+    assert said == {
+        "level": level,
+        "event_type": "server_response",
+        "request_id": "q",
+        "status": status,
+        "accepted": 3,
+        "rejected": 2,
+        "duplicates": 1,
+        "duration_ms": 1.5,
+        **({"code": code} if code else {}),
+    }
+    assert counted(tally) == {("requests", str(status), code): 1, ("events", "rejected"): 2, ("events", "duplicate"): 1}
+
+
+def test_a_record_counts_once_it_is_kept() -> None:
+    clock = Clock()
+    watch, tally = watching(clock)
+    kept: Future[Position] = Future()
+    watch.appending(kept, 5, clock.now_s)
+    assert counted(tally) == {}
+    clock.now_s += 0.02
+    kept.set_result(Position("s", 1))
+    assert counted(tally) == {("events", "accepted"): 5}
+    ((series, _, total),) = tally.as_json()["histograms"]
+    assert (series, round(total, 6)) == (["append_duration"], 0.02)
+
+
+def test_a_record_that_is_not_kept_does_not_count() -> None:
+    watch, tally = watching()
+    failed: Future[Position] = Future()
+    watch.appending(failed, 5, 0.0)
+    failed.set_exception(OSError())
+    gone: Future[Position] = Future()
+    watch.appending(gone, 5, 0.0)
+    gone.cancel()
+    assert counted(tally) == {}
+    assert tally.as_json()["histograms"] == []
+
+
+@pytest.mark.parametrize(
+    ("given", "level", "label"),
+    [
+        ({}, "INFO", "204"),
+        ({"status": 302}, "INFO", "302"),
+        ({"status": 429}, "WARNING", "429"),
+        ({"status": 599}, "WARNING", "5xx"),
+        ({"status": None, "error": "no answer in time: v.example"}, "WARNING", "error"),
+        ({"status": None, "kind": "file", "host": None, "method": None}, "INFO", "ok"),
+    ],
+)
+def test_a_request_to_a_vendor(given: dict[str, Any], level: str, label: str) -> None:
+    watch, tally = watching()
+    made = sent(**given)
+    with captured() as records:
+        watch.sent(made)
+    (said,) = fields(records, "client_request")
+    shown = {
+        name: getattr(made, name) for name in ("tool", "kind", "host", "method", "sends", "attempt", "status", "error")
+    }
+    assert said == {
+        "level": level,
+        "event_type": "client_request",
+        "duration_ms": 250.0,
+        **{name: value for name, value in shown.items() if value is not None},
+    }
+    assert counted(tally) == {("deliveries", "ga4", label): 1}
+
+
+@given(st.lists(st.integers(100, 999)))
+def test_a_vendor_cannot_make_labels_without_end(statuses: list[int]) -> None:
+    watch, tally = watching()
+    for status in statuses:
+        watch.sent(sent(status=status))
+    assert len(counted(tally)) <= 80
+
+
+@given(st.dictionaries(st.tuples(st.sampled_from(OUTCOME_KINDS), st.sampled_from(["", "a", "b"])), st.integers(1, 9)))
+def test_one_line_tells_a_commit(counts: dict[tuple[str, str], int]) -> None:
+    watch, _ = watching()
+    step = Commit(counts=counts, park=[Parked(KEY, b"", 1, 0, "HTTP 500")])
+    with captured() as records:
+        watch.committed("ga4", step, lambda _: None)
+    (said,) = fields(records, "outcomes")
+    assert len(records) == 1
+    assert (said["tool"], said["ended"], said["parked"]) == ("ga4", sum(counts.values()), 1)
+    for kind in OUTCOME_KINDS:
+        assert said["outcomes"].get(kind, 0) == sum(n for (known, _), n in counts.items() if known == kind)
+    assert said["level"] == ("WARNING" if BURIED & {kind for kind, _ in counts} else "INFO")
+
+
+def test_a_tool_that_raises_is_told_of_with_one_of_its_events() -> None:
+    watch, tally = watching()
+    step = Commit(
+        dead=[letter("raised KeyError", record=b"7"), letter("raised KeyError"), letter("HTTP 400", "rejected")]
+    )
+    with captured() as records:
+        watch.committed("ga4", step, lambda record: record.decode())
+    (said,) = fields(records, "component_error")
+    assert said == {
+        "level": "ERROR",
+        "event_type": "component_error",
+        "tool": "ga4",
+        "where": "delivery",
+        "reason": "raised KeyError",
+        "count": 2,
+        "event_id": "7",
+    }
+    assert counted(tally) == {("component_errors", "ga4", "delivery"): 2}
+
+
+def test_a_tool_that_fails_for_ever_is_told_of_now_and_then_and_nothing_is_left_out() -> None:
+    clock = Clock()
+    watch, tally = watching(clock)
+    with captured() as records:
+        for _ in range(100):
+            watch.troubled("ga4", "request", "raised KeyError")
+            clock.now_s += REPEAT_S / 40
+        clock.now_s += REPEAT_S
+        watch.troubled("ga4", "request", "raised KeyError")
+    said = fields(records, "component_error")
+    assert [line["count"] for line in said] == [1, 40, 40, 20]
+    assert counted(tally) == {("component_errors", "ga4", "request"): 101}
+
+
+def test_troubles_without_end_fill_neither_log_nor_memory() -> None:
+    watch, _ = watching()
+    with captured() as records:
+        for number in range(3 * MAX_TROUBLES):
+            watch.troubled("ga4", "delivery", f"raised {number}")
+    assert len(fields(records, "component_error")) == MAX_TROUBLES + 1
+    assert len(watch._troubles) == MAX_TROUBLES + 1
+
+
+@pytest.mark.parametrize(("ecommerce", "event_type"), [(False, "action_triggered"), (True, "ecommerce_triggered")])
+def test_a_tool_is_handed_an_event(event_type: str, *, ecommerce: bool) -> None:
+    watch, _ = watching()
+    with captured() as records:
+        watch.handed("ga4", "e-1", 2, ecommerce=ecommerce)
+    assert fields(records, event_type) == [
+        {"level": "DEBUG", "event_type": event_type, "tool": "ga4", "event_id": "e-1", "sends": 2}
+    ]
+
+
+def test_figures_without_a_log_and_a_log_without_figures() -> None:
+    step = Commit(dead=[letter("raised KeyError")], counts={("tool_error", "raised KeyError"): 1})
+    for watch in (Watch(None, Tally()), Watch(EventLog(), None), Watch(None, None)):
+        with captured() as records:
+            watch.asked(request_id="q")
+            watch.answered(FINE, dict)
+            watch.appending(Future(), 1, 0.0)
+            watch.handed("a", "e", 1, ecommerce=False)
+            watch.sent(sent())
+            watch.took_up("a", 1.0)
+            watch.committed("a", step, lambda _: None)
+        assert bool(records) == (watch.log is not None)
+
+
+def test_a_fork_begins_at_nothing_and_is_another() -> None:
+    watch, tally = watching()
+    before = watch.figures()
+    watch.answered(FINE, dict)
+    watch.start_afresh()
+    assert counted(tally) == {}
+    assert watch.figures()["tally"] == before["tally"]
+    assert watch.figures()["ident"] != before["ident"]

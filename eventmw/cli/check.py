@@ -87,6 +87,9 @@ def _active(config: Config) -> dict[str, Any]:
         },
         "limits": {name: getattr(config.limits, name) for name in type(config.limits).__dataclass_fields__},
         "dry_run": config.dry_run,
+        "logs": config.logs,
+        "metrics_path": config.metrics_path,
+        "ready_path": config.ready_path,
     }
 
 
@@ -111,11 +114,18 @@ def _lines(config: Config) -> Iterator[tuple[str, str]]:
         yield "Tool", f"{tool.id} ({type(source).__name__})" + (f": {settings}" if settings else "")
     yield "Keys", ", ".join(config.named_keys) or "none needed"
     yield "Origins", ", ".join(("the site's own", *config.allowed_origins))
-    yield "Journal", f"{config.journal}, at most {sizes(limits.journal_bytes)}; data_dir {config.data_dir}"
+    yield "Journal", f"{config.journal}, at most {sizes(config.journal_bytes)}; data_dir {config.data_dir}"
     yield "Delivery", "in a thread of the site" if config.courier == "thread" else "by `eventmw worker`"
     rate = f", {limits.requests_per_s:g} requests a second from one sender" if limits.requests_per_s else ""
     yield "Limits", f"{count(limits.max_events, 'event')}, {sizes(limits.max_body_bytes)} in one request{rate}"
     strict = "; strict: warnings refuse" if config.strict else ""
+    if config.logs != "off":
+        yield "Logs", f"{config.logs}, as eventmw.events"
+    if config.metrics_path is not None:
+        opens = "keys" if config.metrics_key is None else "metrics_key"
+        yield "Metrics", f"{config.metrics_path}, to who shows {opens}"
+    if config.ready_path is not None:
+        yield "Ready", f"{config.ready_path}, to anybody"
     yield "Answers", f"batch {config.batch}, receipt {config.receipt or 'none'}, envelope {config.envelope}{strict}"
 
 

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 from eventmw.config import Config
 from eventmw.contract import Delivery
+from eventmw.journal.files import filesystem
 from eventmw.secret import EnvSecret, Secret
 from eventmw.tools import File
 
@@ -56,8 +57,7 @@ def warnings(config: Config) -> Iterator[str]:
         yield "there are no tools, so events are accepted and go nowhere."
     if config.dry_run:
         yield "dry_run is on: nothing is sent to any tool."
-    if config.journal == "memory":
-        yield 'journal = "memory": events that are not delivered yet are lost when the process ends or is restarted.'
+    yield from journal_warnings(config.journal, config.data_dir)
     if config.path in GUESSABLE and not config.keys:
         yield (
             f"{config.path} is easy to guess and no keys are set: anybody can send events. Set keys, or choose another path."
@@ -66,6 +66,14 @@ def warnings(config: Config) -> Iterator[str]:
         yield from _plain_http(tool)
         if isinstance(tool, File) and not os.path.isdir(folder := os.path.dirname(tool.path) or "."):  # noqa: PTH112, PTH120 - text or path
             yield f"File: there is no folder {folder}; make it before the start, or {tool.id} can write nothing."
+
+
+def journal_warnings(journal: str, data_dir: str) -> Iterator[str]:
+    """Return a sentence on what may be lost: a journal in memory, or one on a file system that promises too little."""
+    if journal == "memory":
+        yield 'journal = "memory": events that are not delivered yet are lost when the process ends or is restarted.'
+    elif journal == "file" and (lies := filesystem.warning_for(data_dir)) is not None:
+        yield lies
 
 
 def _plain_http(tool: object) -> Iterator[str]:

@@ -6,6 +6,7 @@ Layer: people.
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from typing import Final
 
 import click
@@ -73,6 +74,7 @@ def _show(picture: Json, folder: str, *, each: bool) -> None:
         f"{folder}: {count(len(picture['processes']), 'process', 'processes')}, journal {journal['durability']}, "
         f"{count(journal['events'], 'event')} kept ({sizes(journal['bytes'])} of {sizes(journal['cap_bytes'])})"
     )
+    _show_readiness(journal.get("not_ready", ()))
     output.say("")
     if picture["tools"]:
         _show_tools(picture["tools"])
@@ -80,6 +82,13 @@ def _show(picture: Json, folder: str, *, each: bool) -> None:
         output.say("The site has no tools: its events are kept and go nowhere.", output.WARNING)
     if each:
         _show_processes(picture)
+
+
+def _show_readiness(refusing: Sequence[Json]) -> None:
+    if not refusing:
+        output.say("takes events: yes")
+    for process in refusing:
+        output.say(f"takes events: no, process {process['pid']}: {plain(process['why'])}", output.BAD)
 
 
 def _show_tools(tools: Json) -> None:

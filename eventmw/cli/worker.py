@@ -25,6 +25,7 @@ from eventmw.errors import ConfigError
 from eventmw.journal import Journal
 from eventmw.outcome import Outcome
 from eventmw.runtime import Runtime
+from eventmw.watching.delivery import WatchedDelivery
 
 GRACE_S: Final = 10.0
 PROGRESS_S: Final = 10.0
@@ -67,6 +68,7 @@ def worker(config: str, grace_s: float) -> None:
         grace_s=grace_s,
         on_outcome=settings.on_outcome,
         dry_run=settings.dry_run,
+        watched=runtime.watched_delivery(),
     )
 
 
@@ -84,6 +86,7 @@ def deliver(
     progress_s: float = PROGRESS_S,
     on_outcome: Callable[[Outcome], object] | None = None,
     dry_run: bool = False,
+    watched: WatchedDelivery | None = None,
 ) -> bool:
     """Deliver what a journal holds, in this thread, until SIGTERM or SIGINT. Call it in the main thread.
 
@@ -95,6 +98,7 @@ def deliver(
         progress_s: seconds between lines that tell how far it is.
         on_outcome: called with each Outcome.
         dry_run: send nothing.
+        watched: has what happens told to logs and figures.
 
     Returns whether everything in flight came back.
     """
@@ -102,7 +106,14 @@ def deliver(
     before = [(number, signal.signal(number, _setting(stopping))) for number in (signal.SIGTERM, signal.SIGINT)]
     telling = threading.Thread(target=_tell, args=(journal, stopping, progress_s, grace_s), daemon=True)
     courier = Courier(
-        journal, dispatcher, transport, SystemClock(), dry_run=dry_run, on_outcome=on_outcome, polite=False
+        journal,
+        dispatcher,
+        transport,
+        SystemClock(),
+        dry_run=dry_run,
+        on_outcome=on_outcome,
+        polite=False,
+        watched=watched,
     )
     output.say(f"Delivering to {', '.join(tool.id for tool in dispatcher.tools) or 'no tool'}. Ctrl-C ends it.")
     telling.start()

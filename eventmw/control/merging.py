@@ -28,6 +28,11 @@ def merged(processes: Sequence[Json]) -> dict[str, Any]:
         "journal": {
             "durability": "/".join(sorted({journal["durability"] for journal in journals})),
             **{name: sum(journal[name] for journal in journals) for name in _JOURNAL_SUMMED},
+            "not_ready": [
+                {"pid": process["pid"], "why": why}
+                for process in processes
+                if (why := process["stats"].get("not_ready", ""))
+            ],
         },
         "tools": {
             tool: _tool([journal["tools"][tool] for journal in journals if tool in journal["tools"]]) for tool in ids

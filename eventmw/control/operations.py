@@ -59,6 +59,10 @@ class Host(Keeper, Protocol):
         """Return where everything stands."""
         ...
 
+    def figures(self) -> Mapping[str, Any]:
+        """Return what this process adds to the figures for Prometheus."""
+        ...
+
 
 class Operations:
     """Answers for one site.
@@ -72,6 +76,7 @@ class Operations:
         self._since_ms = host.clock.now_ms()
         self._known: Mapping[str, Callable[[Request], Iterable[Any]]] = {
             "stats": self._stats,
+            "figures": self._figures,
             "tail": self._tail,
             "dead_list": self._dead_list,
             "dead_retry": self._dead_retry,
@@ -101,6 +106,9 @@ class Operations:
             "delivers": self._host.config.courier == "thread",
             "stats": self._host.stats(),
         }
+
+    def _figures(self, _request: Request) -> Iterable[Any]:
+        yield self._host.figures()
 
     def _tail(self, request: Request) -> Iterable[Any]:
         """Return the ``last`` events, or those after a cursor; then ``{"cursor": …}``, after which the next look goes on."""

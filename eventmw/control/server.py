@@ -71,6 +71,11 @@ class ControlServer:
         self._free = threading.BoundedSemaphore(_MAX_CONNECTIONS)
         self._closed = threading.Event()
 
+    @property
+    def path(self) -> Path | None:
+        """The socket, once the thread has opened it."""
+        return self._path
+
     def start(self) -> None:
         """Start answering in this process, unless it does already. The thread opens the socket: no caller waits for it."""
         with _names.lock:

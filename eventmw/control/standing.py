@@ -12,13 +12,18 @@ from typing import Any
 from eventmw.journal import JournalStats, ToolStats
 
 
-def as_json(journal: JournalStats, lanes: Mapping[str, Any]) -> dict[str, Any]:
+def as_json(journal: JournalStats, lanes: Mapping[str, Any], *, not_ready: str = "") -> dict[str, Any]:
     """Return the journal's numbers and, for each tool, its backlog, Outcomes and the courier's lane.
 
-    ``{"durability", "records", …, "tools": {id: {"backlog_events", …, "outcomes": {kind: n}, "lane": {…}}}}``
+    ``{"durability", "records", …, "not_ready", "tools": {id: {"backlog_events", …, "outcomes": {kind: n}, "lane": {…}}}}``.
+    ``not_ready`` is "" while the journal takes events, else the sentence of `eventmw.journal.Journal.ready`.
     """
     whole = {spec.name: getattr(journal, spec.name) for spec in dataclasses.fields(journal) if spec.name != "tools"}
-    return {**whole, "tools": {tool.tool: _tool(tool, lanes.get(tool.tool)) for tool in journal.tools}}
+    return {
+        "not_ready": not_ready,
+        **whole,
+        "tools": {tool.tool: _tool(tool, lanes.get(tool.tool)) for tool in journal.tools},
+    }
 
 
 def _tool(tool: ToolStats, lane: Any) -> dict[str, Any]:

@@ -51,7 +51,8 @@ class View(Protocol):
 
         ``{"journal": {…}, "tools": {id: {…}}, "processes": [{"pid", "since_ms", "path", "delivers", "stats": {…}}]}``. A
         tool has ``state``, ``next_probe_ms``, ``last_error``, ``backlog_events``, ``oldest_ms``, ``parked``, ``dead``,
-        ``outcomes`` (kind → how many) and more, summed over the processes.
+        ``outcomes`` (kind → how many) and more, summed over the processes. The journal has ``not_ready``, a list of
+        ``{"pid", "why"}`` for those that take no events now.
         """
         ...
 

@@ -23,15 +23,16 @@ from eventmw.delivery import loop
 from eventmw.delivery.dispatcher import Dispatcher
 from eventmw.delivery.driver import SURVEY_S, Work
 from eventmw.delivery.duplicates import Duplicates
+from eventmw.delivery.holds import Watch
 from eventmw.delivery.lane import LaneState
 from eventmw.delivery.pacer import Pacer
 from eventmw.delivery.shift import Shift
 from eventmw.delivery.transport import Transport
-from eventmw.delivery.watch import Watch
 from eventmw.delivery.watchdog import LOOK_S
 from eventmw.journal import Journal
 from eventmw.outcome import Outcome
 from eventmw.retry import backoff_s
+from eventmw.watching.delivery import WatchedDelivery
 
 log = logging.getLogger("eventmw.delivery.courier")
 
@@ -56,6 +57,7 @@ class Courier:
         polite: work in slices with rests between them; False where there is no site in the process.
         survey_s: seconds between looks at the backlogs of tools that stand.
         look_s: seconds between looks of the watchdog; see `eventmw.delivery.watchdog`.
+        watched: is put around what the courier works with, so that what it does is seen.
     """
 
     def __init__(
@@ -70,9 +72,11 @@ class Courier:
         polite: bool = True,
         survey_s: float = SURVEY_S,
         look_s: float = LOOK_S,
+        watched: WatchedDelivery | None = None,
     ) -> None:
         self._journal = journal
-        self._dispatcher = dispatcher
+        self._watched = watched
+        self._dispatcher = watched.dispatcher(dispatcher) if watched else dispatcher
         self._transport_factory = transport_factory
         self._clock = clock
         self._dry_run = dry_run
@@ -184,7 +188,9 @@ class Courier:
         work = Work(
             journal=self._journal,
             dispatcher=self._dispatcher,
-            transport=self._transport_factory(),
+            transport=self._watched.transport(self._transport_factory())
+            if self._watched
+            else self._transport_factory(),
             clock=self._clock,
             duplicates=self._duplicates,
             pacer=Pacer(polite=self._polite),
@@ -223,7 +229,7 @@ class Courier:
             await _wait(stop, LEAD_POLL_S)
             return
         try:
-            shift = self._shift = Shift(work, lease)
+            shift = self._shift = Shift(work, self._watched.lease(lease) if self._watched else lease)
             ending = asyncio.create_task(_pass_on(stop, shift.over))
             try:
                 await shift.run()

@@ -16,11 +16,11 @@ from eventmw.clock import Clock
 from eventmw.delivery.batches import Batch
 from eventmw.delivery.dispatcher import Dispatcher
 from eventmw.delivery.duplicates import Duplicates
+from eventmw.delivery.holds import WATCH, Watch
 from eventmw.delivery.lane import Lane
 from eventmw.delivery.pacer import Pacer
 from eventmw.delivery.settlement import plain
-from eventmw.delivery.transport import BEHALF, Transport, TransportError
-from eventmw.delivery.watch import WATCH, Watch
+from eventmw.delivery.transport import BEHALF, LOAD, Load, Transport, TransportError
 from eventmw.errors import told
 from eventmw.journal import Journal
 from eventmw.outcome import Outcome
@@ -148,6 +148,7 @@ class Driver:
     async def _fly(self, batch: Batch) -> None:
         BEHALF.set(self.lane.tool.id)
         WATCH.set(self._work.watch)
+        LOAD.set(Load(len(batch.sends), batch.failures + 1))
         try:
             await self._exchange(batch)
         except asyncio.CancelledError:

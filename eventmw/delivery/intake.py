@@ -18,9 +18,9 @@ from eventmw.delivery.admission import UNREADABLE, Admission
 from eventmw.delivery.dispatcher import Dispatcher
 from eventmw.delivery.duplicates import Duplicates
 from eventmw.delivery.endings import Item
+from eventmw.delivery.holds import Watch
 from eventmw.delivery.queue import SendQueue
 from eventmw.delivery.revival import Revival
-from eventmw.delivery.watch import Watch
 from eventmw.event import Event
 from eventmw.journal import Entry, Key, Lease, Reading
 from eventmw.record import Erased
@@ -146,14 +146,14 @@ class Intake:
         return key not in self._admission.live and key not in self._landed
 
     def _take(self, entry: Entry, ordinal: int, event: Event | Erased, credential: str) -> None:
-        position, key = entry.position, Key(entry.position, ordinal)
+        key = Key(entry.position, ordinal)
         size = max(1, len(entry.record) // entry.events)
         item = Item(key, "", entry.recorded_ms, entry.record, ordinal, size)
         if isinstance(event, Erased):
             self._admission.end(item, "erased", "")
             return
         item.event_id = event.id
-        if self._duplicates.repeats(credential, event.id, position, ordinal, entry.recorded_ms):
+        if self._duplicates.repeats(credential, event.id, key, entry.recorded_ms):
             self._admission.end(item, "duplicate", "")
         else:
             self._admission.admit(item, event, self._now)

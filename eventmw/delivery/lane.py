@@ -21,11 +21,11 @@ from eventmw.delivery.circuit import Phase
 from eventmw.delivery.dispatcher import Dispatcher
 from eventmw.delivery.duplicates import Duplicates
 from eventmw.delivery.endings import Ended, Ending, Moment
+from eventmw.delivery.holds import Watch
 from eventmw.delivery.intake import Intake
 from eventmw.delivery.queue import SendQueue
 from eventmw.delivery.revival import Revival
 from eventmw.delivery.settlement import Settlement, plain
-from eventmw.delivery.watch import Watch
 from eventmw.errors import told
 from eventmw.journal import Lease, ToolStats
 from eventmw.outcome import Outcome

@@ -23,9 +23,9 @@ import aiohttp
 from multidict import CIMultiDict
 from yarl import URL
 
+from eventmw.delivery.holds import WATCH, Stepped
 from eventmw.delivery.threads import DaemonPool
 from eventmw.delivery.transport import BEHALF, CONNECT_S, TransportError
-from eventmw.delivery.watch import WATCH, Stepped
 from eventmw.effects import Call, Order, Write
 from eventmw.errors import told
 from eventmw.http import Headers, HttpReply, HttpRequest

@@ -12,7 +12,7 @@ from typing import Final
 
 from eventmw.clock import Clock
 from eventmw.delivery.endings import Ended, Ending, Item, Postponed
-from eventmw.delivery.watch import ON_OUTCOME, Watch
+from eventmw.delivery.holds import ON_OUTCOME, Watch
 from eventmw.errors import TookTooLong
 from eventmw.journal import Commit, DeadLetter, Key, Lease, Parked
 from eventmw.outcome import BURIED, Outcome

@@ -13,11 +13,10 @@ from contextlib import suppress
 from typing import Any, Final
 
 from eventmw.delivery.driver import Driver, Work
-from eventmw.delivery.duplicates import WINDOW_MS
 from eventmw.delivery.lane import Lane, LaneState
 from eventmw.delivery.loop import LEAVE_S
-from eventmw.journal import Entry, Lease, Position
-from eventmw.record import Erased
+from eventmw.delivery.recall import Recall
+from eventmw.journal import Lease
 
 log = logging.getLogger("eventmw.delivery.courier")
 
@@ -30,8 +29,10 @@ POLL_S: Final = 0.25
 SYNC_S: Final = 0.1
 """How long a commit may wait to be made durable. Source: JOURNAL.md «State»."""
 
+TEND_S: Final = 0.25
+"""How often the journal's chores are done: taking over from the dead, retiring what is consumed, obeying commands."""
+
 LEASE_CHECK_S: Final = 1.0
-_SCAN: Final = 16
 
 
 class Shift:
@@ -48,6 +49,7 @@ class Shift:
         self._loop = asyncio.get_running_loop()
         self._pid = os.getpid()
         self._sync_waits = False
+        self._recall = Recall(lease, work.dispatcher, work.duplicates, work.pacer, work.clock)
         self._drivers = [Driver(work, self._lane(work, lease, tool), self._committed) for tool in work.dispatcher.tools]
 
     @staticmethod
@@ -85,11 +87,11 @@ class Shift:
         self._work.journal.on_append(self.on_append)
         tasks: list[asyncio.Task[None]] = []
         try:
-            await self._recall()
+            await self._recall.begin(self.over)
             jobs: list[Coroutine[Any, Any, None]] = [driver.run() for driver in self._drivers]
-            jobs += [self._watch_lease(), self._survey()]
+            jobs += [self._watch_lease(), self._survey(), self._recall.run()]
             if self._work.journal.durability != "memory":
-                jobs.append(self._poll())
+                jobs += [self._poll(), self._tend()]
             tasks = [self._loop.create_task(job) for job in jobs]
             for task in tasks:
                 task.add_done_callback(lambda _: self.over.set())  # none of them ends by itself
@@ -113,6 +115,8 @@ class Shift:
                 await driver.settle()
         with _logged("the last sync failed"):
             self._lease.sync()
+            self._recall.save()
+            self._lease.tend()
         return not pending
 
     async def has_drained(self) -> bool:
@@ -135,34 +139,6 @@ class Shift:
             # First the waker, then the look: what is appended in between is found by one or the other.
             self._work.journal.on_append(self.on_append)
             self.kick()
-
-    async def _recall(self) -> None:
-        """Tell the judge of duplicates what was accepted in its window: it may have been another process that judged it.
-
-        Lanes wait for it. Otherwise a repetition could go out whose first was delivered before the start. While nothing is
-        settled for any tool there is nothing to tell: each lane will read the whole log, and judge it in order.
-        """
-        stats = self._work.journal.stats()
-        if all(tool.backlog_events == stats.events for tool in stats.tools):
-            return
-        since_ms = self._work.clock.now_ms() - WINDOW_MS
-        after: Position | None = None
-        while entries := self._work.journal.scan(after, _SCAN):
-            after = entries[-1].position
-            for entry in entries:
-                if entry.recorded_ms >= since_ms and not self.over.is_set():
-                    await self._recall_record(entry)
-
-    async def _recall_record(self, entry: Entry) -> None:
-        work = self._work
-        try:
-            credential = work.dispatcher.credential(entry.record)
-            for ordinal, event in enumerate(work.dispatcher.events(entry.record)):
-                if not isinstance(event, Erased):
-                    work.duplicates.repeats(credential, event.id, entry.position, ordinal, entry.recorded_ms)
-                await work.pacer.breathe()
-        except Exception as error:  # noqa: BLE001 - the lanes bury what cannot be read
-            log.debug("a record could not be recalled: %s", type(error).__name__)
 
     def _committed(self) -> None:
         if not self._sync_waits:
@@ -189,6 +165,18 @@ class Shift:
         while True:
             await asyncio.sleep(POLL_S)
             self.kick()
+
+    async def _tend(self) -> None:
+        failures = 0
+        while True:
+            try:
+                self._lease.tend()
+                failures = 0
+            except Exception:
+                failures += 1
+                if failures == 1:
+                    log.exception("the journal's chores failed; trying again")
+            await asyncio.sleep(TEND_S)
 
     async def _survey(self) -> None:
         while True:

@@ -6,7 +6,7 @@ Layer: input and output. See `Transport`; the courier knows nothing else about n
 from __future__ import annotations
 
 from contextvars import ContextVar
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from eventmw.effects import Order
 from eventmw.http import HttpReply
@@ -17,6 +17,18 @@ BEHALF: Final[ContextVar[str]] = ContextVar("eventmw_behalf", default="")
 
 CONNECT_S: Final = 2.0
 """Seconds for a connection, where a tool's own rules say nothing else; a vendor that needs longer is down."""
+
+
+class Load(NamedTuple):
+    """What an order carries: how many sends, and how often this batch of them has gone out, this time included."""
+
+    sends: int
+    attempt: int
+
+
+NO_LOAD: Final = Load(0, 0)
+LOAD: Final[ContextVar[Load]] = ContextVar("eventmw_load", default=NO_LOAD)
+"""The load of the order that the current task sends, for who watches."""
 
 
 class TransportError(Exception):

@@ -16,25 +16,21 @@ _RAW_DEFLATE: Final = -15
 
 
 class Body:
-    """Collects the chunks of one body.
+    """Collects the chunks of one body that comes as it is.
 
     Args:
-        limit: bytes that the body may have after inflating; as many may come compressed.
-        encoding: ``gzip``, ``deflate`` or "" for none.
+        limit: bytes that the body may have.
     """
 
-    __slots__ = ("_chunks", "_inflater", "_limit", "_received", "_size")
+    __slots__ = ("_chunks", "_limit", "received")
 
-    def __init__(self, limit: int, encoding: str = "") -> None:
+    received: int
+    """Bytes that came over the connection so far."""
+
+    def __init__(self, limit: int) -> None:
         self._limit = limit
         self._chunks: list[bytes] = []
-        self._size = self._received = 0
-        self._inflater = _Inflater(encoding) if encoding else None
-
-    @property
-    def received(self) -> int:
-        """Bytes that came over the connection so far."""
-        return self._received
+        self.received = 0
 
     def feed(self, chunk: bytes) -> None:
         """Take the next bytes.
@@ -42,11 +38,8 @@ class Body:
         Raises:
             Refused: ``body_too_large`` or ``invalid_encoding``.
         """
-        self._received += len(chunk)
-        if self._inflater is not None:
-            chunk = self._inflater.feed(chunk, self._limit - self._size + 1)
-        self._size += len(chunk)
-        if self._size > self._limit or self._received > self._limit:
+        self.received += len(chunk)
+        if self.received > self._limit:
             raise too_large(self._limit)
         if chunk:
             self._chunks.append(chunk)
@@ -57,9 +50,42 @@ class Body:
         Raises:
             Refused: ``invalid_encoding``, the compressed data ended too early.
         """
-        if self._inflater is not None:
-            self._inflater.finish()
         return self._chunks[0] if len(self._chunks) == 1 else b"".join(self._chunks)
+
+
+class Compressed(Body):
+    """Collects a compressed body, inflated; as many bytes as it may have may come compressed.
+
+    Args:
+        encoding: ``gzip`` or ``deflate``.
+    """
+
+    __slots__ = ("_inflater", "_size")
+
+    def __init__(self, limit: int, encoding: str) -> None:
+        super().__init__(limit)
+        self._size = 0
+        self._inflater = _Inflater(encoding)
+
+    def feed(self, chunk: bytes) -> None:
+        """Take the next compressed bytes; see `Body.feed`."""
+        self.received += len(chunk)
+        inflated = self._inflater.feed(chunk, self._limit - self._size + 1)
+        self._size += len(inflated)
+        if self._size > self._limit or self.received > self._limit:
+            raise too_large(self._limit)
+        if inflated:
+            self._chunks.append(inflated)
+
+    def finish(self) -> bytes:
+        """Return the whole body, inflated; see `Body.finish`."""
+        self._inflater.finish()
+        return super().finish()
+
+
+def body_of(encoding: str, limit: int) -> Body:
+    """Return what collects a body of that encoding: ``gzip``, ``deflate`` or "" for none."""
+    return Compressed(limit, encoding) if encoding else Body(limit)
 
 
 class _Inflater:

@@ -10,9 +10,10 @@ import hmac
 import ipaddress
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Final
 from urllib.parse import urlsplit
+
+import msgspec
 
 from eventmw.errors import Refused
 from eventmw.formats import is_ip
@@ -24,12 +25,13 @@ PREFLIGHT_AGE_S: Final = "600"
 MAX_IDEMPOTENCY_KEY: Final = 255
 """Characters; the draft names no limit. Source: assumption, the limit that Stripe documents."""
 
-_digits = re.compile(r"[0-9]{1,15}").fullmatch
+MAX_LENGTH_DIGITS: Final = 15
+"""Digits of a Content-Length; a petabyte has them."""
+
 _visible = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?").fullmatch
 
 
-@dataclass(frozen=True, slots=True)
-class Visit:
+class Visit(msgspec.Struct, frozen=True, gc=False):
     """A request that may come in: what the door found out about it.
 
     Attributes:
@@ -44,9 +46,9 @@ class Visit:
     credential: str
     address: str
     browser_ip: str | None
-    encoding: str
-    length: int | None
-    idempotency_key: str | None
+    encoding: str = ""
+    length: int | None = None
+    idempotency_key: str | None = None
 
 
 class Door:
@@ -78,21 +80,31 @@ class Door:
         Raises:
             Refused: 400, 401, 403, 405, 413 or 415; what is wrong with the sender comes before what is wrong with the body.
         """
-        headers = head.headers
         if head.method != "POST":
             raise self._wrong_method(head)
-        credential = self._credential(headers)
-        if credential == ANONYMOUS:
+        headers, address = head.headers, head.peer
+        credential = self._credential(headers) if self._keys else ANONYMOUS
+        from_browser = "sec-fetch-site" in headers or "origin" in headers
+        if from_browser and credential == ANONYMOUS:
             self._check_origin(head)
-        address = self._address(head)
+        if self._proxies:
+            address = self._forwarded(headers) or address
         return Visit(
-            credential=credential,
-            address=address,
-            browser_ip=address if "sec-fetch-site" in headers or "origin" in headers else None,
-            encoding=_encoding(headers.get("content-encoding")),
-            length=self._length(headers),
-            idempotency_key=_idempotency_key(headers.get("idempotency-key")),
+            credential,
+            address,
+            address if from_browser else None,
+            _encoding(headers["content-encoding"]) if "content-encoding" in headers else "",
+            self._length(headers),
+            _idempotency_key(headers["idempotency-key"]) if "idempotency-key" in headers else None,
         )
+
+    def credential(self, head: RequestHead) -> str:
+        """Return the name of the key that a request shows, or ``anonymous`` where none is needed.
+
+        Raises:
+            Refused: 401.
+        """
+        return self._credential(head.headers)
 
     def is_preflight(self, head: RequestHead) -> bool:
         """Return whether this is a CORS preflight that we answer: CORS is configured, and the method is OPTIONS."""
@@ -131,8 +143,6 @@ class Door:
         return Refused("method_not_allowed", f"Expected POST, got {_method(head.method)}.", headers=(("allow", allow),))
 
     def _credential(self, headers: Mapping[str, str]) -> str:
-        if not self._keys:
-            return ANONYMOUS
         shown = _shown_key(headers)
         # The digests' comparison takes the same time for every key, and every key is compared.
         digest = hashlib.sha256((shown or "").encode("utf-8", "surrogatepass")).digest()
@@ -147,9 +157,9 @@ class Door:
         )
 
     def _check_origin(self, head: RequestHead) -> None:
-        """Let servers and the site's own pages in, and other sites only when listed. Source: PROTOCOLS.md 2.4."""
+        """Let the site's own pages in, and browsers on other sites only when listed. Source: PROTOCOLS.md 2.4."""
         site, origin = head.headers.get("sec-fetch-site"), head.headers.get("origin")
-        if site == "same-origin" or (site is None and origin is None) or origin in self._origins:
+        if site == "same-origin" or origin in self._origins:
             return
         if site is None and origin is not None and self._is_own(origin, head):
             return
@@ -175,12 +185,10 @@ class Door:
         except ValueError:
             return False
 
-    def _address(self, head: RequestHead) -> str:
-        if self._proxies:
-            hops = [hop.strip() for hop in head.headers.get("x-forwarded-for", "").split(",")]
-            if len(hops) >= self._proxies and (address := _parsed(hops[-self._proxies])):
-                return address
-        return head.peer
+    def _forwarded(self, headers: Mapping[str, str]) -> str | None:
+        """Return the sender's address as the proxies that are trusted tell it, or None when they tell none."""
+        hops = headers.get("x-forwarded-for", "").split(",")
+        return _parsed(hops[-self._proxies].strip()) if len(hops) >= self._proxies else None
 
     def _length(self, headers: Mapping[str, str]) -> int | None:
         announced = headers.get("content-length")
@@ -188,7 +196,8 @@ class Door:
             return None
         if "transfer-encoding" in headers:
             raise Refused("ambiguous_length", "Expected Content-Length or Transfer-Encoding, got both.")
-        if not _digits(announced):
+        # Superscripts and the digits of other scripts are not ASCII, and no number to HTTP.
+        if not (announced.isascii() and announced.isdigit() and len(announced) <= MAX_LENGTH_DIGITS):
             raise Refused("invalid_length", "Expected Content-Length to be one number.")
         length = int(announced)
         if length > self._max_body_bytes:
@@ -232,8 +241,8 @@ def _parsed(hop: str) -> str | None:
     return str(ipaddress.ip_address(bare)) if is_ip(bare) else None
 
 
-def _encoding(value: str | None) -> str:
-    encoding = (value or "").strip().lower()
+def _encoding(value: str) -> str:
+    encoding = value.strip().lower()
     if encoding in {"", "identity"}:
         return ""
     if encoding == "x-gzip":
@@ -248,9 +257,7 @@ def _encoding(value: str | None) -> str:
     )
 
 
-def _idempotency_key(value: str | None) -> str | None:
-    if value is None:
-        return None
+def _idempotency_key(value: str) -> str:
     if len(value) > MAX_IDEMPOTENCY_KEY or not _visible(value):
         raise Refused(
             "invalid_idempotency_key",

@@ -5,7 +5,20 @@ Layer: pure rules. Source: PROTOCOLS.md 1.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterator
+
+_printable = re.compile(r"/[!-~]*").fullmatch
+
+
+def path_problems(name: str, path: object) -> Iterator[str]:
+    """Return what is wrong with the path that a setting of this name gives; None is none, and is not wrong."""
+    if path is None:
+        return
+    if not isinstance(path, str) or not _printable(path) or any(char in path for char in "%?#"):
+        yield f"{name} must start with / and be printable ASCII without %, ? and #, such as /zaraz/api"
+    elif path == "/":
+        yield f"{name} / is the site's own front page; choose one that the site does not use, such as /zaraz/api"
 
 
 def tails(path: str | None) -> frozenset[str]:
@@ -42,8 +55,6 @@ def is_ours(ours: str | None, prefix: str, path: str) -> bool:
 
     A prefix ends where a segment ends: ``/zaraz/api`` does not include the prefix ``/z``.
     """
-    return ours is not None and (path if _includes(path, prefix) else prefix + path) == ours
-
-
-def _includes(path: str, prefix: str) -> bool:
-    return path == prefix or path.startswith(prefix.rstrip("/") + "/")
+    if prefix and not (path == prefix or path.startswith(prefix.rstrip("/") + "/")):
+        path = prefix + path
+    return path == ours

@@ -15,12 +15,19 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
-from typing import Final, Literal, NamedTuple, Protocol
+from typing import Any, Final, Literal, NamedTuple, Protocol
+
+Rewrite = Callable[[bytes, Mapping[str, Any]], bytes | None]
+"""Takes a record and a person; returns the record without the person, of the same length, with as many events in the same
+places; or None when the person is not in it."""
 
 Durability = Literal["memory", "journaled", "replicated"]
 
 DEAD_EVICTED: Final = ("dead_evicted", "")
 """Counted for each dead letter of a tool that left because the journal's room for them was full."""
+
+ERASED: Final = ("erased", "")
+"""Counted for each event whose person was erased before the tool had it."""
 
 SKIPPED: Final = ("dropped", "skipped")
 """Counted for each event that was passed over because someone moved a tool's place to the end."""
@@ -131,7 +138,7 @@ class JournalStats:
 
     ``records`` and ``events`` are those kept now, the consumed ones among them; ``bytes`` is what counts against
     ``cap_bytes``: these records and the parked copies. ``appended_*`` count since it was opened. ``tools`` are those that
-    are registered.
+    are registered. ``leader_pid`` and ``heartbeat_ms`` tell who moves the places, and when it last showed that it does.
     """
 
     durability: Durability
@@ -142,6 +149,8 @@ class JournalStats:
     appended_records: int
     appended_events: int
     tools: Sequence[ToolStats]
+    leader_pid: int | None = None
+    heartbeat_ms: int | None = None
 
 
 class Lease(Protocol):
@@ -176,6 +185,10 @@ class Lease(Protocol):
         """
         ...
 
+    def settled(self, tool: str, key: Key) -> bool:
+        """Return whether an event ended, is parked or is buried for a tool. What is not kept any more is."""
+        ...
+
     def dirty(self, tool: str) -> bool:
         """Return whether the tool's place was moved from outside (``seek``) since its last ``read``; reading clears it.
 
@@ -183,8 +196,40 @@ class Lease(Protocol):
         """
         ...
 
+    def recall(self, after: bytes, limit: int) -> tuple[list[Entry], bytes]:
+        """Return records of which some tool has settled something, in log order, and a mark after them.
+
+        Args:
+            after: a mark from an earlier call or an earlier lease; b"" begins with the oldest record that is kept.
+            limit: at most so many.
+        """
+        ...
+
+    def reached(self) -> bytes:
+        """Return the mark after the last record of which some tool has settled something."""
+        ...
+
+    def keep(self, name: str, data: bytes | None) -> None:
+        """Keep bytes for the next holder of the lease, under a name of letters, digits and ``-``; None removes them.
+
+        They are a convenience: what cannot be kept is not, and a journal that ends with its process keeps nothing.
+        """
+        ...
+
+    def kept(self, name: str) -> bytes | None:
+        """Return what was kept under a name, if it is there."""
+        ...
+
     def sync(self) -> None:
         """Make every commit so far as durable as this journal makes records."""
+        ...
+
+    def tend(self) -> None:
+        """Do the journal's chores: take over from the dead, retire what is consumed, obey commands. Call it often.
+
+        Raises:
+            JournalDown: they could not all be done; the next call goes on.
+        """
         ...
 
     def lost(self) -> bool:
@@ -211,6 +256,16 @@ class Journal(Protocol):
             JournalFull: over the byte cap.
             JournalDown: it cannot write now, or is closed.
             ValueError: `events` is less than 1.
+        """
+        ...
+
+    def ready(self) -> str:
+        """Return "" when an append would be taken now, else one sentence why it would not.
+
+        Full, closed, a disk that is full or whose last sync failed. It is asked by strangers and by the second: it says no
+        path and no value, and looks only at what the journal knows already, so that a disk that hangs cannot hang it. A
+        journal that refused a record for want of room is not ready before there is room for as large a one, or it took
+        another. It becomes ready by itself: who is not ready is sent no request from which it could learn that it is.
         """
         ...
 
@@ -268,6 +323,19 @@ class Journal(Protocol):
         """Throw these dead letters away for good. Returns how many there were."""
         ...
 
+    def erase(self, person: Mapping[str, Any]) -> Mapping[str, int]:
+        """Erase a person from records, parked items and dead letters.
+
+        Args:
+            person: what the function given to the journal as `rewrite` understands.
+
+        Returns ``{"records": n, "parked": n, "dead": n}``. A second call finds nothing.
+
+        Raises:
+            JournalDown: not everything could be erased; call it again.
+        """
+        ...
+
     def stats(self) -> JournalStats:
         """Return where everything stands."""
         ...
@@ -277,4 +345,8 @@ class Journal(Protocol):
 
         Reading and leases go on, so that what was taken can still be delivered.
         """
+        ...
+
+    def leave(self) -> None:
+        """Let go of every file and lock. Nothing is asked of the journal afterwards; what it keeps stays. Idempotent."""
         ...

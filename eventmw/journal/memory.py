@@ -14,15 +14,16 @@ from __future__ import annotations
 import logging
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from threading import Lock
-from typing import Final, Literal
+from typing import Any, Final, Literal
 from weakref import WeakSet
 
 from eventmw.errors import JournalDown, JournalFull
 from eventmw.journal import (
     DEAD_EVICTED,
+    ERASED,
     Commit,
     DeadLetter,
     Durability,
@@ -32,8 +33,10 @@ from eventmw.journal import (
     Parked,
     Position,
     Reading,
+    Rewrite,
 )
 from eventmw.journal.place import Graveyard, Place, Size
+from eventmw.promise import Promise
 
 _MIB: Final = 1024 * 1024
 _NOTHING: Final[frozenset[int]] = frozenset()
@@ -55,7 +58,7 @@ class _Log:
         self.stream = os.urandom(8).hex()
         self.entries: dict[int, Entry] = {}
         self.appended, self.kept = Size(), Size()
-        self.floor = self.consumed_bytes = self.parked_bytes = 0
+        self.floor = self.consumed_bytes = self.parked_bytes = self.refused_bytes = 0
         self.dead = Graveyard(self.dead_cap_bytes)
         self.places = {tool: Place() for tool in self.places}
         self.lease: _Lease | None = None
@@ -72,16 +75,23 @@ class _Log:
         """The sequence number before the oldest record that is kept."""
         return self.appended.records - self.kept.records
 
+    @property
+    def needed(self) -> int:
+        """The bytes that tools still need."""
+        return self.kept.bytes - self.consumed_bytes + self.parked_bytes
+
     def admit(self, size: int) -> None:
         """Make room for a record of `size` bytes, or refuse it before anything is let go for it."""
         if self.closed:
             raise JournalDown("the memory journal is closed and takes no more records: its process is stopping")
-        needed = self.kept.bytes - self.consumed_bytes + self.parked_bytes
+        needed = self.needed
         if needed + size > self.cap_bytes:
+            self.refused_bytes = size
             raise JournalFull(
                 f"a record of {size} bytes does not fit: {needed} of the memory journal's {self.cap_bytes} bytes wait for "
                 "tools. `eventmw stats` shows which tool is behind; cap_bytes gives more room"
             )
+        self.refused_bytes = 0
         self.evict(room=size)
 
     def add(self, entry: Entry) -> None:
@@ -94,7 +104,8 @@ class _Log:
 
     def trim(self) -> None:
         """Follow the place that is furthest behind: every tool has consumed what lies before it."""
-        floor = min((place.prefix for place in self.places.values()), default=self.appended.records)
+        places = self.places
+        floor = min([place.prefix for place in places.values()]) if places else self.appended.records
         while self.floor < floor:
             self.floor += 1
             self.consumed_bytes += len(self.entries[self.floor].record)
@@ -105,11 +116,12 @@ class _Log:
 
     def evict(self, *, room: int = 0) -> None:
         """Let consumed records go, oldest first, while they are over their share or in the way of `room` bytes."""
-        while self.base < self.floor and (
-            self.consumed_bytes > self.retain_bytes or self.kept.bytes + self.parked_bytes + room > self.cap_bytes
-        ):
-            entry = self.entries.pop(self.base + 1)
-            self.kept.remove(entry)
+        kept = self.kept
+        while (self.consumed_bytes > self.retain_bytes or kept.bytes + self.parked_bytes + room > self.cap_bytes) and (
+            base := self.base
+        ) < self.floor:
+            entry = self.entries.pop(base + 1)
+            kept.remove(entry)
             self.consumed_bytes -= len(entry.record)
 
     def carry_out(self, place: Place, step: Commit) -> None:
@@ -168,6 +180,30 @@ class _Log:
             raise LookupError(f"no tool has the id {tool!r}; registered are: {known}")
         return place
 
+    def reached(self) -> int:
+        """Return the sequence number of the last record of which some tool has settled something."""
+        return max((max(place.beyond, default=place.prefix) for place in self.places.values()), default=0)
+
+    def erase(self, rewritten: Callable[[bytes], bytes | None]) -> dict[str, int]:
+        """Take a person out of everything. Returns how many records, parked items and dead letters that were."""
+        changed = {seq: new for seq, entry in self.entries.items() if (new := rewritten(entry.record)) is not None}
+        for seq, record in changed.items():
+            self.entries[seq] = self.entries[seq]._replace(record=record)
+        parked = sum(self.erase_parked(place, rewritten) for place in self.places.values())
+        meant = [key for key, letter in self.dead.letters.items() if rewritten(letter.record) is not None]
+        for tool, key in meant:
+            self.dead.exhume(tool, key)
+        return {"records": len(changed), "parked": parked, "dead": len(meant)}
+
+    def erase_parked(self, place: Place, rewritten: Callable[[bytes], bytes | None]) -> int:
+        """End the parked items of a person, and have the place read again."""
+        keys = [key for key, item in place.parking.items.items() if rewritten(item.record) is not None]
+        if keys:
+            self.repark(place, Commit(unpark=keys))
+            place.counts[ERASED] += len(keys)
+        place.restart()
+        return len(keys)
+
     def first_since(self, since_ms: int) -> int:
         """Return the sequence number of the first kept record recorded then or later, else the one after the last."""
         kept = range(self.base + 1, self.appended.records + 1)
@@ -182,11 +218,18 @@ class MemoryJournal:
         retain_bytes: bytes of records that every tool has consumed, kept for replay and `scan`.
         dead_bytes: bytes of dead letters; over it the oldest go, each counted for its tool as `DEAD_EVICTED` (a forgotten
             tool has no counters any more).
+        rewrite: takes a person out of a record, for `erase`.
     """
 
     def __init__(
-        self, *, cap_bytes: int = 64 * _MIB, retain_bytes: int = 16 * _MIB, dead_bytes: int = 16 * _MIB
+        self,
+        *,
+        cap_bytes: int = 64 * _MIB,
+        retain_bytes: int = 16 * _MIB,
+        dead_bytes: int = 16 * _MIB,
+        rewrite: Rewrite | None = None,
     ) -> None:
+        self._rewrite = rewrite
         self._log = _Log(cap_bytes, retain_bytes, dead_bytes)
         _logs.add(self._log)
 
@@ -200,16 +243,25 @@ class MemoryJournal:
         if events < 1:
             raise ValueError(f"a record holds at least one event, not {events}")
         log = self._log
-        with log:
+        with log.lock:
             log.admit(len(record))
             position = Position(log.stream, log.appended.records + 1)
             log.add(Entry(position, recorded_ms, stamp, events, record))
             wake, log.wake = log.wake, None
         if wake is not None:
             _call(wake)
-        done: Future[Position] = Future()
+        done = Promise[Position]()
         done.set_result(position)
         return done
+
+    def ready(self) -> str:
+        """Return why no record would be taken now, or ""."""
+        with self._log:
+            if self._log.closed:
+                return "the journal is closed: its process is stopping"
+            wanted = min(max(1, self._log.refused_bytes), self._log.cap_bytes)
+            full = self._log.needed + wanted > self._log.cap_bytes
+            return "the journal is full until tools have delivered" if full else ""
 
     def register(self, tools: Sequence[str]) -> None:
         """Make tools known; a new one starts at the end of the log."""
@@ -287,6 +339,14 @@ class MemoryJournal:
         with self._log:
             return sum(self._log.dead.exhume(tool, key) is not None for key in wanted)
 
+    def erase(self, person: Mapping[str, Any]) -> Mapping[str, int]:
+        """Erase a person from records, parked items and dead letters; what is read ahead is let go."""
+        rewrite = self._rewrite
+        if rewrite is None:
+            raise ValueError("this journal does not know how a person is taken out of a record")
+        with self._log:
+            return self._log.erase(lambda record: rewrite(record, person))
+
     def stats(self) -> JournalStats:
         """Return where everything stands at one moment."""
         log = self._log
@@ -310,6 +370,9 @@ class MemoryJournal:
         """Take no more records. Leases and reading go on, so that a drain can finish."""
         with self._log:
             self._log.closed = True
+
+    def leave(self) -> None:
+        """Do nothing: the memory goes with the journal."""
 
 
 class _Lease:
@@ -352,14 +415,45 @@ class _Lease:
             if (place := self._place(tool)) is not None:
                 self._log.carry_out(place, step)
 
+    def settled(self, tool: str, key: Key) -> bool:
+        """Return whether an event is settled for a tool."""
+        with self._log:
+            place = self._place(tool)
+            (stream, seq), _ = key
+            gone = stream != self._log.stream or seq <= self._log.base
+            return gone or place is None or place.has_settled(key)
+
     def dirty(self, tool: str) -> bool:
         """Return whether `seek` has moved the tool's place since the last read."""
         with self._log:
             place = self._place(tool)
             return place is not None and place.moved
 
+    def recall(self, after: bytes, limit: int) -> tuple[list[Entry], bytes]:
+        """Return records of which some tool has settled something; a mark is a sequence number."""
+        log = self._log
+        with log:
+            first = max(int(after or b"0"), log.base) + 1
+            entries = [log.entries[seq] for seq in range(first, min(first + limit, log.reached() + 1))]
+        return entries, b"%d" % entries[-1].position.seq if entries else after
+
+    def reached(self) -> bytes:
+        """Return the mark after the last record of which some tool has settled something."""
+        with self._log:
+            return b"%d" % self._log.reached()
+
+    def keep(self, name: str, data: bytes | None) -> None:
+        """Do nothing: whoever leads next is in this process, too."""
+
+    def kept(self, name: str) -> bytes | None:  # noqa: ARG002 - nothing is kept
+        """Return None: nothing is kept."""
+        return None
+
     def sync(self) -> None:
         """Do nothing: a commit is as durable at once as this journal makes records."""
+
+    def tend(self) -> None:
+        """Do nothing: a commit lets go of what is consumed, and nobody else has this memory."""
 
     def lost(self) -> bool:
         """Return whether this lease was closed, or belongs to the process that this one was forked from."""

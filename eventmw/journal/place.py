@@ -182,7 +182,7 @@ class Place:
                 self.beyond.setdefault(key.position.seq, set()).add(key.ordinal)
         self.passed = appended - self._backlog(entries, appended.records)
         self.advance(entries)
-        self._restart()
+        self.restart()
         return before - self.passed.events
 
     def move_to_end(self, appended: Size) -> None:
@@ -191,7 +191,7 @@ class Place:
             self.counts[SKIPPED] += skipped
         self.prefix, self.passed = appended.records, replace(appended)
         self.beyond.clear()
-        self._restart()
+        self.restart()
 
     def stats(self, tool: str, *, appended: Size, oldest: Entry | None, dead: int) -> ToolStats:
         """Return where the tool stands; `oldest` is the record after the prefix, `dead` counts its dead letters."""
@@ -216,5 +216,6 @@ class Place:
                 left.events -= settled
         return left
 
-    def _restart(self) -> None:
+    def restart(self) -> None:
+        """Have what is not settled read again, from the place on."""
         self.cursor, self.moved = self.prefix, True

@@ -66,24 +66,21 @@ class Zaraz:
         if visit.idempotency_key is not None:
             receipt_id = _repeatable_id(visit.credential, visit.idempotency_key)
         judgement = self._judge(body, recorded_ms)
-        if judgement.invalid and (self._options.all_or_nothing or not judgement.accepted):
-            raise _not_enough(judgement)
-        kept = _kept(judgement)
-        record = Record(
-            id=receipt_id,
-            recorded_ms=recorded_ms,
-            dialect=NAME,
-            credential=visit.credential,
-            client_ip=visit.browser_ip,
-            indexes=tuple(kept) if judgement.invalid else None,
-            body=events.payload(judgement.raws[index] for index in kept) if judgement.invalid else body,
-        )
-        accepted = Accepted(record, judgement, b"")
+        kept: Sequence[int] = range(judgement.count)
+        indexes: tuple[int, ...] | None = None
+        if judgement.invalid:
+            if self._options.all_or_nothing or not judgement.accepted:
+                raise _not_enough(judgement)
+            kept = indexes = _kept(judgement)
+            body = events.payload(judgement.raws[index] for index in kept)
+        record = Record(receipt_id, recorded_ms, NAME, visit.credential, visit.browser_ip, indexes, body)
+        accepted = Accepted(record, judgement, b",".join([EMPTY] * judgement.count))
         if visit.idempotency_key is not None:
             accepted.own_ids = [(accepted.event_id(index), index) for index in kept]
         elif judgement.ids:
             accepted.own_ids = [(judgement.ids[index], index) for index in kept if index in judgement.ids]
-        self._consult(accepted, kept, engine, over_budget)
+        if engine.answering or self._options.tells_all:
+            self._consult(accepted, kept, engine, over_budget)
         return accepted
 
     def _consult(
@@ -93,18 +90,16 @@ class Zaraz:
         engine: Engine,
         over_budget: Callable[[], bool],
     ) -> None:
-        """Fill in the Result Objects, and for a full receipt what becomes of each event. Most often nobody is asked."""
+        """Fill in the Result Objects of the tools that answer, and for a full receipt what becomes of each event."""
         results = [EMPTY] * accepted.judgement.count
-        full = self._options.receipt == "full"
-        if engine.answering or full:
-            tools: dict[int, dict[str, str]] = {}
-            for index, event in zip(kept, events.events(accepted.record), strict=True):
-                if isinstance(event, Erased):  # what was accepted just now is not
-                    continue
-                results[index] = engine.answer(event, over_budget)
-                if full:
-                    tools[index] = engine.decisions(event)
-            accepted.tools = tools
+        tools: dict[int, dict[str, str]] = {}
+        for index, event in zip(kept, events.events(accepted.record), strict=True):
+            if isinstance(event, Erased):  # what was accepted just now is not
+                continue
+            results[index] = engine.answer(event, over_budget)
+            if self._options.tells_all:
+                tools[index] = engine.decisions(event)
+        accepted.tools = tools
         accepted.results = b",".join(results)
 
     def reply(self, accepted: Accepted, durability: str, cors: Headers) -> Reply:
@@ -129,12 +124,9 @@ def _repeatable_id(credential: str, key: str) -> str:
     return hashlib.sha256(f"{credential}\0{key}".encode()).hexdigest()[:32]
 
 
-def _kept(judgement: Judgement) -> Sequence[int]:
-    everything = range(judgement.count)
-    if not judgement.invalid:
-        return everything
+def _kept(judgement: Judgement) -> tuple[int, ...]:
     refused = set(judgement.invalid)
-    return [index for index in everything if index not in refused]
+    return tuple([index for index in range(judgement.count) if index not in refused])
 
 
 def _not_enough(judgement: Judgement) -> Refused:
@@ -147,4 +139,5 @@ def _not_enough(judgement: Judgement) -> Refused:
         detail,
         faults=faults,
         omitted=unexplained,
+        events=total,
     )

@@ -6,7 +6,8 @@ Layer: pure. Source: PROTOCOLS.md 2.2 and 2.3; RFC 9457 for problems.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
 from typing import Any, Final, Literal, cast
 
 import msgspec
@@ -27,7 +28,7 @@ _encode = msgspec.json.encode
 Entry = dict[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Options:
     """How the dialect answers; see the parameters of the same names of `eventmw.EventsMiddleware`."""
 
@@ -35,14 +36,18 @@ class Options:
     receipt: Literal["brief", "full", False] = "brief"
     envelope: Literal["object", "array"] = "object"
 
-    @property
+    @cached_property
     def all_or_nothing(self) -> bool:
         """Whether one bad event refuses the request: where an answer could not tell of it, none is accepted."""
         return self.batch == "atomic" or self.receipt is False or self.envelope == "array"
 
+    @cached_property
+    def tells_all(self) -> bool:
+        """Whether the receipt has an entry for every event."""
+        return self.receipt == "full"
 
-@dataclass(slots=True)
-class Accepted:
+
+class Accepted(msgspec.Struct, gc=False):
     """A request of which at least one event is accepted: what is to be kept, and what is answered once it is.
 
     Attributes:
@@ -58,7 +63,7 @@ class Accepted:
     judgement: Judgement
     results: bytes
     own_ids: Sequence[tuple[str, int]] = ()
-    tools: Mapping[int, Mapping[str, str]] = field(default_factory=dict[int, Mapping[str, str]])
+    tools: Mapping[int, Mapping[str, str]] = {}
     duplicates: Sequence[int] = ()
 
     def event_id(self, index: int) -> str:
@@ -73,25 +78,31 @@ def reply(accepted: Accepted, options: Options, durability: str, cors: Headers) 
     elif options.receipt is False:
         body = b'{"results":[%b]}' % accepted.results
     else:
-        receipt = _receipt(accepted, durability, full=options.receipt == "full")
-        body = b'{"results":[%b],"receipt":%b}' % (accepted.results, receipt)
-    headers = _headers("application/json", body, cors)
+        body = b'{"results":[%b],"receipt":%b}' % (accepted.results, _receipt(accepted, durability, options))
+    headers = _headers("application/json", len(body), cors)
     if rejected := len(accepted.judgement.invalid):
         headers = (*headers, ("eventmw-rejected", str(rejected)))
     return Reply(200, headers, body)
 
 
-def _receipt(accepted: Accepted, durability: str, *, full: bool) -> bytes:
-    receipt: dict[str, Any] = {
-        "id": accepted.record.id,
-        "time_recorded": accepted.record.recorded_ms,
-        "durability": durability,
-        "accepted": accepted.judgement.accepted,
-        "rejected": len(accepted.judgement.invalid),
-    }
-    if full or accepted.judgement.notes or accepted.duplicates:
-        entries = [*_exceptions(accepted), *(_others(accepted) if full else ())]
-        receipt["events"] = sorted(entries, key=lambda entry: cast(int, entry["index"]))
+class _Receipt(msgspec.Struct, omit_defaults=True, gc=False):
+    """The receipt as it is written, its keys in this order."""
+
+    id: str
+    time_recorded: int
+    durability: str
+    accepted: int
+    rejected: int
+    events: list[Entry] | None = None
+
+
+def _receipt(accepted: Accepted, durability: str, options: Options) -> bytes:
+    record, judgement = accepted.record, accepted.judgement
+    refused = len(judgement.invalid)
+    receipt = _Receipt(record.id, record.recorded_ms, durability, judgement.count - refused, refused)
+    if judgement.notes or accepted.duplicates or options.tells_all:
+        entries = [*_exceptions(accepted), *(_others(accepted) if options.tells_all else ())]
+        receipt.events = sorted(entries, key=lambda entry: cast(int, entry["index"]))
     return _encode(receipt)
 
 
@@ -128,7 +139,7 @@ def refuse(refused: Refused, cors: Headers) -> Reply:
     if omitted := refused.omitted + len(refused.faults) - len(shown):
         problem["errors_omitted"] = omitted
     body = _encode(problem)
-    return Reply(refused.status, (*_headers("application/problem+json", body, cors), *refused.headers), body)
+    return Reply(refused.status, (*_headers("application/problem+json", len(body), cors), *refused.headers), body)
 
 
 def _within(faults: Sequence[Fault]) -> Sequence[Fault]:
@@ -140,5 +151,7 @@ def _within(faults: Sequence[Fault]) -> Sequence[Fault]:
     return faults[:MAX_SHOWN_FAULTS]
 
 
-def _headers(content_type: str, body: bytes, cors: Headers) -> Headers:
-    return (("content-type", content_type), ("content-length", str(len(body))), *_NO_STORE, *cors)
+@lru_cache(maxsize=512)
+def _headers(content_type: str, length: int, cors: Headers) -> Headers:
+    """Return the fields of an answer. Few answers differ in length, so most often the same ones serve again."""
+    return (("content-type", content_type), ("content-length", str(length)), *_NO_STORE, *cors)

@@ -6,7 +6,6 @@ Layer: pure. Source: PROTOCOLS.md 2.1; the seed's table of system keys.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from typing import Any, Final
 
 import msgspec
@@ -49,7 +48,7 @@ def events(record: Record) -> Iterator[Event | Erased]:
 def single(record: Record, ordinal: int) -> Record:
     """Return a record that holds just one of the events; its id stays the same."""
     body = payload([raw_events(record.body)[ordinal]])
-    return replace(record, indexes=(_index(record, ordinal),), body=body)
+    return record._replace(indexes=(_index(record, ordinal),), body=body)
 
 
 def _index(record: Record, ordinal: int) -> int:

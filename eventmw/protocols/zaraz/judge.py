@@ -9,7 +9,7 @@ Source: PROTOCOLS.md 2.1 and 2.3.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import chain, islice
 from typing import Any, Final, Literal, NoReturn
 
@@ -56,8 +56,7 @@ class Note:
     fault: Fault | None
 
 
-@dataclass(slots=True)
-class Judgement:
+class Judgement(msgspec.Struct, gc=False):
     """What became of each event of a payload.
 
     Attributes:
@@ -71,10 +70,10 @@ class Judgement:
 
     count: int
     raws: Sequence[msgspec.Raw] = ()
-    invalid: list[int] = field(default_factory=list[int])
-    notes: list[Note] = field(default_factory=list[Note])
+    invalid: list[int] = []
+    notes: list[Note] = []
     explained: int = 0
-    ids: dict[int, str] = field(default_factory=dict[int, str])
+    ids: dict[int, str] = {}
 
     @property
     def accepted(self) -> int:
@@ -115,11 +114,11 @@ class Judge:
         events = usual_payload(body)
         if not events or len(events) > self._max_events:
             return None
-        judgement = Judgement(len(events))
+        judgement, latest_ms = Judgement(len(events)), now_ms + FUTURE_MS
         for index, event in enumerate(events):
             own = event.eventmw
             if own is not NO_OWN:
-                if own.timestamp > now_ms + FUTURE_MS:
+                if own.timestamp > latest_ms:
                     return None
                 if own.id:
                     judgement.ids[index] = own.id

@@ -1,0 +1,341 @@
+"""The journal in files: the default. What is acknowledged is on the disk.
+
+Every process appends to streams of its own, so that no writer waits for another; the one that holds the leader's lock moves
+the tools' places for all of them, and takes over what dead processes left. Whatever is asked of a journal that another
+process leads goes there as a command.
+
+Layer: input and output. Thread-safe, and made anew in a forked child.
+Source: JOURNAL.md, whose rules the modules here name.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
+from contextlib import contextmanager, suppress
+from functools import cache
+from pathlib import Path
+from threading import Lock as ThreadLock
+from typing import Any, Final, Literal
+from weakref import WeakSet
+
+from eventmw.errors import ConfigError, JournalDown
+from eventmw.journal import DeadLetter, Durability, Entry, JournalStats, Key, Position, Rewrite
+from eventmw.journal.files import disk, figures, filesystem, orders
+from eventmw.journal.files.epochs import Reserve
+from eventmw.journal.files.erasure import PATIENCE_S, Erasure
+from eventmw.journal.files.graves import read_letters
+from eventmw.journal.files.heartbeat import Watch
+from eventmw.journal.files.housekeeping import Housekeeping, Keeping, keys_as_lists, rewriting
+from eventmw.journal.files.inbox import WAIT_S, Command, Inbox, NobodyLeads
+from eventmw.journal.files.layout import Layout
+from eventmw.journal.files.leader import Leader
+from eventmw.journal.files.locks import Lock, is_free
+from eventmw.journal.files.registry import Membership, Tools
+from eventmw.journal.files.stream import Addition
+from eventmw.journal.files.walk import Walks
+from eventmw.journal.files.writer import Writer
+
+log = logging.getLogger("eventmw.journal")
+
+_GIB: Final = 1024 * 1024 * 1024
+
+
+class FileJournal:
+    """A journal in a data directory. See `eventmw.journal.Journal` for what each method promises.
+
+    Args:
+        data_dir: the folder; made, with mode 0700, when it is not there.
+        cap_bytes: bytes of records and parked copies that may wait for tools, over all writers; past it, it refuses.
+        dead_bytes: bytes of dead letters, compressed; past it the oldest go, counted as `DEAD_EVICTED`.
+        retain_s: seconds for which a consumed segment is kept, for ``tail`` and ``replay``.
+        rewrite: takes a person out of a record, for `erase`.
+        site: names what is configured; a live process that names it otherwise is not let in. "" goes with any.
+
+    Raises:
+        ConfigError: the folder cannot be used, or another site's process uses it.
+    """
+
+    def __init__(
+        self,
+        data_dir: str | os.PathLike[str],
+        *,
+        cap_bytes: int = 2 * _GIB,
+        dead_bytes: int = _GIB // 4,
+        retain_s: float = 24 * 3600.0,
+        site: str = "",
+        rewrite: Rewrite | None = None,
+    ) -> None:
+        self._places = Layout(Path(data_dir).absolute())
+        self._cap_bytes, self._dead_bytes = cap_bytes, dead_bytes
+        self._keeping = Keeping(retain_s=retain_s, cap_bytes=cap_bytes)
+        self._rewrite = rewrite
+        self._wake: Callable[[], None] | None = None
+        self._lock = ThreadLock()
+        self._lease: _Lease | None = None
+        self._membership = Membership(self._places, site)
+        self._walks = Walks(self._places)
+        self._watch = Watch(self._places)
+        self._writer = Writer(self._places, cap_bytes, self._woken)
+        try:
+            self._places.make()
+            self._membership.join()
+        except OSError as error:
+            folder = str(self._places.root)
+            problem = f"data_dir {folder!r} cannot be used: {error.strerror or error}. Accepted events are kept in it"
+            raise ConfigError([problem]) from error
+        _warn_of(self._places.root)
+        _journals.add(self)
+
+    @property
+    def durability(self) -> Durability:
+        """``journaled``: what is appended is on the disk."""
+        return "journaled"
+
+    def append(self, record: bytes, *, events: int, recorded_ms: int, stamp: int) -> Future[Position]:
+        """Keep a record; the future is done once it is on the disk."""
+        if events < 1:
+            raise ValueError(f"a record holds at least one event, not {events}")
+        if not self._membership.joined:
+            self._rejoin()
+        return self._writer.append(Addition(record, events, recorded_ms, stamp))
+
+    def ready(self) -> str:
+        """Return why an append would not be taken now, "" when it would."""
+        return self._writer.trouble()
+
+    def register(self, tools: Sequence[str]) -> None:
+        """Make tools known; a new one starts at the end of the log."""
+        try:
+            self._membership.join()
+            self._membership.know(tools, delivers=False)
+            Tools(self._places).register(tools)
+        except OSError as error:
+            raise JournalDown(f"tools cannot be registered: {error.strerror or error}") from error
+
+    def forget(self, tool: str) -> None:
+        """End a tool."""
+        self._through_leader(lambda leader: orders.forget(leader, tool), Command("forget", {"tool": tool}))
+
+    def lead(self) -> _Lease | None:
+        """Return the lease, or None while another process has it, or should."""
+        self._membership.know((), delivers=True)
+        if self._membership.is_outdated():
+            return None
+        return self._take_lease()
+
+    def on_append(self, wake: Callable[[], None] | None) -> None:
+        """Have `wake` called once, after the next append of this process."""
+        self._wake = wake
+
+    def seek(self, tool: str, *, since_ms: int | None = None, to: Literal["start", "end"] | None = None) -> int:
+        """Move a tool's place."""
+        if (since_ms is None) == (to is None):
+            raise ValueError("seek needs one of since_ms and to")
+        command = Command("seek", {"tool": tool, "since_ms": since_ms, "to": to})
+        again: int = self._through_leader(lambda leader: orders.seek(leader, tool, since_ms=since_ms, to=to), command)
+        return again
+
+    def scan(self, after: Position | None = None, limit: int = 1000) -> list[Entry]:
+        """Return kept records after a position, of all streams, in the order in which they came."""
+        return self._walks.page(after, limit)
+
+    def dead_letters(self, tool: str | None = None) -> Iterator[DeadLetter]:
+        """Return the dead letters of one tool or of all, oldest first."""
+        lease = self._lease
+        if lease is not None and not lease.lost():
+            return lease.leader.dead_letters(tool)
+        return read_letters(self._places, tool)
+
+    def revive(self, tool: str, keys: Iterable[Key], now_ms: int) -> int:
+        """Park dead letters again, due now, as if never tried."""
+        wanted = list(keys)
+        command = Command("revive", {"tool": tool, "keys": keys_as_lists(wanted), "now_ms": now_ms})
+        revived: int = self._through_leader(lambda leader: orders.revive(leader, tool, wanted, now_ms), command)
+        return revived
+
+    def drop_dead(self, tool: str, keys: Iterable[Key]) -> int:
+        """Throw dead letters away for good."""
+        wanted = list(keys)
+        command = Command("drop_dead", {"tool": tool, "keys": keys_as_lists(wanted)})
+        dropped: int = self._through_leader(lambda leader: orders.drop_dead(leader, tool, wanted), command)
+        return dropped
+
+    def erase(self, person: Mapping[str, Any]) -> Mapping[str, int]:
+        """Erase a person from everything in the folder: see `eventmw.journal.files.erasure`."""
+        rewritten = rewriting(self._rewrite, person)
+        while True:
+            with self._leading_briefly() as leader:
+                if leader is not None:
+                    return Erasure(leader, rewritten).finish()
+            try:
+                erased: dict[str, int] = self._ask(Command("erase", {"person": dict(person)}), wait_s=3 * PATIENCE_S)
+            except ValueError as error:
+                raise JournalDown(str(error)) from None
+            except NobodyLeads:
+                continue
+            else:
+                return erased
+
+    def stats(self) -> JournalStats:
+        """Return where everything stands: from memory in the process that leads, else from the disk."""
+        lease = self._lease
+        if lease is not None and not lease.lost():
+            return figures.of_leader(lease.leader, self._cap_bytes)
+        return figures.from_disk(self._places, self._cap_bytes)
+
+    def close(self, grace_s: float = 0.0) -> None:
+        """Take no more records; write what waits. Leases and reading go on."""
+        self._writer.close(grace_s)
+
+    def leave(self) -> None:
+        """Let go of every file and lock."""
+        self.close()
+        if self._lease is not None:
+            self._lease.close()
+        self._walks.close()
+        self._membership.leave()
+
+    def leave_parent_behind(self) -> None:
+        """Begin anew in a forked child: close what belongs to the parent, with nothing undone that it holds."""
+        self._lock = ThreadLock()
+        self._wake = None
+        if self._lease is not None:
+            self._lease.leader.abandon()
+            self._lease = None
+        self._writer.leave_parent_behind()
+        self._walks = Walks(self._places)
+        self._membership.abandon()
+
+    def _rejoin(self) -> None:
+        """Become a member after a fork."""
+        try:
+            self._membership.join()
+        except OSError as error:
+            raise JournalDown(f"the journal's folder fails: {error.strerror or error}") from error
+
+    def _woken(self) -> None:
+        wake, self._wake = self._wake, None
+        if wake is not None:
+            try:
+                wake()
+            except Exception:
+                log.exception("the function given to on_append failed; delivery goes on at the courier's next look")
+
+    def _take_lease(self) -> _Lease | None:
+        with self._lock:
+            if self._lease is not None and not self._lease.lost():
+                return None
+            held = Lock(self._places.leader)
+            if not held.acquire():
+                self._watch.look()
+                return None
+            try:
+                leader = self._new_leader(held)
+            except BaseException as error:
+                held.release()
+                if not isinstance(error, OSError):
+                    raise
+                raise JournalDown(f"the journal's state cannot be read: {error.strerror or error}") from error
+            self._lease = _Lease(leader, Housekeeping(leader, self._membership, self._keeping, self._rewrite))
+            return self._lease
+
+    def _new_leader(self, held: Lock) -> Leader:
+        """Return a leader; on a full disk, with the room of the reserve."""
+        try:
+            return Leader(self._places, held, self._dead_bytes)
+        except OSError as error:
+            if error.errno not in disk.NO_ROOM or not Reserve(self._places).give_up():
+                raise
+            if not held.acquire():
+                raise
+            return Leader(self._places, held, self._dead_bytes)
+
+    def _through_leader(self, act: Callable[[Leader], Any], command: Command) -> Any:
+        """Do something as the leader: this process if it is or can be, else whichever is."""
+        while True:
+            lease = self._lease
+            if lease is not None and not lease.lost():
+                return act(lease.leader)
+            with self._leading_briefly() as leader:
+                if leader is not None:
+                    return act(leader)
+            with suppress(NobodyLeads):
+                return self._ask(command)
+
+    def _ask(self, command: Command, wait_s: float = WAIT_S) -> Any:
+        return Inbox(self._places).ask(command, self._obey_if_nobody_leads, wait_s)
+
+    def _obey_if_nobody_leads(self) -> bool:
+        """Lead for a moment, and carry out what an earlier leader took on; return whether nobody else leads."""
+        if not is_free(self._places.leader):
+            return False
+        lease = self._take_lease()
+        if lease is None:
+            return False
+        try:
+            lease.tend()
+        finally:
+            lease.close()
+        return True
+
+    @contextmanager
+    def _leading_briefly(self) -> Generator[Leader | None]:
+        lease = self._take_lease()
+        try:
+            yield None if lease is None else lease.leader
+        finally:
+            if lease is not None:
+                lease.close()
+
+
+@cache
+def _warn_of(root: Path) -> None:
+    """Say once where a folder lies, when what is kept there may not stay."""
+    if (said := filesystem.warning_for(root)) is not None:
+        log.warning("%s", said)
+
+
+class _Lease:
+    """The right to move places; see `eventmw.journal.Lease`. It is the leader, and its chores."""
+
+    def __init__(self, leader: Leader, housekeeping: Housekeeping) -> None:
+        self.leader = leader
+        self._housekeeping = housekeeping
+        self._yields = False
+        self.read = leader.read
+        self.due = leader.due
+        self.next_due_ms = leader.next_due_ms
+        self.commit = leader.commit
+        self.settled = leader.settled
+        self.dirty = leader.dirty
+        self.recall = leader.recall
+        self.reached = leader.reached
+        self.keep = leader.keep
+        self.kept = leader.kept
+        self.sync = leader.sync
+        self.close = leader.close
+
+    def tend(self) -> None:
+        """Take over, retire, obey, tell."""
+        try:
+            self._housekeeping.tend()
+        except OSError as error:
+            raise JournalDown(f"the journal's folder fails: {error.strerror or error}") from error
+
+    def lost(self) -> bool:
+        """Return whether the right is gone, or should go to a newer process that knows more tools."""
+        return self.leader.lost() or self._housekeeping.should_yield()
+
+
+_journals: Final[WeakSet[FileJournal]] = WeakSet()
+
+
+def _after_fork_in_child() -> None:
+    for journal in _journals:
+        journal.leave_parent_behind()
+
+
+os.register_at_fork(after_in_child=_after_fork_in_child)

@@ -1,0 +1,134 @@
+"""Where things stand in a data directory, by name, and which boot of the machine this is.
+
+Layer: input and output.
+Source: JOURNAL.md «Files in ``data_dir``».
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Final
+from uuid import UUID
+
+from eventmw.journal.files import disk
+
+UNKNOWN_BOOT: Final = bytes(16)
+"""Stands where the system does not name its boots: then stamps are compared with nobody's."""
+
+_segment_name = re.compile(r"(\d{8,})\.seg").fullmatch
+_stream_name = re.compile(r"[0-9a-f]{16}").fullmatch
+_log_name = re.compile(r"(\d{8,})\.log").fullmatch
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """The places in one data directory."""
+
+    root: Path
+
+    @property
+    def streams(self) -> Path:
+        """One folder for each writer's stream."""
+        return self.root / "w"
+
+    @property
+    def state(self) -> Path:
+        """The epochs of the leader's state."""
+        return self.root / "state"
+
+    @property
+    def dead(self) -> Path:
+        """The logs of dead letters."""
+        return self.root / "dead"
+
+    @property
+    def tools(self) -> Path:
+        """One file for each registered tool."""
+        return self.root / "tools"
+
+    @property
+    def members(self) -> Path:
+        """One locked file for each process that has the journal open."""
+        return self.root / "members"
+
+    @property
+    def inbox(self) -> Path:
+        """What other processes ask of the leader."""
+        return self.root / "inbox"
+
+    @property
+    def kept(self) -> Path:
+        """What a leader leaves for the next."""
+        return self.root / "kept"
+
+    @property
+    def leader(self) -> Path:
+        """The lock of the leader."""
+        return self.root / "leader"
+
+    @property
+    def gauge(self) -> Path:
+        """What the leader tells all writers."""
+        return self.root / "gauge"
+
+    @property
+    def reserve(self) -> Path:
+        """Room that is given up when the disk is full."""
+        return self.root / "reserve"
+
+    def make(self) -> None:
+        """Make the folders that are not there, so that a power cut does not take them away again."""
+        for parent in reversed(self.root.parents):
+            disk.make_folder(parent, mode=0o755)
+        for folder in (self.root, self.streams, self.state, self.dead, self.tools, self.members, self.inbox, self.kept):
+            disk.make_folder(folder)
+
+
+def segment(folder: Path, number: int) -> Path:
+    """Return the path of a stream's segment."""
+    return folder / f"{number:08}.seg"
+
+
+def segments(folder: Path) -> list[int]:
+    """Return the numbers of a stream's segments, in order; none when the stream is gone."""
+    return _numbers(folder, _segment_name)
+
+
+def log(folder: Path, number: int) -> Path:
+    """Return the path of an epoch of the state, or of a log of dead letters."""
+    return folder / f"{number:08}.log"
+
+
+def logs(folder: Path) -> list[int]:
+    """Return the numbers of a folder's logs, in order."""
+    return _numbers(folder, _log_name)
+
+
+def streams(folder: Path) -> list[str]:
+    """Return the names of all streams."""
+    return sorted(filter(_stream_name, _listed(folder)))
+
+
+def _numbers(folder: Path, pattern: Callable[[str], re.Match[str] | None]) -> list[int]:
+    return sorted(int(found[1]) for name in _listed(folder) if (found := pattern(name)))
+
+
+def _listed(folder: Path) -> list[str]:
+    try:
+        return os.listdir(folder)  # noqa: PTH208 - names are enough, and this is asked often
+    except FileNotFoundError:
+        return []
+
+
+@cache
+def boot() -> bytes:
+    """Return the 16 bytes that name this boot of the machine, or `UNKNOWN_BOOT`. Source: random(4) of Linux."""
+    try:
+        return UUID(Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()).bytes
+    except (OSError, ValueError):
+        return UNKNOWN_BOOT

@@ -1,0 +1,365 @@
+"""The leader: it holds the one lock of a data directory, reads for the tools, and moves their places.
+
+Every method of the lease takes the leader's lock, since commands come from other threads; what it does is in memory, and in
+one write to the state. What takes longer (adoption, retirement, commands) is done by `Leader.tend`, some times a second.
+
+Layer: input and output. Thread-safe.
+Source: JOURNAL.md «Reader», «State», «Retirement».
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Iterator, Mapping
+from typing import Final
+
+import msgspec
+
+from eventmw.errors import JournalDown
+from eventmw.journal import DEAD_EVICTED, Commit, DeadLetter, Entry, Key, Parked, Position, Reading
+from eventmw.journal.files import disk
+from eventmw.journal.files.epochs import Epochs, Reserve, load
+from eventmw.journal.files.frames import Total
+from eventmw.journal.files.graves import Graves
+from eventmw.journal.files.heartbeat import Heartbeat
+from eventmw.journal.files.layout import Layout
+from eventmw.journal.files.locks import Board, Lock
+from eventmw.journal.files.places import Facts, ToolPlace
+from eventmw.journal.files.recalling import Recalling
+from eventmw.journal.files.registry import Tools
+from eventmw.journal.files.sources import Merge, Sources
+
+log = logging.getLogger("eventmw.journal")
+
+_NOTHING: Final[frozenset[int]] = frozenset()
+
+
+class Leader:
+    """The right to move places in one data directory; see `eventmw.journal.Lease`.
+
+    Args:
+        places: the data directory.
+        lock: the leader's lock, held.
+        dead_bytes: bytes of dead letters.
+
+    Raises:
+        OSError: the state cannot be read, or written anew.
+    """
+
+    def __init__(self, places: Layout, lock: Lock, dead_bytes: int) -> None:
+        self.lock = threading.RLock()
+        self.places = places
+        self._held = lock
+        self._open = True
+        self.ledger = load(places)
+        self.graves = Graves(places, self.ledger.number, dead_bytes)
+        self.ledger.number = self.graves.number
+        self.reserve = Reserve(places)
+        self.sources = Sources(places, leading=True)
+        self.merges: dict[str, Merge] = {}
+        self._recalling = Recalling(self.sources, self.ledger)
+        self._gauge = Board(places.gauge)
+        self.registry = Tools(places)
+        try:
+            self.sources.take_over()
+            self._mend()
+            self.epochs = Epochs(places, self.ledger, self.reserve)
+        except BaseException:
+            self._close_files()
+            raise
+        self.tell()
+
+    def _mend(self) -> None:
+        """Put right what a leader that died left between two steps."""
+        self.learn_tools()
+        for tool, place in self.ledger.tools.items():
+            place.moved = False
+            self.graves.dig_out(self.ledger.number, tool, list(place.parking.items))
+            place.dead = self.graves.index.count(tool)
+            for sid in place.reaches.keys() - self.sources.all.keys():
+                del place.reaches[sid]
+
+    def read(self, tool: str, max_records: int) -> list[Reading]:
+        """Return the next records for a tool, in order."""
+        with self.lock:
+            readings: list[Reading] = []
+            if (place := self._place(tool)) is None:
+                return readings
+            place.moved = False
+            if max_records < 1:
+                return readings
+            for found in self._merge(tool).take(self.sources.horizon()):
+                sid, seq = found.entry.position
+                reach = place.reach(sid)
+                self._pass_holes(place, sid)
+                if seq <= reach.total.seq:
+                    continue
+                reach.open[seq] = found.facts
+                settled = reach.beyond.get(seq, _NOTHING)
+                if len(settled) < found.entry.events:
+                    readings.append(Reading(found.entry, frozenset(settled)))
+                    if len(readings) == max_records:
+                        break
+            return readings
+
+    def due(self, tool: str, now_ms: int, n: int) -> list[Parked]:
+        """Return parked items that are due, the longest due first."""
+        with self.lock:
+            place = self._place(tool)
+            return [] if place is None else place.parking.due(now_ms, n)
+
+    def next_due_ms(self, tool: str) -> int | None:
+        """Return when the next parked item is due."""
+        with self.lock:
+            place = self._place(tool)
+            return None if place is None else place.parking.next_due_ms()
+
+    def commit(self, tool: str, step: Commit) -> None:
+        """Carry out one step of a tool: dead letters durably first, then everything in one write."""
+        with self.lock:
+            if (place := self._place(tool)) is None:
+                return
+            fresh = self._fresh(place, step)
+            if not fresh and place.parking.reflects(step):
+                return
+            if step.dead:
+                self._bury(tool, step)
+            self.epochs.write(self.ledger.commit(tool, step, fresh, self.graves.index.count(tool)))
+
+    def settled(self, tool: str, key: Key) -> bool:
+        """Return whether an event is settled for a tool. A stream that is gone was settled whole."""
+        with self.lock:
+            place = self._place(tool)
+            return place is None or key.position.stream not in self.sources.all or place.has_settled(key)
+
+    def dirty(self, tool: str) -> bool:
+        """Return whether somebody moved the tool's place since its last read."""
+        with self.lock:
+            place = self._place(tool)
+            return place is not None and place.moved
+
+    def recall(self, after: bytes, limit: int) -> tuple[list[Entry], bytes]:
+        """Return records of which some tool has settled something, in order."""
+        with self.lock:
+            self._check()
+            return self._recalling.page(after, limit)
+
+    def reached(self) -> bytes:
+        """Return the mark after the last record of which some tool has settled something."""
+        with self.lock:
+            self._check()
+            return self._recalling.end()
+
+    def keep(self, name: str, data: bytes | None) -> None:
+        """Keep bytes for the next leader."""
+        self._check()
+        try:
+            if data is None:
+                disk.remove(self.places.kept / name)
+            else:
+                disk.put(self.places.kept / name, data)
+        except OSError as error:
+            log.debug("%s could not be kept: %s", name, error.strerror or error)
+
+    def kept(self, name: str) -> bytes | None:
+        """Return what an earlier leader kept."""
+        return disk.read(self.places.kept / name)
+
+    def sync(self) -> None:
+        """Make every step so far durable."""
+        with self.lock:
+            self._check()
+            self.epochs.sync()
+            self.tell()
+
+    def lost(self) -> bool:
+        """Return whether the right is gone."""
+        return not self._open
+
+    def close(self) -> None:
+        """Give the right back."""
+        with self.lock:
+            if not self._open:
+                return
+            self._open = False
+            try:
+                self.epochs.sync()
+            except JournalDown:
+                log.exception("the last places could not be made durable; their events may go out again")
+            self.epochs.close()
+            self._close_files()
+
+    def abandon(self) -> None:
+        """Close what a forked child inherited. The parent leads on."""
+        self.lock = threading.RLock()
+        self._open = False
+        self.epochs.close()
+        self._close_files()
+
+    def dead_letters(self, tool: str | None = None) -> Iterator[DeadLetter]:
+        """Return the dead letters, oldest first."""
+        with self.lock:
+            return iter(list(self.graves.letters(tool)))
+
+    def begin_anew(self) -> None:
+        """Write the state anew, without what it once said, and have every lane let go of what it read ahead."""
+        with self.lock:
+            for tool, place in self.ledger.tools.items():
+                place.dead = self.graves.index.count(tool)
+                place.moved = True
+            self.merges.clear()
+            self._recalling = Recalling(self.sources, self.ledger)
+            self.epochs.renew()
+
+    def known(self, tool: str) -> ToolPlace:
+        """Return the place of a tool that an owner named.
+
+        Raises:
+            LookupError: it is not registered.
+        """
+        self._check()
+        self.learn_tools()
+        if (place := self.ledger.tools.get(tool)) is None:
+            known = ", ".join(sorted(self.ledger.tools)) or "none"
+            raise LookupError(f"no tool has the id {tool!r}; registered are: {known}")
+        return place
+
+    def learn_tools(self) -> None:
+        """Take in the tools that processes have registered."""
+        for tool, start in self.registry.starts():
+            if tool not in self.ledger.tools:
+                place = ToolPlace(dead=self.graves.index.count(tool))
+                for sid, end in start.items():
+                    place.reach(sid).move_to(end)
+                if hasattr(self, "epochs"):
+                    self.epochs.write(self.ledger.place(tool, place))
+                else:
+                    self.ledger.tools[tool] = place
+
+    def floor(self, sid: str, end: Total) -> Total:
+        """Return what of a stream every tool has consumed."""
+        return min((place.reach(sid).total for place in self.ledger.tools.values()), default=end)
+
+    def tell(self) -> None:
+        """Tell all writers what is consumed and what is parked."""
+        for sid, source in self.sources.all.items():
+            source.tell(self.floor(sid, source.end()))
+        parked = sum(place.parking.bytes for place in self.ledger.tools.values())
+        self._gauge.post(Total(0, 0, parked))
+
+    def evict_dead(self) -> None:
+        """Let the oldest dead letters go while there are too many, and count them."""
+        with self.lock:
+            for tool, number in self.graves.evict().items():
+                if tool in self.ledger.tools and number:
+                    buried = self.graves.index.count(tool)
+                    self.epochs.write(self.ledger.count(tool, {DEAD_EVICTED: number}, buried))
+
+    def say(self, heartbeat: Heartbeat) -> None:
+        """Show that this process leads."""
+        self._held.write(msgspec.json.encode(heartbeat) + b"\n")
+
+    def oldest_ms(self, tool: str, ends: Mapping[str, Total]) -> int | None:
+        """Return when the oldest record was recorded that has something left for a tool."""
+        place = self.ledger.tools[tool]
+        found = [
+            moment
+            for sid, end in ends.items()
+            if place.reach(sid).left(end).events and (moment := self._first_ms(tool, sid)) is not None
+        ]
+        return min(found, default=None)
+
+    def _check(self) -> None:
+        if not self._open:
+            raise JournalDown("this lease was closed or is lost: ask the journal to lead again")
+
+    def _place(self, tool: str) -> ToolPlace | None:
+        self._check()
+        place = self.ledger.tools.get(tool)
+        if place is None:
+            self.learn_tools()
+            place = self.ledger.tools.get(tool)
+        return place
+
+    def _merge(self, tool: str) -> Merge:
+        merge = self.merges.get(tool)
+        if merge is None:
+            place = self.ledger.tools[tool]
+            merge = self.merges[tool] = Merge(self.sources, lambda sid: place.reach(sid).total.seq)
+        return merge
+
+    def _pass_holes(self, place: ToolPlace, sid: str) -> None:
+        if holes := self.sources.all[sid].segments.holes:
+            reach = place.reach(sid)
+            reach.holes.update({first: last for first, last in holes.items() if last > reach.total.seq})
+            reach.advance()
+
+    def _fresh(self, place: ToolPlace, step: Commit) -> dict[Position, tuple[Facts, set[int]]]:
+        """Return the events of a step that are not settled, by record.
+
+        Raises:
+            ValueError: a key names no event of this log.
+        """
+        fresh: dict[Position, tuple[Facts, set[int]]] = {}
+        for key in (*step.settled, *(item.key for item in step.park), *(letter.key for letter in step.dead)):
+            self.note_fresh(place, key, fresh, strict=True)
+        for key in step.unpark:
+            self.note_fresh(place, key, fresh)
+        return fresh
+
+    def note_fresh(
+        self, place: ToolPlace, key: Key, fresh: dict[Position, tuple[Facts, set[int]]], *, strict: bool = False
+    ) -> None:
+        """Put an event into `fresh`, with its record's facts, unless it is settled.
+
+        Raises:
+            ValueError: it names no event of this log, and `strict` says that it must.
+        """
+        if place.has_settled(key):
+            return
+        position, ordinal = key
+        known = fresh.get(position)
+        facts = known[0] if known is not None else self.facts(place, position)
+        if facts is not None and 0 <= ordinal < facts.events:
+            fresh.setdefault(position, (facts, set()))[1].add(ordinal)
+        elif strict:
+            raise ValueError(f"{key} names no event of this log; nothing was changed")
+
+    def facts(self, place: ToolPlace, position: Position) -> Facts | None:
+        """Return what is known of a record, or look it up."""
+        source = self.sources.all.get(position.stream)
+        if source is None:
+            self.sources.follow()
+            source = self.sources.all.get(position.stream)
+        if source is None:
+            return None
+        facts = place.reach(position.stream).open.get(position.seq)
+        if facts is None:
+            found = source.find(position.seq)
+            facts = None if found is None else found.facts
+        return facts
+
+    def _bury(self, tool: str, step: Commit) -> None:
+        try:
+            self.graves.bury(self.ledger.number + 1, tool, step.dead)
+        except OSError as error:
+            self.reserve.give_up()
+            raise JournalDown(f"dead letters cannot be written: {error.strerror or error}") from error
+
+    def _first_ms(self, tool: str, sid: str) -> int | None:
+        reach = self.ledger.tools[tool].reach(sid)
+        first = reach.first_open()
+        if first in reach.open:
+            return reach.open[first].recorded_ms
+        head = self.merges[tool].head_ms(sid) if tool in self.merges else None
+        if head is not None and head[0] == first:
+            return head[1]
+        found = self.sources.all[sid].find(first)
+        return None if found is None else found.entry.recorded_ms
+
+    def _close_files(self) -> None:
+        self.graves.close()
+        self.sources.close()
+        self._gauge.close()
+        self._held.release()

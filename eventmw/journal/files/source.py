@@ -1,0 +1,135 @@
+"""A stream as its readers see it: how far it may be read, what it holds, and whether its owner lives.
+
+Layer: input and output. Not thread-safe.
+Source: JOURNAL.md «Reader».
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from pathlib import Path
+
+from eventmw.journal.files import layout
+from eventmw.journal.files.cursor import CHUNK_BYTES, NO_LIMIT, Cursor, Found
+from eventmw.journal.files.frames import Total
+from eventmw.journal.files.locks import Board, Lock, is_free
+from eventmw.journal.files.segments import Segments
+from eventmw.journal.files.stream import CONSUMED_AT, HELD_AT, LOCK, SEAL_AT
+
+
+class Source:
+    """One stream of any process, dead or alive.
+
+    Attributes:
+        sid: its name.
+        segments: its files.
+        dead: its owner is gone or has sealed it: nothing will follow, and it is read without a limit.
+    """
+
+    def __init__(self, streams: Path, sid: str) -> None:
+        self.sid = sid
+        self.segments = Segments(streams / sid)
+        self.dead = False
+        self._path = streams / sid / LOCK
+        self._lock = Lock(self._path)
+        self._held = Board(self._path, HELD_AT)
+        self._consumed = Board(self._path, CONSUMED_AT)
+        self._seal = Board(self._path, SEAL_AT)
+        self._end: Total | None = None
+        self._promised = 0
+
+    def peek(self) -> None:
+        """Look whether the owner is gone, without taking the stream over."""
+        self.dead = is_free(self._path)
+
+    def adopt(self) -> bool:
+        """Take a stream over when its owner is gone. Returns whether that happened now.
+
+        Its files are synced first: what is read from here on is on the disk, whatever the owner came to.
+        """
+        if self.dead or not self._lock.acquire():
+            return False
+        self.segments.look()
+        self.segments.sync()
+        self._promised = self.promised()
+        self.dead = True
+        return True
+
+    def cursor(self, after: int) -> Cursor:
+        """Return a way through the stream that begins after a seq."""
+        return Cursor(self.segments, self.sid, after)
+
+    def ask_to_seal(self) -> None:
+        """Ask the owner to end the stream: what nobody writes can be rewritten."""
+        self._seal.post(Total(1))
+
+    def tell(self, consumed: Total) -> None:
+        """Tell writers how much of it every tool has consumed; of a dead one also how much it holds.
+
+        What its owner told last may be old: it is a hint, and a power cut may have taken it away.
+        """
+        self._consumed.post(consumed)
+        if self.dead and self._held.read() != (end := self.end()):
+            self._held.post(end)
+
+    def limit(self) -> int:
+        """Return the last seq that may be read now."""
+        return NO_LIMIT if self.dead else self._held.read().seq
+
+    def promised(self) -> int:
+        """Return the last seq that the owner called durable, as far as this boot of the machine knows."""
+        if self.dead:
+            return self._promised
+        return self._held.read().seq if self.segments.boot == layout.boot() else 0
+
+    def end(self) -> Total:
+        """Return what the stream holds: of a live one what is durable, of a dead one what can be read."""
+        if not self.dead:
+            return self._held.read()
+        if self._end is None:
+            self._end = self._walk_to_end()
+        return self._end
+
+    def find(self, seq: int) -> Found | None:
+        """Return the record with this seq, or None when there is none that may be read."""
+        if not 0 < seq <= self.limit():
+            return None
+        cursor = self.cursor(seq - 1)
+        found = next(iter(cursor.read(min(seq, self.limit()), 1)), None)
+        return found if found is not None and found.total.seq == seq else None
+
+    def before(self, since_ms: int) -> Total:
+        """Return what the stream holds before its first kept record that was recorded at a time or later.
+
+        Segments that were begun earlier, with another one after them that was, too, are passed over without a look.
+        """
+        headers = self.segments.headers()
+        total = self.segments.base()
+        for _, later in pairwise(headers):
+            if later.created_ms <= since_ms:
+                total = Total(later.base_seq, later.base_events, later.base_bytes)
+        cursor, limit = self.cursor(total.seq), self.limit()
+        while page := cursor.read(limit, CHUNK_BYTES):
+            for found in page:
+                if found.entry.recorded_ms >= since_ms:
+                    return total
+                total = found.total
+        return total
+
+    def close(self) -> None:
+        """Close everything, and give the lock back if it is held."""
+        self.segments.close()
+        for board in (self._held, self._consumed, self._seal):
+            board.close()
+        self._lock.release()
+
+    def _walk_to_end(self) -> Total:
+        self.segments.look()
+        headers = self.segments.headers()
+        if not headers:
+            return Total()
+        total = Total(headers[-1].base_seq, headers[-1].base_events, headers[-1].base_bytes)
+        cursor = self.cursor(total.seq)
+        while page := cursor.read(NO_LIMIT, CHUNK_BYTES):
+            total = page[-1].total
+        return total

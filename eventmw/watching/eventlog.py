@@ -1,0 +1,66 @@
+"""Writes the events of the log to Python's logging. See `eventmw.logs` for what they are.
+
+Layer: input and output.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from typing import Final
+
+from eventmw.logs import LOGGER, EventType, Field, JsonFormatter, printable
+
+_log: Final = logging.getLogger(LOGGER)
+
+
+class EventLog:
+    """Says what happened on the logger ``eventmw.events``. What is not wanted at a level is not even put together."""
+
+    __slots__ = ()
+
+    def wants(self, level: int) -> bool:
+        """Return whether records of this level go anywhere."""
+        return _log.isEnabledFor(level)
+
+    def say(self, event_type: EventType, level: int, /, **fields: Field) -> None:
+        """Write one record. Fields that are None are left out.
+
+        A filter or handler of the site's own that raises must not cost it a request or an event: then nothing is written.
+        """
+        if not _log.isEnabledFor(level):
+            return
+        extra = {name: _clean(value) for name, value in fields.items() if value is not None}
+        try:
+            _log.log(level, event_type, extra={"event_type": event_type, **extra})
+        except Exception as error:  # noqa: BLE001 - as said above; and the log is the wrong place to say it
+            _complain(error)
+
+
+def _clean(value: Field) -> Field:
+    return printable(value) if isinstance(value, str) else value
+
+
+def _complain(error: Exception) -> None:
+    """Do as logging does with a handler that fails: tell stderr, while Python is told to."""
+    if logging.raiseExceptions and sys.stderr is not None:  # pyright: ignore[reportUnnecessaryComparison] - pythonw has none
+        print(f"eventmw: a logging filter or handler raised {type(error).__name__}", file=sys.stderr)  # noqa: T201
+
+
+class _ToStderr(logging.StreamHandler):  # type: ignore[type-arg]  # at run time it takes none before 3.11.4
+    """Our own handler: found again when a second site of the process asks for it."""
+
+
+def write_json_to_stderr() -> None:
+    """Write the events as JSON Lines to stderr, from INFO up unless the logger has a level of its own; once a process.
+
+    They go there alone: the site's other handlers would write them a second time.
+    """
+    if any(isinstance(handler, _ToStderr) for handler in _log.handlers):
+        return
+    handler = _ToStderr()
+    handler.setFormatter(JsonFormatter())
+    _log.addHandler(handler)
+    _log.propagate = False
+    if _log.level == logging.NOTSET:
+        _log.setLevel(logging.INFO)

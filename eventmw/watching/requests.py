@@ -1,0 +1,113 @@
+"""A request to our API, watched: an exchange that tells of itself when it begins and when it is answered.
+
+Layer: input and output. It changes nothing of what an `Exchange` does.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Mapping
+from concurrent.futures import Future
+from functools import partial
+from http import HTTPStatus
+from typing import Final
+
+from eventmw.errors import Refused
+from eventmw.exchange import Exchange
+from eventmw.http import Reply, RequestHead
+from eventmw.intake.body import Body
+from eventmw.intake.door import Visit
+from eventmw.journal import Position
+from eventmw.logs import Field
+from eventmw.protocols.zaraz import Accepted
+from eventmw.runtime import Runtime
+from eventmw.watching.watch import Answered, Watch
+
+_MAX_METHOD: Final = 20
+_MAX_DIGITS: Final = 16
+_ID_BYTES: Final = 8
+
+
+class WatchedExchange(Exchange):
+    """An exchange that is told of: once as it begins, and once with its answer, wherever that comes from."""
+
+    __slots__ = ("_began_s", "_code", "_ident", "_is_told", "_refused", "_watch")
+
+    def __init__(self, runtime: Runtime, watch: Watch, head: RequestHead) -> None:
+        super().__init__(runtime, head)
+        self._watch = watch
+        self._began_s = watch.now_s()
+        self._ident = "" if watch.log is None else os.urandom(_ID_BYTES).hex()
+        self._code = ""
+        self._refused = 0
+        self._is_told = False
+
+    def open(self) -> Reply | None:
+        """Decide from the head, and tell that a request came."""
+        if self._watch.log is not None and self._watch.log.wants(logging.DEBUG):
+            self._watch.asked(
+                request_id=self._ident,
+                method=self._head.method[:_MAX_METHOD],
+                path=self._runtime.config.path,
+                announced_bytes=_number(self._head.headers.get("content-length", "")),
+            )
+        reply = super().open()
+        return reply if reply is None else self._told(reply)
+
+    def feed(self, chunk: bytes) -> Reply | None:
+        """Take the next bytes of the body."""
+        reply = super().feed(chunk)
+        return reply if reply is None else self._told(reply)
+
+    def submit(self) -> Reply | Future[Position]:
+        """Judge the whole body and hand it to the journal."""
+        kept = super().submit()
+        return self._told(kept) if isinstance(kept, Reply) else kept
+
+    def settle(self, future: Future[Position]) -> Reply:
+        """Answer, now that the future is done."""
+        return self._told(super().settle(future))
+
+    def late(self) -> Reply:
+        """Answer that keeping the record took too long."""
+        return self._told(super().late())
+
+    def refuse(self, code: str, detail: str) -> Reply:
+        """Answer with a problem that only the gateway can see."""
+        return self._told(super().refuse(code, detail))
+
+    def _refusal(self, refused: Refused) -> Reply:
+        self._code, self._refused = refused.code, refused.events
+        return super()._refusal(refused)
+
+    def _told(self, reply: Reply) -> Reply:
+        """Tell of an answer, once: one that fails inside passes here as a refusal, and then as the answer."""
+        if self._is_told:
+            return reply
+        self._is_told = True
+        accepted: Accepted | None = getattr(self, "_accepted", None) if reply.status == HTTPStatus.OK else None
+        answered = Answered(
+            reply.status,
+            self._code,
+            self._watch.now_s() - self._began_s,
+            self._refused if accepted is None else len(accepted.judgement.invalid),
+            0 if accepted is None else len(accepted.duplicates),
+        )
+        self._watch.answered(answered, partial(self._more, accepted))
+        return reply
+
+    def _more(self, accepted: Accepted | None) -> Mapping[str, Field]:
+        visit: Visit | None = getattr(self, "_visit", None)
+        body: Body | None = getattr(self, "_body", None)
+        return {
+            "request_id": self._ident,
+            "receipt_id": None if accepted is None else accepted.record.id,
+            "accepted": 0 if accepted is None else accepted.judgement.accepted,
+            "credential": None if visit is None else visit.credential,
+            "body_bytes": 0 if body is None else body.received,
+        }
+
+
+def _number(announced: str) -> int | None:
+    return int(announced) if announced.isascii() and announced.isdigit() and len(announced) < _MAX_DIGITS else None
