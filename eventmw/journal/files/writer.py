@@ -22,6 +22,7 @@ from eventmw.journal.files import disk, frames
 from eventmw.journal.files.layout import Layout
 from eventmw.journal.files.room import Room
 from eventmw.journal.files.stream import Addition, Stream
+from eventmw.promise import Promise
 
 log = logging.getLogger("eventmw.journal")
 
@@ -39,7 +40,7 @@ GATHER_S: Final = 0.002
 _STEP_S: Final = 0.0002
 _LOOK_S: Final = 1.0
 _BATCH_BYTES: Final = 8 * 1024 * 1024
-_Waiting = tuple[Addition, Future[Position]]
+_Waiting = tuple[Addition, Promise[Position]]
 
 
 class Writer:
@@ -78,8 +79,7 @@ class Writer:
             JournalFull: over the byte cap, or the disk was full a moment ago.
             JournalDown: closed, or the disk failed a moment ago.
         """
-        future: Future[Position] = Future()
-        future.set_running_or_notify_cancel()  # who waits may leave; the record is kept all the same
+        future = Promise[Position]()
         with self._changed:
             self._check_open()
             self._take_room(len(addition.record))
