@@ -119,9 +119,59 @@ def test_a_repeated_id_is_counted_and_not_sent() -> None:
     append(site.journal, ["a", "b"])
     append(site.journal, ["a", "c"])
     append(site.journal, ["a"], credential="shop")
-    sent = [name for batch in site.turn() for name in payloads(batch.order)]
-    assert sent == ["a", "b", "c", "a"]
-    assert site.counts() == {("duplicate", ""): 1}
+    batches = site.turn()
+    assert [name for batch in batches for name in payloads(batch.order)] == ["a", "b", "c", "a"]
+    for batch in batches:
+        site.land(batch)
+    site.settle()
+    assert site.counts() == {("duplicate", ""): 1, ("delivered", ""): 4}
+    assert site.lane.is_idle()
+
+
+def test_a_repetition_is_settled_nowhere_before_its_first_is() -> None:
+    """Two leaders may see two records in different orders; what either suppresses must not be what the other sent."""
+    site = Site()
+    append(site.journal, ["a"])
+    append(site.journal, ["a"])
+    (batch,) = site.turn()
+    assert (site.counts(), site.backlog()) == ({}, 2)
+    site.crash()  # the first is in flight; the next leader may take the second for the first
+    first, second = site.journal.scan()
+    judge = Duplicates(capacity=10)
+    assert judge.first("anonymous", "a", Key(second.position, 0), second.recorded_ms) is None
+    lane = Lane(site.dispatcher.tools[0], site.dispatcher, site.lease, judge, site.clock, on_outcome=None)
+    site.lane = lane
+    (batch,) = site.turn()
+    assert payloads(batch.order) == ["a"]
+    assert (site.counts(), site.backlog()) == ({}, 2)
+    site.land(batch)
+    site.settle()
+    assert site.counts() == {("duplicate", ""): 1, ("delivered", ""): 1}
+    assert first.position.seq < second.position.seq
+    assert site.lane.is_idle()
+
+
+def test_a_repetition_of_what_is_parked_or_dead_ends_at_once() -> None:
+    site = Site()
+    append(site.journal, ["a"])
+    (batch,) = site.turn()
+    site.land(batch, 400)
+    append(site.journal, ["a", "a"])
+    assert not site.turn()
+    assert site.counts() == {("rejected", "HTTP 400"): 1, ("duplicate", ""): 2}
+
+
+def test_repetitions_of_what_is_in_flight_are_read_up_to_a_bound_and_end_with_it() -> None:
+    site = Site()
+    for _ in range(20):
+        append(site.journal, ["a"] * 100)
+    (batch,) = site.turn()
+    assert not site.turn()
+    assert 500 <= len(site.lane._intake._admission.live) <= 600, "the others stay in the journal meanwhile"
+    site.land(batch)
+    while site.backlog():
+        assert not site.turn()
+    assert site.counts() == {("delivered", ""): 1, ("duplicate", ""): 1999}
 
 
 def test_a_dead_letter_holds_just_its_event() -> None:

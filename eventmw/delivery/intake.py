@@ -20,6 +20,7 @@ from eventmw.delivery.duplicates import Duplicates
 from eventmw.delivery.endings import Item
 from eventmw.delivery.holds import Watch
 from eventmw.delivery.queue import SendQueue
+from eventmw.delivery.repetitions import Repetitions
 from eventmw.delivery.revival import Revival
 from eventmw.event import Event
 from eventmw.journal import Entry, Key, Lease, Reading
@@ -59,6 +60,7 @@ class Intake:
         self._admission = admission
         self._revival = revival
         self._watch = watch
+        self._repetitions = Repetitions(tool.id, lease, admission.live, self._repeated)
         self._landed: set[Key] = set()  # committed since the log was read: what was read does not know it
         # One wanted event keeps its whole record in memory, which may hold a thousand that are not wanted.
         self._most_held_bytes = tool.delivery.max_batch_bytes * (1 + max(1, tool.delivery.window))
@@ -96,10 +98,12 @@ class Intake:
         """Take note that these events were committed."""
         self._admission.live.difference_update(keys)
         self._landed.update(keys)
+        self._repetitions.landed(keys)
 
     def _reads_on(self) -> bool:
         if (
             self.crowded
+            or self._repetitions.is_full()
             or len(self._queue.endings) >= _MAX_ENDINGS
             or (self._admission.closed and not self._queue.is_shedding())
         ):
@@ -153,15 +157,18 @@ class Intake:
             self._admission.end(item, "erased", "")
             return
         item.event_id = event.id
-        if self._duplicates.repeats(credential, event.id, key, entry.recorded_ms):
-            self._admission.end(item, "duplicate", "")
-        else:
+        first = self._duplicates.first(credential, event.id, key, entry.recorded_ms)
+        if first is None or not self._repetitions.take(item, first):
             self._admission.admit(item, event, self._now)
+
+    def _repeated(self, item: Item) -> None:
+        self._admission.end(item, "duplicate", "")
 
     def _let_go(self) -> None:
         """Forget what was read ahead: someone moved the place, and what is still wanted will be read again."""
         gone = self._queue.forget_waiting(self._admission.moment())
         self._admission.live.difference_update(item.key for item in gone)
+        self._admission.live.difference_update(self._repetitions.let_go())
         self._readings.clear()
         self._landed.clear()
         self._reading = None

@@ -2,8 +2,8 @@
 
 Which of two records with one id is the first depends on when a journal shows them: a record that its writer could not
 announce any more comes late. A leader that settles a repetition and dies before the first is delivered would leave it to the
-next, which may see them the other way round, and then neither would be delivered. So a repetition ends only once its first is
-settled in the journal; until then it is settled nowhere.
+next, which may see them the other way round, and then neither would be delivered. So a repetition ends only once its first
+is settled in the journal; until then it is settled nowhere.
 
 Layer: input and output on the journal only. Not thread-safe.
 Source: PROTOCOLS.md 2.5; found by the crash harness.
@@ -11,7 +11,7 @@ Source: PROTOCOLS.md 2.5; found by the crash harness.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterable
+from collections.abc import Callable, Iterable
 from typing import Final
 
 from eventmw.delivery.endings import Item
@@ -31,7 +31,7 @@ class Repetitions:
         end: called with each repetition whose first is settled.
     """
 
-    def __init__(self, tool: str, lease: Lease, live: Container[Key], end: Callable[[Item], object]) -> None:
+    def __init__(self, tool: str, lease: Lease, live: set[Key], end: Callable[[Item], object]) -> None:
         self._tool = tool
         self._lease = lease
         self._live = live
@@ -49,6 +49,7 @@ class Repetitions:
             return True
         if self._count >= 2 * MOST:
             return False
+        self._live.add(item.key)
         self._waiting.setdefault(first, []).append(item)
         self._count += 1
         return True
