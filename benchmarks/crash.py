@@ -25,7 +25,7 @@ from tests.crash.served import KINDS
 from tests.crash.stage import Play, faketime
 from tests.crash.tally import Tally, added
 
-_HURTS: Final = 60
+_HURTS: Final = 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
