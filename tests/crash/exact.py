@@ -126,4 +126,3 @@ class Yard:
         self.sink.moods(name, [chance.choice(_MOODS) for _ in range(chance.choice([0, 0, 4, 12]))])
         folder = self.folder / name
         return Scenario.of(seed, folder, self.sink.url(name), broken=self._broken, journal=self._journal)
-
