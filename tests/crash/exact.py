@@ -10,7 +10,7 @@ import random
 import re
 import shutil
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Self
@@ -61,11 +61,12 @@ class Yard:
         self.nursery.__exit__()
 
     def points(self, seed: int) -> list[Point]:
-        """Return every point of a scenario, as one run of it shows them."""
+        """Return every point of a scenario, as one run of it shows them, in an order that its seed mixes."""
         found: list[Point] = []
         for victim in ("work", "takeover"):
             calls = self.calls(seed, victim)
             found += [Point(seed, victim, call, when) for call in calls for when in range(1, calls[call] + 1)]
+        random.Random(seed).shuffle(found)
         return found
 
     def carry_out(self, point: Point, tally: Tally) -> Audit | None:
@@ -125,10 +126,3 @@ class Yard:
         self.sink.moods(name, [chance.choice(_MOODS) for _ in range(chance.choice([0, 0, 4, 12]))])
         folder = self.folder / name
         return Scenario.of(seed, folder, self.sink.url(name), broken=self._broken, journal=self._journal)
-
-
-def sample(yard: Yard, seeds: Iterator[int], each: int) -> Iterator[Point]:
-    """Return some points of each scenario, chosen by its seed."""
-    for seed in seeds:
-        found = yard.points(seed)
-        yield from random.Random(seed).sample(found, min(each, len(found)))

@@ -65,18 +65,14 @@ class _Asker:
     def post(self) -> int:
         """Post one event; returns the status, 0 when there was no answer."""
         name = f"900.{len(self.fates)}"
-        status, said = self._ask("POST", PATH, body([name], 100))
+        status, said = self._ask(body([name], 100))
         self.fates[name] = fate_of(status, said, 1)
         return status
 
-    def page(self) -> int:
-        """Ask for the site's page; returns the status."""
-        return self._ask("GET", "/", b"")[0]
-
-    def _ask(self, method: str, path: str, data: bytes) -> tuple[int, bytes]:
+    def _ask(self, data: bytes) -> tuple[int, bytes]:
         connection = HTTPConnection("127.0.0.1", self._server.port, timeout=10)
         with suppress(OSError, HTTPException):
-            connection.request(method, path, data, {"content-type": "application/json"})
+            connection.request("POST", PATH, data, {"content-type": "application/json"})
             answer = connection.getresponse()
             return answer.status, answer.read()
         connection.close()
@@ -106,7 +102,7 @@ def _filled(stage: Stage, asker: _Asker, ballast: Path) -> Iterator[str]:
         if not _until(lambda: asker.post() == 503, FULL_S):
             yield "the door never said that the disk is full"
     _fill(ballast)
-    if pages := {asker.page() for _ in range(20)} - {200}:
+    if pages := {stage.server.visit() for _ in range(20)} - {200}:
         yield f"with a full disk the site's page was answered {sorted(pages)}"
     stage.sink.moods(VENDOR, [])
     if not stage.has_settled(GOES_ON_S):

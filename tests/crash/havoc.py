@@ -85,10 +85,10 @@ def report(
 
 
 def _hurt(stage: Stage, chance: random.Random, pace_s: float, kills: Sequence[str]) -> Iterator[Hurt]:
-    """Wait, then do one thing to the workers."""
-    time.sleep(pace_s * chance.uniform(0.2, 1.8))
+    """Wait while they serve, then do one thing to the workers."""
     if not stage.server.running:
         stage.server.start()
+    time.sleep(pace_s * chance.uniform(0.2, 1.8))
     if stage.play.fake_clock:
         stage.set_clock(chance.randint(-_HALF_A_DAY_S, _HALF_A_DAY_S))
     if workers := stage.server.workers():
@@ -114,6 +114,7 @@ def _do(what: str, workers: Sequence[int], chance: random.Random) -> Iterator[Hu
             yield from _kill([one])
         case "end then kill":
             _signal(one, signal.SIGTERM)
+            yield Hurt(time.monotonic(), kill=False)  # it may end by itself, with a request under way
             time.sleep(chance.uniform(0.0, 0.3))
             yield from _kill([one])
 

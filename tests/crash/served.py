@@ -12,6 +12,7 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from typing import Self
 
@@ -108,6 +109,18 @@ class Served:
                 return
             time.sleep(0.02)
         raise RuntimeError(f"{self.kind.name} did not start: {self._said.read_text(errors='replace')[-2000:]}")
+
+    def visit(self) -> int:
+        """Ask for the site's page, as visitors do: a worker begins to deliver with its first request, of whatever kind.
+
+        Returns the status, 0 when there was no answer.
+        """
+        connection = HTTPConnection("127.0.0.1", self.port, timeout=5)
+        with suppress(OSError, HTTPException):
+            connection.request("GET", "/")
+            return connection.getresponse().status
+        connection.close()
+        return 0
 
     def stop(self) -> float | None:
         """End it in order; returns how many seconds that took, or None when it had to be killed."""

@@ -66,6 +66,8 @@ class Ledger:
                 return json.dumps(self.arrivals.pop(about, [])).encode()
             case "peek":
                 return json.dumps(self.arrivals.get(about, [])).encode()
+            case "count":
+                return str(len(self.arrivals.get(about, []))).encode()
         raise ValueError(f"the sink knows no order {order!r}")
 
 
@@ -141,6 +143,10 @@ class Sink:
     def arrivals(self, path: str, *, keep: bool = False) -> list[Arrival]:
         """Return what came to a vendor, and have it forgotten unless it is to be kept."""
         return [Arrival(*each) for each in json.loads(self._ask(f"/-/{'peek' if keep else 'arrivals'}/{path}"))]
+
+    def count(self, path: str) -> int:
+        """Return how many events came to a vendor so far, each as often as it came."""
+        return int(self._ask(f"/-/count/{path}"))
 
     def _ask(self, path: str, body: bytes = b"") -> bytes:
         self._connection.request("POST", path, body)

@@ -65,19 +65,22 @@ class Stage:
     def has_settled(self, quiet_s: float = QUIET_S) -> bool:
         """Wait until everything that was acknowledged has arrived; False when nothing came for `quiet_s` seconds before."""
         acked = {name for name, fate in self.driver.fates().items() if fate == "acked"}
-        came, since = 0, time.monotonic()
+        came, since = -1, time.monotonic()
         while time.monotonic() - since < quiet_s:
-            arrivals = self.sink.arrivals(VENDOR, keep=True)
-            if acked <= {arrival.who for arrival in arrivals if arrival.answered}:
-                return True
-            if len(arrivals) > came:
-                came, since = len(arrivals), time.monotonic()
+            if (count := self.sink.count(VENDOR)) > came:
+                came, since = count, time.monotonic()
+                if count >= len(acked) and acked <= self._answered():
+                    return True
+            self.server.visit()
             time.sleep(0.1)
         return False
 
+    def _answered(self) -> set[str]:
+        return {arrival.who for arrival in self.sink.arrivals(VENDOR, keep=True) if arrival.answered}
+
     def arrived(self) -> int:
         """Return how many events came so far, each as often as it came."""
-        return len(self.sink.arrivals(VENDOR, keep=True))
+        return self.sink.count(VENDOR)
 
     def audited(self, breaks: list[float], also: Mapping[str, Fate] | None = None) -> Audit:
         """Audit the round, once the server has stopped. ``also``: fates of events that the driver did not send."""
