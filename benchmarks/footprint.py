@@ -128,7 +128,9 @@ def _large(*, more: Mapping[str, object] | None = None) -> bytes:
 
 
 def _runtime() -> Runtime:
-    return Runtime(Config(path="/zaraz/api", limits=Limits(max_events=EVENTS, max_body_bytes=2 * 1024 * 1024)))
+    return Runtime(
+        Config(path="/zaraz/api", journal="memory", limits=Limits(max_events=EVENTS, max_body_bytes=2 * 1024 * 1024))
+    )
 
 
 def handle(runtime: Runtime, body: bytes) -> Reply:

@@ -70,6 +70,10 @@ class Promise(Future[T]):
         """Return whether it is resolved."""
         return self._over
 
+    def set_running_or_notify_cancel(self) -> bool:
+        """Return True: nobody can have cancelled it."""
+        return True
+
     def running(self) -> bool:
         """Return whether it is not resolved yet."""
         return not self._over

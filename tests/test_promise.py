@@ -40,9 +40,9 @@ def told(future: Future[int]) -> list[object]:
 def test_it_says_what_a_running_future_says(steps: list[str], at: int, how: str) -> None:
     """One that runs: like a promise, it cannot be cancelled any more."""
     reference: Future[int] = Future()
-    reference.set_running_or_notify_cancel()
     histories: list[list[object]] = []
     for future in (reference, Promise[int]()):
+        assert future.set_running_or_notify_cancel()
         history: list[object] = []
         for number, step in enumerate([*steps[:at], "end", *steps[at:]]):
             match step:
