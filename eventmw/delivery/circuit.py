@@ -8,8 +8,8 @@ open         ``standing``        the vendor failed: nothing departs before `Circ
 half-open    ``probing``         one batch is out to try; whatever comes of it closes the circuit or opens it anew
 ===========  ==================  ==============================================================================
 
-It opens when a whole request fails and no other passed meanwhile, or when the vendor asks for a pause. One bad batch among
-good ones never opens it: see `eventmw.delivery.queue`.
+It opens when a whole request fails and no other passed while it was under way, or when the vendor asks for a pause. So one
+bad batch among good ones does not open it: see `eventmw.delivery.queue`.
 
 Layer: pure rules; time and chance come in as a `Moment`.
 """
