@@ -132,13 +132,15 @@ class Site:
 
 
 @contextlib.contextmanager
-def serving(data_dir: Path, *keys: str, journal_bytes: int | None = None) -> Iterator[Site]:
+def serving(
+    data_dir: Path, *keys: str, journal: str = "file", courier: str = "thread", journal_bytes: int | None = None
+) -> Iterator[Site]:
     """Start a site; see `tests.cli_site` for its tools."""
     limits = {} if journal_bytes is None else {"EVENTMW_LIMITS_JOURNAL_BYTES": str(journal_bytes)}
     process = subprocess.Popen(
         [sys.executable, "-m", "tests.cli_site", str(data_dir), *keys],
         cwd=ROOT,
-        env=environment(**limits),
+        env=environment(EVENTMW_JOURNAL=journal, EVENTMW_COURIER=courier, **limits),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
