@@ -102,8 +102,9 @@ def _room(journal: Json) -> str:
 def _show_leader(journal: Json, processes: Sequence[Json]) -> None:
     pid, beat_ms = journal["leader_pid"], journal["heartbeat_ms"]
     if pid is None:
-        waits = "one that may is about to begin" if any(process["delivers"] for process in processes) else "events wait"
-        output.say(f"No process delivers now: {waits}.", output.WARNING)
+        soon = any(process["delivers"] for process in processes)
+        then = "one is about to begin." if soon else "events are kept until a site or `eventmw worker` does."
+        output.say(f"No process delivers now; {then}", output.WARNING)
     elif (silent_s := time.time() - (beat_ms or 0) / 1000) > SILENT_S:
         output.say(
             f"Process {pid} delivers, and has not been heard of for {span(silent_s)}: it is stopped, or hangs.",

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from eventmw.control.live import LiveView
-from eventmw.control.sockets import folder_of, found
+from eventmw.control.sockets import folder_of, found, is_answered
 from eventmw.control.view import View
 
 DATA_DIR: Final = "EVENTMW_DATA_DIR"
@@ -42,7 +42,7 @@ def _is_in_memory(folder: Path) -> bool:
     try:
         if not (folder / STREAMS).is_dir():
             return True
-        if not found(folder_of(folder)):
+        if not any(map(is_answered, found(folder_of(folder)))):
             return False
     except PermissionError:
         return True  # whoever asks is told so there
