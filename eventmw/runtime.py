@@ -86,6 +86,7 @@ class Runtime:
         journal: where records are kept.
         engine: the tools and the dialects.
         watch: is told what happens, when logs or metrics are set.
+        polite: whether the courier yields to a site in this process; a worker has none.
     """
 
     def __init__(self, config: Config) -> None:
@@ -99,6 +100,7 @@ class Runtime:
         )
         self.watch = Watch.wanted(config.logs, figures=config.metrics_path is not None)
         self.zaraz, self.engine = assembled(config, self.watch.at_the_door if self.watch else None)
+        self.polite = True
         self.clock: Clock = SystemClock()
         self.transport: Callable[[], Transport] = _outbound
         self.journal: Journal = _opened(config)
@@ -138,6 +140,7 @@ class Runtime:
                     dry_run=self.config.dry_run,
                     on_outcome=self.config.on_outcome,
                     watched=self.watched_delivery(),
+                    polite=self.polite,
                 )
             return self._courier
 

@@ -9,7 +9,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import FrameType
 from typing import Final
 
@@ -20,13 +20,9 @@ from eventmw.cli.found import of_file
 from eventmw.cli.output import count, pairs
 from eventmw.clock import SystemClock
 from eventmw.delivery.courier import Courier
-from eventmw.delivery.lane import Dispatcher
-from eventmw.delivery.transport import Transport
 from eventmw.errors import ConfigError, JournalDown
 from eventmw.journal import Journal
-from eventmw.outcome import Outcome
 from eventmw.runtime import Runtime
-from eventmw.watching.delivery import WatchedDelivery
 
 GRACE_S: Final = 10.0
 PROGRESS_S: Final = 10.0
@@ -67,59 +63,36 @@ def worker(config: str, grace_s: float) -> None:
         runtime = Runtime(settings)
     except (ConfigError, JournalDown) as error:
         output.fail(str(error))
+    runtime.polite = False
     runtime.show()
-    drained = deliver(
-        runtime.journal,
-        runtime.engine,
-        runtime.transport,
-        grace_s=grace_s,
-        on_outcome=settings.on_outcome,
-        dry_run=settings.dry_run,
-        watched=runtime.watched_delivery(),
-    )
+    drained = deliver(runtime.journal, runtime.courier, [tool.id for tool in runtime.engine.tools], grace_s=grace_s)
     runtime.close(0.0)
     sys.exit(0 if drained else 1)
 
 
 def deliver(
     journal: Journal,
-    dispatcher: Dispatcher,
-    transport: Callable[[], Transport],
+    courier: Courier,
+    tools: Sequence[str],
     *,
     grace_s: float = GRACE_S,
     progress_s: float = PROGRESS_S,
-    on_outcome: Callable[[Outcome], object] | None = None,
-    dry_run: bool = False,
-    watched: WatchedDelivery | None = None,
 ) -> bool:
     """Deliver what a journal holds, in this thread, until SIGTERM or SIGINT. Call it in the main thread.
 
     Args:
         journal: where records come from.
-        dispatcher: the engine of the configuration.
-        transport: makes what sends.
+        courier: what delivers.
+        tools: the ids of the tools that it delivers to.
         grace_s: seconds to wait for what is in flight when it is to end.
         progress_s: seconds between lines that tell how far it is.
-        on_outcome: called with each Outcome.
-        dry_run: send nothing.
-        watched: has what happens told to logs and figures.
 
     Returns whether everything in flight came back.
     """
     stopping = threading.Event()
     before = [(number, signal.signal(number, _setting(stopping))) for number in (signal.SIGTERM, signal.SIGINT)]
     telling = threading.Thread(target=_tell, args=(journal, stopping, progress_s, grace_s), daemon=True)
-    courier = Courier(
-        journal,
-        dispatcher,
-        transport,
-        SystemClock(),
-        dry_run=dry_run,
-        on_outcome=on_outcome,
-        polite=False,
-        watched=watched,
-    )
-    output.say(f"Delivering to {', '.join(tool.id for tool in dispatcher.tools) or 'no tool'}. Ctrl-C ends it.")
+    output.say(f"Delivering to {', '.join(tools) or 'no tool'}. Ctrl-C ends it.")
     telling.start()
     try:
         drained = courier.run(stopping, grace_s=grace_s)
