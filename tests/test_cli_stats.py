@@ -30,7 +30,7 @@ def test_where_each_tool_stands(tmp_path: Path) -> None:
 
 
 def test_a_journal_that_takes_no_events_says_why(tmp_path: Path) -> None:
-    with serving(tmp_path, journal="memory") as site, serving(tmp_path, journal="memory", journal_bytes=300) as full:
+    with serving(tmp_path, journal="memory") as site, serving(tmp_path, journal="memory", limits_journal_bytes="300") as full:
         site.post("a")
         full.post("wait")
         with pytest.raises(urllib.error.HTTPError):
