@@ -24,7 +24,7 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from eventmw.demo import table
-from eventmw.demo.play import SITES, arrivals_of, ask, fetched, moods
+from eventmw.demo.play import SITES, Moods, arrivals_of, ask, fetched
 from eventmw.demo.servers import UVICORN, NotStarted, Server, running
 from eventmw.demo.story import TRACK, Step, story
 from eventmw.demo.verdict import Answer, Page, Told, Visit, rows, told, total, troubles
@@ -384,8 +384,8 @@ def test_progress_on_a_terminal_draws_and_leaves_nothing_behind(encoding: str) -
 # The parts
 
 
-def test_the_vendors_moods() -> None:
-    answer = moods()
+def test_the_vendors_Moods() -> None:
+    answer = Moods()
     asked = [arrival(f"/{site}/{side}") for site in ("a", "b") for side in ("steady", "failing", "forgetful") * 3]
     given_ = [answer(each) for each in asked]
     assert given_ == [200, 500, RESET, 200, 500, 200, 200, 200, 200] * 2

@@ -67,6 +67,10 @@ class _Beside:
         """Return the journal's figures."""
         return as_json(self.journal.stats(), {})
 
+    def figures(self) -> Mapping[str, Any]:
+        """Return nothing: a command adds nothing to the figures."""
+        return {}
+
     def accept(self, body: bytes, visit: Visit) -> Accepted:
         """Judge a payload."""
         now_ms = self.clock.now_ms()

@@ -26,7 +26,7 @@ from eventmw.journal.files.layout import Layout
 
 NAME: Final = "restarted"
 WORKERS: Final = 2
-EVENTS: Final = 200
+EVENTS: Final = 500
 TURNS: Final = 3
 """How often `ordeal` tells what it does."""
 
