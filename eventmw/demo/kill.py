@@ -19,13 +19,22 @@ from typing import Any, Final
 
 from eventmw.control.inspection import DEFAULT_DATA_DIR
 from eventmw.demo.ordeal import Ordeal
-from eventmw.demo.play import EVENTS_PATH, OK, Moods, Stage, Tell, ask, settled
-from eventmw.demo.servers import GUNICORN, Server, running
+from eventmw.demo.play import (
+    EVENTS_PATH,
+    OK,
+    RESTARTED,
+    WORKERS,
+    Moods,
+    Stage,
+    Tell,
+    ask,
+    restarted_command,
+    settled,
+)
+from eventmw.demo.servers import Server, running
 from eventmw.journal.files import heartbeat
 from eventmw.journal.files.layout import Layout
 
-NAME: Final = "restarted"
-WORKERS: Final = 2
 EVENTS: Final = 500
 TURNS: Final = 3
 """How often `ordeal` tells what it does."""
@@ -34,7 +43,6 @@ _SENDERS: Final = 4
 _PATIENCE_S: Final = 20.0
 _POLL_S: Final = 0.01
 _AGAIN_S: Final = 0.05
-_APPLICATION: Final = "eventmw.demo.restarted_site:application"
 
 
 class Sending:
@@ -73,30 +81,25 @@ def ordeal(stage: Stage, tell: Tell) -> Ordeal:
         eventmw.demo.servers.NotStarted: the site does not start.
     """
     idents = [f"order-{number:04}" for number in range(1, EVENTS + 1)]
+    server = stage.restarted
     with ThreadPoolExecutor(_SENDERS) as pool:
         tell(f"sending {EVENTS} events to a site with {WORKERS} workers while its vendor goes away")
-        with running({NAME: _command(0)}, stage.folder, stage.environ) as servers:
-            server = servers[NAME]
-            sending = Sending(server.port)
-            done = [pool.submit(sending.send, ident) for ident in idents]
-            sending.wait_for(EVENTS // 5)
-            stage.moods.away = True
-            sending.wait_for(2 * EVENTS // 5)
-            tell("killing the worker that delivers, then all")
-            _kill_deliverer(server)
-            sending.wait_for(3 * EVENTS // 5)
-            os.killpg(server.pid, signal.SIGKILL)  # it was started in a session of its own
+        sending = Sending(server.port)
+        done = [pool.submit(sending.send, ident) for ident in idents]
+        sending.wait_for(EVENTS // 5)
+        stage.moods.away = True
+        sending.wait_for(2 * EVENTS // 5)
+        tell("killing the worker that delivers, then all")
+        _kill_deliverer(server)
+        sending.wait_for(3 * EVENTS // 5)
+        os.killpg(server.pid, signal.SIGKILL)  # it was started in a session of its own
         tell("starting the site again, and waiting until it has delivered")
-        with running({NAME: _command(server.port)}, stage.folder, stage.environ) as servers:
+        with running({RESTARTED: restarted_command(server.port)}, stage.folder, stage.environ) as servers:
             for sent in done:
                 sent.result()
             stage.moods.away = False
-            stats = settled(servers[NAME])
+            stats = settled(servers[RESTARTED])
     return _seen(idents, sending, stage.moods, stats)
-
-
-def _command(port: int) -> Sequence[str]:
-    return (*GUNICORN[:-1], f"127.0.0.1:{port}", "--workers", str(WORKERS), _APPLICATION)
 
 
 def _kill_deliverer(server: Server) -> None:

@@ -54,6 +54,11 @@ SITES: Final = (
 TURNS: Final = 2 * len(SITES)
 """How often `play` tells what it does."""
 
+RESTARTED: Final = "restarted"
+"""The name of the site that is killed and started again."""
+
+WORKERS: Final = 2
+
 _PAGES: Final = (
     ("GET /", b"GET / HTTP/1.1\r\n", b""),
     ("GET /no-such-page", b"GET /no-such-page HTTP/1.1\r\n", b""),
@@ -98,7 +103,10 @@ class Moods:
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """The vendor and its moods, where servers run and with what, and for each site its server with eventmw and without."""
+    """Who is there: the vendor and its moods, and for each site its server with eventmw and its server without.
+
+    ``folder`` and ``environ`` are where and with what they run; ``restarted`` is the server of the site that is killed.
+    """
 
     vendor: Vendor
     moods: Moods
@@ -106,6 +114,7 @@ class Stage:
     environ: Mapping[str, str]
     wrapped: Mapping[str, Server]
     bare: Mapping[str, Server]
+    restarted: Server
 
 
 @contextmanager
@@ -115,11 +124,12 @@ def on_stage() -> Generator[Stage]:
     Raises:
         eventmw.demo.servers.NotStarted: a server does not answer.
     """
-    commands = {
+    commands: dict[str, Sequence[str]] = {
         f"{site.name}-{form}": (*site.command, f"eventmw.demo.{site.name}_site:{target}")
         for site in SITES
         for form, target in (("wrapped", "application"), ("bare", "site"))
     }
+    commands[RESTARTED] = restarted_command(0)
     moods = Moods()
     with (
         tempfile.TemporaryDirectory(prefix="eventmw-demo-") as folder,
@@ -127,7 +137,13 @@ def on_stage() -> Generator[Stage]:
         running(commands, Path(folder), environ := {VENDOR: vendor.url}) as servers,
     ):
         wrapped, bare = ({site.name: servers[f"{site.name}-{form}"] for site in SITES} for form in ("wrapped", "bare"))
-        yield Stage(vendor, moods, Path(folder), environ, wrapped, bare)
+        yield Stage(vendor, moods, Path(folder), environ, wrapped, bare, servers[RESTARTED])
+
+
+def restarted_command(port: int) -> Sequence[str]:
+    """Return what serves the site that is killed, with `WORKERS` workers; port 0: any."""
+    application = "eventmw.demo.restarted_site:application"
+    return (*GUNICORN[:-1], f"127.0.0.1:{port}", "--workers", str(WORKERS), application)
 
 
 def play(stage: Stage, story: Sequence[Step], tell: Tell) -> Sequence[Visit]:
