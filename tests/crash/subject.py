@@ -20,7 +20,7 @@ from eventmw.config import Config, Limits
 from eventmw.contract import Delivery
 from eventmw.delivery.transport import TransportError
 from eventmw.effects import DONE, Order, Send, Verdict, dead, retry
-from eventmw.errors import JournalDown, JournalFull
+from eventmw.errors import ConfigError, JournalDown, JournalFull
 from eventmw.event import Event
 from eventmw.http import HttpReply, HttpRequest
 from eventmw.intake.door import ANONYMOUS, Visit
@@ -34,6 +34,7 @@ from tests.crash.scenario import Scenario
 APPEND_S = 5.0
 DRAIN_S = 15.0
 NOT_DRAINED = 3
+NOT_STARTED = 4
 INSIDE = "http://127.0.0.1:9/inside"
 _VISIT = Visit(ANONYMOUS, "", None, "", None, None)
 
@@ -89,7 +90,11 @@ def live(scenario: Scenario) -> int:
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING)
     marks.opened(scenario.marks)
     broken.breakage(scenario.broken).before()
-    runtime = built(scenario)
+    try:
+        runtime = built(scenario)
+    except (ConfigError, JournalDown) as error:  # it says what is wrong with the folder, and the site does not start
+        print(error, file=sys.stderr)
+        return NOT_STARTED
     runtime.courier.start()
     if scenario.task == "work":
         work(scenario, runtime)
@@ -119,6 +124,7 @@ def built(scenario: Scenario) -> Runtime:
     """
     stream.FIRST_BYTES = scenario.segment_bytes  # type: ignore[misc]
     epochs.EPOCH_BYTES = scenario.segment_bytes  # type: ignore[misc]
+    epochs.RESERVE_BYTES = 8192  # type: ignore[misc]
     delivery = Delivery(
         ordered=scenario.ordered,
         window=scenario.window,
