@@ -45,10 +45,15 @@ def on_terminal(site: Site, *arguments: str, columns: int, **more: str) -> str:
     return written.decode().replace("\r\n", "\n")
 
 
+def table_of(shown: str) -> list[str]:
+    """Return what is shown from the heading of the table on."""
+    lines = shown.splitlines()
+    return lines[next(at for at, line in enumerate(lines) if line.startswith("Tool ")) :]
+
+
 def test_a_table_where_there_is_room(site: Site) -> None:
     shown = COLOURS.sub("", on_terminal(site, "stats", columns=100))
-    lines = shown.splitlines()
-    table = lines[next(at for at, line in enumerate(lines) if line.startswith(("Tool", " Tool"))) :]
+    table = table_of(shown)
     assert table[0].split() == ["Tool", "State", "Backlog", "Oldest", "Parked", "Dead", "Outcomes"]
     assert all(len(line) <= 100 for line in table)
 
@@ -67,7 +72,7 @@ def test_what_is_copied_is_never_broken(site: Site, columns: int) -> None:
 
 def test_the_last_column_goes_below_where_there_is_little(site: Site) -> None:
     shown = COLOURS.sub("", on_terminal(site, "stats", columns=66))
-    lines = shown.splitlines()[3:]
+    lines = table_of(shown)
     assert lines[0].split() == ["Tool", "State", "Backlog", "Oldest", "Parked", "Dead"]
     assert "  Outcomes: filtered 2, tool_error 1" in lines
 
