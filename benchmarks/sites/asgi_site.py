@@ -1,5 +1,7 @@
 """An ASGI site with eventmw around it. ``BENCH_SINK`` is the address of a local sink; without it there are no tools.
 
+``BENCH_SICK`` is that of a second one, for a tool that wants order and may be ``BENCH_SICK_BYTES`` behind.
+
 Pages of its own: ``/`` a small one, ``/table`` one that is rendered for about a millisecond, ``/-/stats`` eventmw's numbers
 as JSON, and ``/-/busy?3``, which keeps a thread computing for three seconds without a rest: what the courier must not be.
 """
@@ -14,6 +16,7 @@ import time
 from starlette.types import Receive, Scope, Send
 
 from eventmw import asgi
+from eventmw.contract import Delivery
 from eventmw.tools import Webhook
 
 _SMALL = b"<!doctype html><title>Shop</title><p>Good day."
@@ -54,8 +57,12 @@ def _spin(seconds: float) -> None:
 
 def tools() -> list[Webhook]:
     """Return the tools that the benchmark asks for."""
-    sink = os.environ.get("BENCH_SINK")
-    return [Webhook(sink)] if sink else []
+    sink, sick = os.environ.get("BENCH_SINK"), os.environ.get("BENCH_SICK")
+    asked = [Webhook(sink)] if sink else []
+    if sick:
+        delivery = Delivery(ordered=True, backlog_bytes=int(os.environ["BENCH_SICK_BYTES"]))
+        asked.append(Webhook(sick, id="sick", delivery=delivery))
+    return asked
 
 
 app = asgi.EventsMiddleware(site, path="/zaraz/api", tools=tools())
