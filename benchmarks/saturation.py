@@ -18,7 +18,7 @@ from benchmarks.report import Effort, Figure, Report, Spread, Table, shown
 from benchmarks.serving import uvicorn
 
 BATCH: Final = 10
-CONNECTIONS: Final = 512
+CONNECTIONS: Final = 1024
 PAGES_PER_S: Final = 50
 _BODIES: Final = 500
 _MIB: Final = 1024 * 1024
