@@ -10,7 +10,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Final, Self
 
 from benchmarks import backlog
 from benchmarks.report import Effort, Figure, Report, Spread, Table
@@ -40,12 +40,12 @@ def run(effort: Effort) -> Report:
     return Report(
         name="depth",
         control=f"the same with a backlog of {SHALLOW:,} events, or of one step where that is more",
-        measured=f"a backlog of {events:,} events for one tool, which another has delivered. CPU time of the process for "
-        "an append whose future is waited for; CPU time of the thread for a step of "
+        measured=f"a backlog of {events:,} events for one tool, which another has delivered. CPU time of the process for an "
+        "append whose future is waited for; CPU time of the thread for a step of "
         f"{backlog.STEP_RECORDS} records, read and committed as the courier does, a hundred events a commit, as many "
         "records being appended before it; wall time of `stats` in the process that leads. A start is a new process, from "
-        "its spawn to its first request for the tool that is behind: interpreter, imports, journal, lease, the index of ids, "
-        "the first read",
+        "its spawn to its first request for the tool that is behind: interpreter, imports, journal, lease, index of ids, "
+        "first read",
         rounds=rounds,
         tables=[_table(measured), _starts_table(measured)],
         figures=[*_figures(measured)],
@@ -78,7 +78,7 @@ class _Open:
         self._folder = folder
         self._size = size
 
-    def __enter__(self) -> _Open:
+    def __enter__(self) -> Self:
         self._journal: FileJournal = backlog.opened(self._folder)
         lease = self._journal.lead()
         assert lease is not None

@@ -70,14 +70,19 @@ def run(effort: Effort) -> Report:
     returned, expired = absence.run(effort)
     return Report(
         name="outage",
-        control="the same run's healthy tool: before the outage, and beside it; what was accepted is the measure of the rest",
-        measured=f"a uvicorn with one worker on core 0, file journal, {RATE_PER_S} events a second in requests of {BATCH} over "
-        "one connection, all the time, also while the backlog is worked off; two Webhooks to two local vendors on core 1, one "
-        "of which answers 503 and wants order. Lateness is from when an event was accepted to when its vendor has it; memory "
-        "is PSS of the server's processes; the drain is from the first event after the vendor is back to when it has caught "
-        "up. The simulated days drive a lane over a file journal with a clock that is moved by hand",
+        control="the same run's healthy tool, before the outage and beside it; what was accepted is the measure of the rest",
+        measured=f"a uvicorn with one worker on core 0, file journal, {RATE_PER_S} events a second in requests of {BATCH} "
+        "over one connection, all the time, also while the backlog is worked off; two Webhooks to two local vendors on core "
+        "1, one of which answers 503 and wants order. Lateness is from when an event was accepted to its arrival; "
+        "memory is PSS of the server's processes; the drain is from the first event after the vendor is back to when it has "
+        "caught up. The simulated days drive a lane over a file journal with a clock that is moved by hand",
         rounds=1,
-        tables=[_table(long, away, full, capped), _late_table(uncapped=away, capped=capped), absence.table(returned, expired), absence.needs()],
+        tables=[
+            _table((long, away), (full, capped)),
+            _late_table(uncapped=away, capped=capped),
+            absence.table(returned, expired),
+            absence.needs(),
+        ],
         figures=[*_figures(away), *_capped_figures(capped), *absence.figures(returned, expired)],
         notes=[f"the vendor was away for {long.away_s:g} s, and for {full.away_s:g} s with the small cap"],
     )
@@ -181,10 +186,21 @@ def _quantile(values: Sequence[float], quantile: float) -> float:
     return known[min(len(known) - 1, int(len(known) * quantile))]
 
 
-def _table(*parts: Plan | Seen) -> Table:
-    plans, seen = parts[::2], parts[1::2]
-    rows = [_row(plan, one) for plan, one in zip(plans, seen, strict=True)]
-    heads = ("outage", "accepted", "delivered", "dead", "again", "inverted", "answers not 200", "healthy", "behind")
+def _table(*outages: tuple[Plan, Seen]) -> Table:
+    rows = [_row(plan, seen) for plan, seen in outages]
+    heads = (
+        "outage",
+        "accepted",
+        "delivered",
+        "dead",
+        "again",
+        "inverted",
+        "not 200",
+        "healthy",
+        "behind",
+        "back s",
+        "drained/s",
+    )
     return Table("events of the tool whose vendor was away, in real time", heads, rows)
 
 
@@ -200,6 +216,8 @@ def _row(plan: Plan, seen: Seen) -> Sequence[str]:
         f"{seen.answers.total() - seen.answers[200]:,}",
         f"{seen.healthy['distinct']:,}",
         f"{seen.backlog:,}",
+        shown(seen.back_s),
+        shown(seen.drained_per_s),
     )
 
 

@@ -60,13 +60,13 @@ def run(effort: Effort) -> Report:
         }
     return Report(
         name="saturation",
-        control="the same uvicorn, pages, requests and rate with a bare ASGI path in the place of eventmw: it reads each body "
-        "whole and answers as many bytes, and decodes, checks and keeps nothing",
+        control="the same uvicorn, pages, requests and rate with a bare ASGI path in the place of eventmw: it reads each "
+        "body whole and answers as many bytes, and decodes, checks and keeps nothing",
         measured=f"a uvicorn with one worker on core 0, file journal, no tools; its capacity is the median of three closed "
-        f"loops of {load.client()} with 32 connections and {BATCH} events a request. Then twice that, on a fixed schedule over "
-        f"{CONNECTIONS} connections for {seconds:g} s (the control: {control_s:g} s), from core 1; waits are from when a "
-        f"request was due, also while it found no free connection. /table is asked for {PAGES_PER_S} times a second beside "
-        "it. Memory is PSS of the server's processes, once a second",
+        f"loops of {load.client()} with 32 connections and {BATCH} events a request. Then twice that, on a fixed schedule "
+        f"over {CONNECTIONS} connections for {seconds:g} s (the control: {control_s:g} s), from core 1; waits are from when "
+        f"a request was due, also while it found no free connection. /table is asked for {PAGES_PER_S} times a second as "
+        "well. Memory is PSS of the server's processes, once a second",
         rounds=1,
         tables=[_capacity_table(capacity, rate), _table(seen), _memory_table(seen)],
         figures=[*_figures(seen)],
@@ -123,7 +123,12 @@ def _capacity_table(capacity: Sequence[float], rate: float) -> Table:
 
 def _table(seen: dict[str, Seen]) -> Table:
     rows = [
-        (f"{name}, {kind}", f"{waits.count:,}", *map(shown, (waits.p50, waits.p99, waits.most)), f"{waits.over_50_ms:,}")
+        (
+            f"{name}, {kind}",
+            f"{waits.count:,}",
+            *map(shown, (waits.p50, waits.p99, waits.most)),
+            f"{waits.over_50_ms:,}",
+        )
         for name, one in seen.items()
         for kind, waits in _kinds(one)
     ]

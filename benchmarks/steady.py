@@ -82,4 +82,6 @@ class Steady:
             self.accepted += self._batch
 
     def _body(self) -> bytes:
-        return msgspec.json.encode({"events": [numbered(self._chance, self.accepted + at) for at in range(self._batch)]})
+        return msgspec.json.encode(
+            {"events": [numbered(self._chance, self.accepted + at) for at in range(self._batch)]}
+        )

@@ -64,9 +64,7 @@ def test_whoever_leaves_the_line_holds_up_nobody() -> None:
         for task in tasks[EACH_TURN : 3 * EACH_TURN]:
             task.cancel()
         entered = await asyncio.wait_for(asyncio.gather(*tasks, return_exceptions=True), 10)
-        assert [one is True for one in entered] == [
-            not EACH_TURN <= at < 3 * EACH_TURN for at in range(len(entered))
-        ]
+        assert [one is True for one in entered] == [not EACH_TURN <= at < 3 * EACH_TURN for at in range(len(entered))]
 
     asyncio.run(check())
 
@@ -81,7 +79,14 @@ async def post(app: asgi.EventsMiddleware, body: bytes) -> tuple[int, dict[str, 
     async def send(message: Any) -> None:
         sent.append(message)
 
-    scope = {"type": "http", "method": "POST", "path": "/zaraz/api", "headers": [], "scheme": "http", "query_string": b""}
+    scope: dict[str, Any] = {
+        "type": "http",
+        "method": "POST",
+        "path": "/zaraz/api",
+        "headers": [],
+        "scheme": "http",
+        "query_string": b"",
+    }
     await app(scope, receive, send)
     return sent[0]["status"], {name.decode(): value.decode() for name, value in sent[0]["headers"]}
 
