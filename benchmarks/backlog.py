@@ -117,12 +117,13 @@ class _First:
     """A transport that notes when the first request for a tool would leave, and lets none do."""
 
     def __init__(self) -> None:
-        self.at_s = 0.0
+        self.at_s = self.cpu_s = 0.0
         self.came = threading.Event()
 
     async def send(self, order: Order, *, timeout_s: float) -> HttpReply:
         del order, timeout_s
-        self.at_s = self.at_s or time.time()
+        if not self.at_s:
+            self.at_s, self.cpu_s = time.time(), time.process_time()
         self.came.set()
         return HttpReply(503)
 
@@ -134,8 +135,9 @@ def _main(folder: str, spawned_s: float) -> dict[str, float]:
     begun_s = time.time()
     journal = opened(folder)
     opened_s = time.time()
+    before_s = time.process_time()
     journal.stats()
-    counted_s = time.time()
+    counted_s, counting_cpu_s = time.time(), time.process_time() - before_s
     first = _First()
     tools = [Webhook("http://127.0.0.1:9/", id=tool) for tool in (AHEAD, BEHIND)]
     courier = Courier(journal, records.engine(tools), lambda: first, SystemClock())
@@ -151,6 +153,7 @@ def _main(folder: str, spawned_s: float) -> dict[str, float]:
         "open": opened_s - begun_s,
         "first request": first.at_s - counted_s,
         "whole": first.at_s - spawned_s - (counted_s - opened_s),
+        "whole, CPU": first.cpu_s - counting_cpu_s,
         "stats from the disk": counted_s - opened_s,
         "stats of the leader": done_s - led_s,
     }
