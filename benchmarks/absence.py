@@ -139,7 +139,7 @@ class _Simulation:
 
     def _answer(self, lane: Lane, batch: Batch) -> None:
         story = self.story
-        if lane.queue.phase == "probing":
+        if lane.queue.circuit.phase == "probing":
             story.probes += 1
             late_s = self._passed_s() - GIVE_UP_S  # what is older than this ends with the probe, whatever comes of it
             story.due_to_expire = sum(at * self._every_s < late_s for at in range(story.appended))

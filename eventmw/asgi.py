@@ -69,14 +69,16 @@ class EventsMiddleware(Site):
 
     async def _answer(self, scope: Scope, receive: Receive) -> Reply:
         exchange = self.exchange(head_of_scope(scope))
-        reply = exchange.open() or await self._turn(exchange) or await self._read(exchange, receive) or exchange.submit()
+        reply = (
+            exchange.open() or await self._turn(exchange) or await self._read(exchange, receive) or exchange.submit()
+        )
         if isinstance(reply, Reply):
             return reply
         in_time = await wait(reply, self.runtime.config.limits.append_timeout_s)
         return exchange.settle(reply) if in_time else exchange.late()
 
     async def _turn(self, exchange: Exchange) -> Reply | None:
-        """Wait for the request's turn. A process may have several loops, one after another or in threads: each has its own."""
+        """Wait for the request's turn. A process may have several loops; each has a line of its own."""
         loop = asyncio.get_running_loop()
         turnstile = self._turnstiles.get(loop)
         if turnstile is None:
