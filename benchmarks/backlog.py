@@ -120,8 +120,8 @@ class _First:
         self.at_s = self.cpu_s = 0.0
         self.came = threading.Event()
 
-    async def send(self, order: Order, *, timeout_s: float) -> HttpReply:
-        del order, timeout_s
+    async def send(self, order: Order, *, timeout_s: float, connect_timeout_s: float = 0.0) -> HttpReply:
+        del order, timeout_s, connect_timeout_s
         if not self.at_s:
             self.at_s, self.cpu_s = time.time(), time.process_time()
         self.came.set()
