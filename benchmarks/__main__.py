@@ -15,7 +15,9 @@ from typing import Final
 from benchmarks.machine import describe
 from benchmarks.report import Effort, Report
 
-NAMES: Final = ("passthrough", "judging", "footprint", "durable", "serving", "neighbour")
+NAMES: Final = (
+    "passthrough", "judging", "footprint", "durable", "serving", "neighbour", "outage", "depth", "saturation",
+)  # fmt: skip
 
 
 def main(arguments: list[str] | None = None) -> int:

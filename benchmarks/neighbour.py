@@ -64,7 +64,7 @@ def run(effort: Effort) -> Report:
             lambda page: (_COURIER, _working(site, sink, page, bodies, drained_s)),
             lambda page: (_BUSY, _busy(site, page, seconds)),
         ]
-        _visit(site.port, "/table", seconds=0.5)
+        visit(site.port, "/table", seconds=0.5)
         for number in range(rounds):
             for page, path in _PAGES.items():
                 at = number % len(steps)
@@ -86,7 +86,7 @@ def run(effort: Effort) -> Report:
 
 
 def _idle(site: Server, path: str, seconds: float) -> Latencies:
-    return Latencies.of([ms for _, ms in _visit(site.port, path, seconds=seconds)])
+    return Latencies.of([ms for _, ms in visit(site.port, path, seconds=seconds)])
 
 
 def _busy(site: Server, path: str, seconds: float) -> Latencies:
@@ -115,7 +115,7 @@ def _working(site: Server, sink: Server, path: str, bodies: Sequence[bytes], dra
     begun = time.monotonic()
     watcher = threading.Thread(target=watch)
     watcher.start()
-    visits = _visit(site.port, path, seconds=120, done=done)
+    visits = visit(site.port, path, seconds=120, done=done)
     watcher.join()
     if int(load.get(sink.port, "/-/count")) < wanted:
         raise RuntimeError("the backlog was not delivered within 120 s")
@@ -123,7 +123,9 @@ def _working(site: Server, sink: Server, path: str, bodies: Sequence[bytes], dra
     return Latencies.of([ms for due, ms in visits if begun <= due < ended[0]])
 
 
-def _visit(port: int, path: str, *, seconds: float, done: threading.Event | None = None) -> list[tuple[float, float]]:
+def visit(
+    port: int, path: str, *, seconds: float, done: threading.Event | None = None, per_s: float = RATE_PER_S
+) -> list[tuple[float, float]]:
     """Ask for a page at a steady rate and return (when it was due, milliseconds) of each visit.
 
     Visitors take turns; one that is kept waiting starts its next visit late, and the wait counts.
@@ -138,7 +140,7 @@ def _visit(port: int, path: str, *, seconds: float, done: threading.Event | None
         try:
             with socket.create_connection(("127.0.0.1", port), 60) as connection:
                 connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                for due in _times(begun, number, seconds):
+                for due in _times(begun, number, seconds, per_s):
                     if ends.is_set():
                         return
                     time.sleep(max(0.0, due - time.monotonic()))
@@ -158,9 +160,9 @@ def _visit(port: int, path: str, *, seconds: float, done: threading.Event | None
     return visits
 
 
-def _times(begun: float, number: int, seconds: float) -> Iterator[float]:
-    for at in range(number, int(RATE_PER_S * seconds), _VISITORS):
-        yield begun + at / RATE_PER_S
+def _times(begun: float, number: int, seconds: float, per_s: float) -> Iterator[float]:
+    for at in range(number, int(per_s * seconds), _VISITORS):
+        yield begun + at / per_s
 
 
 def _read(connection: socket.socket) -> None:

@@ -1,6 +1,7 @@
 """Servers as processes: started once, stopped and resumed between rounds, and their CPU time read from ``/proc``.
 
-Each is the leader of a process group of its own, so that its workers are counted, stopped and ended with it. Linux only.
+Each is the leader of a process group of its own, so that its workers are counted, stopped and ended with it; so is their
+memory. Linux only.
 """
 
 from __future__ import annotations
@@ -100,6 +101,10 @@ class Server:
         """Return the CPU seconds that it, its workers and those of them that have ended took so far."""
         return sum(_group_ticks(self._process.pid)) / _TICKS
 
+    def memory_bytes(self) -> int:
+        """Return the memory of it and its workers: what they share is counted once (PSS), the page cache not at all."""
+        return sum(_group_pss(self._process.pid))
+
     def settle(self, *, quiet_s: float = 0.1, timeout_s: float = 10.0) -> None:
         """Wait until it has nothing to do: what the last round left over must not count in the next."""
         until, before = time.monotonic() + timeout_s, self.cpu_s()
@@ -126,11 +131,25 @@ class Server:
         raise RuntimeError(f"{self.name} did not start: {self._said.read().decode(errors='replace')[-2000:]}")
 
 
-def _group_ticks(group: int) -> Iterator[int]:
+def _group(group: int) -> Iterator[tuple[Path, list[str]]]:
+    """Return the folders in ``/proc`` of a group's processes, and what ``stat`` says of each after its name."""
     for folder in Path("/proc").iterdir():
         if folder.name.isdigit():
             with suppress(OSError):  # it ended meanwhile
                 # After the name in parentheses: state ppid pgrp … utime stime cutime cstime. Source: proc_pid_stat(5).
                 fields = (folder / "stat").read_text().rpartition(")")[2].split()
                 if int(fields[2]) == group:
-                    yield sum(map(int, fields[11:15]))
+                    yield folder, fields
+
+
+def _group_ticks(group: int) -> Iterator[int]:
+    for _, fields in _group(group):
+        yield sum(map(int, fields[11:15]))
+
+
+def _group_pss(group: int) -> Iterator[int]:
+    for folder, _ in _group(group):
+        with suppress(OSError):
+            for line in (folder / "smaps_rollup").read_text().splitlines():
+                if line.startswith("Pss:"):
+                    yield 1024 * int(line.split()[1])

@@ -12,6 +12,7 @@ import asyncio
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import Unpack
+from weakref import WeakKeyDictionary
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -22,6 +23,7 @@ from eventmw.incoming import head_of_scope
 from eventmw.intake.paths import is_ours
 from eventmw.settings import complete, from_toml
 from eventmw.site import Site
+from eventmw.turnstile import Turnstile
 from eventmw.waiting import Within, wait
 from eventmw.watching.pages import Page
 
@@ -31,6 +33,7 @@ class EventsMiddleware(Site):
 
     def __init__(self, app: ASGIApp, **options: Unpack[Settings]) -> None:
         self.app = app
+        self._turnstiles: WeakKeyDictionary[asyncio.AbstractEventLoop, Turnstile] = WeakKeyDictionary()
         self._set_up(complete(options))
 
     @classmethod
@@ -66,11 +69,21 @@ class EventsMiddleware(Site):
 
     async def _answer(self, scope: Scope, receive: Receive) -> Reply:
         exchange = self.exchange(head_of_scope(scope))
-        reply = exchange.open() or await self._read(exchange, receive) or exchange.submit()
+        reply = (
+            exchange.open() or await self._turn(exchange) or await self._read(exchange, receive) or exchange.submit()
+        )
         if isinstance(reply, Reply):
             return reply
         in_time = await wait(reply, self.runtime.config.limits.append_timeout_s)
         return exchange.settle(reply) if in_time else exchange.late()
+
+    async def _turn(self, exchange: Exchange) -> Reply | None:
+        """Wait for the request's turn. A process may have several loops; each has a line of its own."""
+        loop = asyncio.get_running_loop()
+        turnstile = self._turnstiles.get(loop)
+        if turnstile is None:
+            turnstile = self._turnstiles[loop] = Turnstile()
+        return None if await turnstile.enter() else exchange.crowded()
 
     async def _read(self, exchange: Exchange, receive: Receive) -> Reply | None:
         """Read the whole body within its time: servers let one drip in for ever."""

@@ -105,6 +105,7 @@ PROBLEMS: Final[Mapping[str, tuple[int, str]]] = {
     "unsupported_encoding": (415, "This Content-Encoding is not understood"),
     "rate_limited": (429, "Too many requests"),
     "internal_error": (500, "Something went wrong here"),
+    "overloaded": (503, "Too many requests at once"),
     "journal_full": (503, "No room to keep events now"),
     "journal_down": (503, "Events cannot be kept now"),
     "journal_timeout": (503, "Keeping the events took too long"),

@@ -94,6 +94,11 @@ class Exchange:
         except Exception as error:  # noqa: BLE001 - as above
             return self._failure(error)
 
+    def crowded(self) -> Reply:
+        """Answer that more requests came at once than can wait. Nothing of this one was read."""
+        detail = "More requests came at once than can wait. Nothing of this one was kept; send it again."
+        return self._refusal(Refused("overloaded", detail, headers=(("retry-after", RETRY_AFTER_S),)))
+
     def late(self) -> Reply:
         """Answer that keeping the record took too long. It may have been kept all the same."""
         timeout_s = self._runtime.config.limits.append_timeout_s

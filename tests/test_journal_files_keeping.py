@@ -15,6 +15,8 @@ import pytest
 from eventmw.errors import JournalFull
 from eventmw.journal import Commit, Key, Lease, Parked
 from eventmw.journal.files import FileJournal
+from eventmw.journal.files.layout import Layout
+from eventmw.journal.files.sources import Sources
 from tests.journal_conformance import NOW_MS, delivered, keys, leading, put, take, tool_stats
 from tests.peers import Peers, Told, hub, until
 
@@ -279,3 +281,15 @@ def test_a_tool_that_nobody_is_configured_for_is_forgotten_after_a_day(
     assert tool_stats(journal, "b").backlog_events == 1
     assert any("tool c is configured nowhere any more" in line and "1 event" in line for line in caplog.messages)
     peers.kill(other)
+
+
+def test_a_reader_goes_as_far_as_a_dead_stream_holds_and_does_not_look_behind_it(opened: Open, tmp_path: Path) -> None:
+    before = opened()
+    for number in range(3):
+        before.append(bytes(100), events=1, recorded_ms=number, stamp=number).result(10)
+    before.leave()
+    sources = Sources(Layout(tmp_path / "data"), leading=False)
+    sources.take_over()
+    [limit] = sources.horizon().limits.values()
+    sources.close()
+    assert limit == 3

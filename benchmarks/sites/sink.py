@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from collections.abc import Callable
 
 _EVENT = b'"recorded":'  # stands once in each event that Webhook writes
 _seen = 0
@@ -36,11 +37,16 @@ class Sink(asyncio.Protocol):
                 return
             body = bytes(self._buffer[end + 4 : whole])
             del self._buffer[:whole]
-            task = asyncio.ensure_future(self._answer(head.split(b" ")[1], body))
+            task = asyncio.ensure_future(self._reply(head.split(b" ")[1], body))
             self._answers.add(task)
             task.add_done_callback(self._answers.discard)
 
-    async def _answer(self, path: bytes, body: bytes) -> None:
+    async def _reply(self, path: bytes, body: bytes) -> None:
+        status, answer = await self.answer(path, body)
+        self._transport.write(b"HTTP/1.1 %b\r\ncontent-length: %d\r\n\r\n%b" % (status, len(answer), answer))
+
+    async def answer(self, path: bytes, body: bytes) -> tuple[bytes, bytes]:
+        """Return status and body of the answer to one request."""
         global _seen  # noqa: PLW0603 - one number, one process
         match path:
             case b"/-/hold":
@@ -52,14 +58,13 @@ class Sink(asyncio.Protocol):
             case _:
                 await _open.wait()
                 _seen += body.count(_EVENT)
-        answer = str(_seen).encode()
-        self._transport.write(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n%b" % (len(answer), answer))
+        return b"200 OK", str(_seen).encode()
 
 
-async def main(port: int) -> None:
+async def main(port: int, kind: Callable[[], Sink] = Sink) -> None:
     """Serve until the process is ended."""
     _open.set()
-    server = await asyncio.get_running_loop().create_server(Sink, "127.0.0.1", port)
+    server = await asyncio.get_running_loop().create_server(kind, "127.0.0.1", port)
     await server.serve_forever()
 
 

@@ -73,8 +73,12 @@ class Source:
             self._held.post(end)
 
     def limit(self) -> int:
-        """Return the last seq that may be read now."""
-        return NO_LIMIT if self.dead else self._held.read().seq
+        """Return the last seq that may be read now.
+
+        Of a dead stream that is its last record. A reader without a limit would look for one behind it each time it is
+        asked, through all the zeros of a segment.
+        """
+        return self.end().seq
 
     def promised(self) -> int:
         """Return the last seq that the owner called durable, as far as this boot of the machine knows."""

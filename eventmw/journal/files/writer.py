@@ -37,8 +37,15 @@ SIBLINGS: Final = 3
 GATHER_S: Final = 0.002
 """So long at most a commit waits for others, when the one before had `SIBLINGS` records or more."""
 
+WAITING_RECORDS: Final = 10_000
+WAITING_BYTES: Final = 64 * 1024 * 1024
+"""So much may wait for the disk, in one process; past it, records are refused at once. It is more than a disk keeps in
+`Limits.append_timeout_s` when it is slow, so who is refused would have waited in vain; and a disk that hangs, which holds
+records whose requests were answered 503 long ago, cannot fill the memory. Source: assumption."""
+
 _STEP_S: Final = 0.0002
 _LOOK_S: Final = 1.0
+_BEHIND: Final = "the disk does not keep up with the events that come"
 _BATCH_BYTES: Final = 8 * 1024 * 1024
 _Waiting = tuple[Addition, Promise[Position]]
 
@@ -70,6 +77,7 @@ class Writer:
         self._trouble_s = self._used_s = 0.0
         self._full = False
         self._company = 0
+        self._waiting_records = self._waiting_bytes = 0
         self.records = self.events = 0
 
     def append(self, addition: Addition) -> Future[Position]:
@@ -77,13 +85,14 @@ class Writer:
 
         Raises:
             JournalFull: over the byte cap, or the disk was full a moment ago.
-            JournalDown: closed, or the disk failed a moment ago.
+            JournalDown: closed, or the disk failed a moment ago or does not keep up.
         """
         future = Promise[Position]()
         with self._changed:
             self._check_open()
             self._take_room(len(addition.record))
             self._queue.append((addition, future))
+            self._count_waiting(1, len(addition.record))
             if self._thread is None:
                 self._start()
             elif self._idle:
@@ -105,6 +114,8 @@ class Writer:
         if self._trouble:
             return self._trouble
         with self._changed:
+            if self._is_behind():
+                return _BEHIND
             return "the journal is full until tools have delivered" if self._room.is_full() else ""
 
     def close(self, grace_s: float) -> None:
@@ -130,6 +141,15 @@ class Writer:
             raise JournalDown("the journal is closed and takes no more records: its process is stopping")
         if self._trouble and time.monotonic() - self._trouble_s < RETRY_S:
             raise self._refusal()
+        if self._is_behind():
+            raise JournalDown(_BEHIND)
+
+    def _count_waiting(self, records: int, size: int) -> None:
+        self._waiting_records += records
+        self._waiting_bytes += size
+
+    def _is_behind(self) -> bool:
+        return self._waiting_records >= WAITING_RECORDS or self._waiting_bytes >= WAITING_BYTES
 
     def _refusal(self) -> EventmwError:
         kind = JournalFull if self._full else JournalDown
@@ -140,8 +160,9 @@ class Writer:
         try:
             thread.start()
         except RuntimeError as error:  # the system gives no more threads
-            _, future = self._queue.pop()
+            addition, future = self._queue.pop()
             del future
+            self._count_waiting(-1, -len(addition.record))
             raise JournalDown(f"the journal's thread could not be started: {error}") from None
         self._thread = thread
 
@@ -152,6 +173,8 @@ class Writer:
             except BaseException as error:
                 log.exception("the journal's writer failed; it goes on")
                 self._refuse(batch, error)
+            with self._changed:
+                self._count_waiting(-len(batch), -sum(len(addition.record) for addition, _ in batch))
         self._end_stream()
 
     def _next(self) -> list[_Waiting] | None:
