@@ -117,6 +117,7 @@ class EventsMiddleware(_Site):
         keys: name → key, or a list of keys; then every request needs one. Texts, `Secret` or `env` names.
         allowed_origins: browser origins other than the site's own, exact, such as ``https://shop.example``.
         trusted_proxies: how many proxies in front append to ``X-Forwarded-For``.
+        person_fields: where events name a person, for ``eventmw erase``: properties, or paths (``system.cookies.uid``).
         limits: see `Limits`.
         on_outcome: called by the courier with each `Outcome`; what it raises is logged and harms nothing.
         dry_run: do everything but send.

@@ -14,6 +14,7 @@ from typing import Any, Final, Literal, TypedDict, cast
 from urllib.parse import urlsplit
 
 from eventmw.contract import BoundTool, bind
+from eventmw.erasure import PERSON_FIELDS
 from eventmw.errors import ConfigError
 from eventmw.intake.paths import path_problems
 from eventmw.outcome import Outcome
@@ -80,6 +81,7 @@ class Settings(TypedDict, total=False):
     keys: Mapping[str, AnySecret] | Sequence[AnySecret] | None
     allowed_origins: Sequence[str]
     trusted_proxies: int
+    person_fields: Sequence[str]
     limits: Limits
     on_outcome: Callable[[Outcome], object] | None
     dry_run: bool
@@ -110,6 +112,7 @@ class Config:
     keys: Mapping[str, AnySecret] | Sequence[AnySecret] | None = field(default=None, repr=False)
     allowed_origins: Sequence[str] = ()
     trusted_proxies: int = 0
+    person_fields: Sequence[str] = PERSON_FIELDS
     limits: Limits = field(default_factory=Limits)
     on_outcome: Callable[[Outcome], object] | None = None
     dry_run: bool = False
@@ -159,6 +162,7 @@ def _problems(config: Config) -> Iterator[str]:
     yield from _tool_problems(config)
     yield from _key_problems(config)
     yield from _origin_problems(config.allowed_origins)
+    yield from _field_problems(config.person_fields)
     yield from _limit_problems(config.limits)
     if type(config.trusted_proxies) is not int or config.trusted_proxies < 0:
         yield "trusted_proxies must be a count of proxies, 0 or more"
@@ -315,6 +319,15 @@ def _is_origin(origin: str) -> bool:
         return False
     host = parts.netloc.removesuffix(port)
     return parts.scheme in {"http", "https"} and host != "" and origin == f"{parts.scheme}://{host.lower()}{port}"
+
+
+def _field_problems(fields: object) -> Iterator[str]:
+    if isinstance(fields, str) or not isinstance(fields, Sequence):
+        yield "person_fields must be a list, such as ['user_id', 'system.cookies.uid']"
+        return
+    for name in cast(Sequence[object], fields):
+        if not isinstance(name, str) or not all(name.split(".")):
+            yield f"person_fields: {name!r} is neither a property such as user_id nor a path such as system.cookies.uid"
 
 
 def _limit_problems(limits: object) -> Iterator[str]:

@@ -19,10 +19,11 @@ from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
 from eventmw import record as records
+from eventmw.assembly import assembled
 from eventmw.clock import Clock, SystemClock
 from eventmw.config import Config
 from eventmw.delivery.transport import Transport
-from eventmw.engine import Engine
+from eventmw.erasure import rewrite
 from eventmw.errors import Refused, told
 from eventmw.intake.door import ANONYMOUS, Door, Visit
 from eventmw.intake.rates import Rates
@@ -30,7 +31,7 @@ from eventmw.intake.recent import Recent
 from eventmw.journal import Journal, Position
 from eventmw.journal.memory import MemoryJournal
 from eventmw.logs import printable
-from eventmw.protocols.zaraz import Accepted, Judge, Options, Zaraz
+from eventmw.protocols.zaraz import Accepted
 from eventmw.watching.watch import Watch
 
 if TYPE_CHECKING:
@@ -85,6 +86,7 @@ class Runtime:
         journal: where records are kept.
         engine: the tools and the dialects.
         watch: is told what happens, when logs or metrics are set.
+        polite: whether the courier yields to a site in this process; a worker has none.
     """
 
     def __init__(self, config: Config) -> None:
@@ -96,10 +98,9 @@ class Runtime:
             trusted_proxies=config.trusted_proxies,
             max_body_bytes=limits.max_body_bytes,
         )
-        judge = Judge(max_events=limits.max_events, max_depth=limits.max_depth, strict=config.strict)
-        self.zaraz = Zaraz(judge, Options(config.batch, config.receipt, config.envelope))
         self.watch = Watch.wanted(config.logs, figures=config.metrics_path is not None)
-        self.engine = Engine(config.bound_tools, [self.zaraz], self.watch.at_the_door if self.watch else None)
+        self.zaraz, self.engine = assembled(config, self.watch.at_the_door if self.watch else None)
+        self.polite = True
         self.clock: Clock = SystemClock()
         self.transport: Callable[[], Transport] = _outbound
         self.journal: Journal = _opened(config)
@@ -139,6 +140,7 @@ class Runtime:
                     dry_run=self.config.dry_run,
                     on_outcome=self.config.on_outcome,
                     watched=self.watched_delivery(),
+                    polite=self.polite,
                 )
             return self._courier
 
@@ -284,10 +286,10 @@ def _opened(config: Config) -> Journal:
         ConfigError: its folder cannot be used.
     """
     if config.journal == "memory":
-        return MemoryJournal(cap_bytes=config.journal_bytes)
+        return MemoryJournal(cap_bytes=config.journal_bytes, rewrite=rewrite)
     from eventmw.journal.files import FileJournal  # noqa: PLC0415 - a memory journal needs none of it
 
-    return FileJournal(config.data_dir, cap_bytes=config.journal_bytes, site=config.path or "")
+    return FileJournal(config.data_dir, cap_bytes=config.journal_bytes, site=config.path or "", rewrite=rewrite)
 
 
 def _outbound() -> Transport:

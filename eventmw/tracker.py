@@ -1,22 +1,32 @@
 """Tracking from outside the site: a cron job, a Celery task, a script on the same machine.
 
+A running site judges and keeps the event, as it would any other. When none runs, and its journal is in files, the event is
+written there, and delivered once a site or ``eventmw worker`` runs.
+
 Layer: input and output. Making a `Tracker` imports and opens nothing.
 """
 
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Mapping
 from datetime import datetime
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from eventmw.errors import JournalDown
 from eventmw.event import Receipt
 
+if TYPE_CHECKING:
+    from eventmw.control.view import View
+
 
 class Tracker:
-    """Sends events through a running site on this machine. Thread-safe; nothing is kept open between events.
+    """Sends events through a running site on this machine, or into its journal. Thread-safe.
+
+    Without a running site, events are judged with default limits and without ``strict``, which only the site knows. The
+    journal then stays open until `close`.
 
     ::
 
@@ -30,6 +40,8 @@ class Tracker:
     def __init__(self, data_dir: str | os.PathLike[str] | None = None) -> None:
         self._data_dir = data_dir
         self._closed = False
+        self._lock = threading.Lock()
+        self._view: View | None = None
 
     def track(
         self,
@@ -48,15 +60,24 @@ class Tracker:
         Raises:
             InvalidEvent: it breaks the schema.
             JournalFull: the site has no room for it.
-            JournalDown: no site is running there, or it could not keep the event in time.
+            JournalDown: nobody could keep it, or not in time. No site runs there, and there is no journal in files either.
         """
-        from eventmw.control.inspection import look_into  # noqa: PLC0415 - importing eventmw stays light
-        from eventmw.payload import payload  # noqa: PLC0415 - as above
+        from eventmw.payload import payload  # noqa: PLC0415 - importing eventmw stays light
 
-        if self._closed:
-            raise JournalDown("this Tracker is closed; make another one")
         body = payload(name, properties, ecommerce=ecommerce, system=system, id=id, timestamp=timestamp)
-        return look_into(self._data_dir).track(body)
+        return self._look().track(body)
+
+    def _look(self) -> View:
+        """Return the view of the data directory; the one of before, as long as it is of the same kind."""
+        from eventmw.control.inspection import look_into  # noqa: PLC0415 - as above
+
+        with self._lock:
+            if self._closed:
+                raise JournalDown("this Tracker is closed; make another one")
+            fresh = look_into(self._data_dir)
+            if type(fresh) is not type(self._view):
+                self._view = fresh
+            return self._view or fresh
 
     async def atrack(
         self,
@@ -76,8 +97,12 @@ class Tracker:
         )
 
     def close(self) -> None:
-        """Send no more."""
-        self._closed = True
+        """Send no more, and let go of the journal."""
+        with self._lock:
+            self._closed = True
+            view, self._view = self._view, None
+        if view is not None:
+            view.close()
 
     def __enter__(self) -> Self:
         return self

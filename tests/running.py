@@ -132,13 +132,13 @@ class Site:
 
 
 @contextlib.contextmanager
-def serving(data_dir: Path, *keys: str, journal_bytes: int | None = None) -> Iterator[Site]:
-    """Start a site; see `tests.cli_site` for its tools."""
-    limits = {} if journal_bytes is None else {"EVENTMW_LIMITS_JOURNAL_BYTES": str(journal_bytes)}
+def serving(data_dir: Path, *keys: str, journal: str = "file", **settings: str) -> Iterator[Site]:
+    """Start a site; see `tests.cli_site` for its tools. Settings are given as the environment has them."""
+    given = {f"EVENTMW_{name.upper()}": value for name, value in {"journal": journal, **settings}.items()}
     process = subprocess.Popen(
         [sys.executable, "-m", "tests.cli_site", str(data_dir), *keys],
         cwd=ROOT,
-        env=environment(**limits),
+        env=environment(**given),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

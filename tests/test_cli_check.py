@@ -181,7 +181,8 @@ def test_risky_choices_are_named() -> None:
     assert "easy to guess" in risks(path="/zaraz/api")
     assert "easy to guess" not in risks(path="/zaraz/api", keys=["0123456789abcdef0"])
     assert "easy to guess" not in risks(path="/x-7f3a")
-    assert "lost when the process ends" in risks(path="/x-7f3a")
+    assert "lost when the process ends" in risks(path="/x-7f3a", journal="memory")
+    assert "lost when the process ends" not in risks(path="/x-7f3a")
     assert "plain http to hooks.example" in risks(path="/x", tools=[hook])
     assert "plain http" not in risks(path="/x", tools=[Webhook("http://127.0.0.1:9/x")])
 

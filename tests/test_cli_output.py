@@ -47,7 +47,8 @@ def on_terminal(site: Site, *arguments: str, columns: int, **more: str) -> str:
 
 def test_a_table_where_there_is_room(site: Site) -> None:
     shown = COLOURS.sub("", on_terminal(site, "stats", columns=100))
-    table = shown.splitlines()[3:]
+    lines = shown.splitlines()
+    table = lines[next(at for at, line in enumerate(lines) if line.startswith(("Tool", " Tool"))) :]
     assert table[0].split() == ["Tool", "State", "Backlog", "Oldest", "Parked", "Dead", "Outcomes"]
     assert all(len(line) <= 100 for line in table)
 

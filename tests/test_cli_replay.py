@@ -34,12 +34,6 @@ def test_a_time_after_everything_moves_nothing(tmp_path: Path) -> None:
 
 def test_ctrl_c_leaves_it_running_and_says_so(tmp_path: Path) -> None:
     with serving(tmp_path) as site:
-        site.post("wait")
-        site.live()
-        site.step()
-        until(lambda: site.tool("slow")["outcomes"].get("delivered") == 1)
-        # The 999 steps that are left would let a replay through; a site of its own has none.
-    with serving(tmp_path) as site:
         site.post("a", "b")
         until(lambda: site.tool("slow")["outcomes"].get("delivered") == 2)
         site.post("wait", "z")
@@ -54,6 +48,37 @@ def test_ctrl_c_leaves_it_running_and_says_so(tmp_path: Path) -> None:
             assert "The site goes on with it" in out
         site.step()
         until(lambda: site.tool("slow")["outcomes"].get("delivered", 0) >= 6)
+
+
+def test_it_says_when_nobody_delivers(tmp_path: Path) -> None:
+    with serving(tmp_path) as site:
+        site.post("a", "b")
+        until(lambda: site.tool("crm")["outcomes"].get("delivered") == 2)
+    dry = run("replay", "--tool", "crm", "--dry-run", "--data-dir", str(tmp_path))
+    assert dry.out == "About 2 events would go to crm again. Nothing was changed.\n"
+    ran = run("replay", "--tool", "crm", "--data-dir", str(tmp_path))
+    assert ran.lines == [
+        "2 events will go to crm again.",
+        "No process delivers now. They go out when the site or `eventmw worker` runs.",
+    ]
+    with serving(tmp_path) as site:
+        site.post("c")
+        until(lambda: site.tool("crm")["outcomes"].get("delivered") == 5)
+
+
+def test_it_watches_a_journal_that_another_process_leads(tmp_path: Path) -> None:
+    with serving(tmp_path) as site:
+        site.post(*"abcdefgh")
+        until(lambda: site.tool("slow")["outcomes"].get("delivered") == 8)
+        site.post("wait")
+        until(lambda: site.tool("slow")["in_flight"] == 1)
+        with started("replay", "--tool", "slow", "--data-dir", str(tmp_path)) as process:
+            assert process.stderr is not None
+            assert process.stderr.readline().startswith("9 events left")
+            site.step()
+            out, _ = process.communicate(timeout=30)
+        assert out.splitlines() == ["8 events will go to slow again.", "Done: slow has nothing left to get."]
+        assert site.tool("slow")["outcomes"]["delivered"] >= 17
 
 
 def test_a_tool_that_is_not_there(tmp_path: Path) -> None:

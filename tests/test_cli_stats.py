@@ -22,16 +22,20 @@ def test_where_each_tool_stands(tmp_path: Path) -> None:
         until(lambda: site.tool("hook")["state"] == "standing")
         ran = site.run("stats")
         assert ran.code == 0
-        assert f"{tmp_path}: 1 process, journal memory, 4 events kept" in ran.lines[0]
-        assert ran.lines[1] == "takes events: yes"
-        row = {line.split()[0]: line for line in ran.lines[4:]}
+        assert f"{tmp_path}: 1 process, journal journaled, 4 events kept" in ran.lines[0]
+        assert ran.lines[1] == f"Process {site.process.pid} delivers."
+        assert ran.lines[2] == "takes events: yes"
+        row = {line.split()[0]: line for line in ran.lines[5:]}
         assert re.search(r"flowing +0 +- +0 +0 +delivered 4", row["crm"])
         assert re.search(r"flowing +0 +- +0 +1 +filtered 3, tool_error 1", row["broken"])
         assert re.search(r"(standing until \d\d:\d\d:\d\d|trying again) +1 .* no connection: 127.0.0.1$", row["hook"])
 
 
 def test_a_journal_that_takes_no_events_says_why(tmp_path: Path) -> None:
-    with serving(tmp_path) as site, serving(tmp_path, journal_bytes=300) as full:
+    with (
+        serving(tmp_path, journal="memory") as site,
+        serving(tmp_path, journal="memory", limits_journal_bytes="300") as full,
+    ):
         site.post("a")
         full.post("wait")
         with pytest.raises(urllib.error.HTTPError):
@@ -45,8 +49,8 @@ def test_a_journal_that_takes_no_events_says_why(tmp_path: Path) -> None:
         assert told == {"pid": full.process.pid, "why": "the journal is full until tools have delivered"}
 
 
-def test_two_processes_are_summed_and_shown_each(tmp_path: Path) -> None:
-    with serving(tmp_path) as first, serving(tmp_path) as second:
+def test_processes_with_a_memory_each_are_summed_and_shown_each(tmp_path: Path) -> None:
+    with serving(tmp_path, journal="memory") as first, serving(tmp_path, journal="memory") as second:
         first.post("a", "b")
         second.post("c")
         first.live()
@@ -64,6 +68,49 @@ def test_two_processes_are_summed_and_shown_each(tmp_path: Path) -> None:
         until(lambda: second.run("stats", "--json").json["journal"]["events"] == 1)
 
 
+def test_processes_that_share_a_journal_are_not_summed(tmp_path: Path) -> None:
+    with serving(tmp_path) as first, serving(tmp_path) as second, serving(tmp_path, courier="off") as third:
+        sites = (first, second, third)
+        for site in sites:
+            site.post("a")
+            site.live()
+        until(lambda: second.tool("crm")["outcomes"].get("delivered") == 3)
+        picture = second.run("stats", "--json").json
+        assert (picture["journal"]["events"], picture["tools"]["crm"]["processes"]) == (3, 3)
+        assert [*picture["tools"]] == ["broken", "hook", "page", "crm", "slow"], "as they are configured"
+        assert {process["pid"] for process in picture["processes"]} == {site.process.pid for site in sites}
+        leader = picture["journal"]["leader_pid"]
+        assert leader in {first.process.pid, second.process.pid}
+        parts = sorted(
+            line.partition(": ")[2].partition(";")[0]
+            for line in second.run("stats", "--processes").lines
+            if line.startswith("Process ") and "tools" in line
+        )
+        assert parts == ["delivers", "only accepts", "would deliver next"]
+
+
+def test_a_journal_whose_processes_have_ended(tmp_path: Path) -> None:
+    with serving(tmp_path, courier="off") as site:
+        site.post("a", "b")
+        site.live()
+        assert site.tool("crm")["state"] == "waiting"
+    ran = run("stats", "--data-dir", str(tmp_path))
+    assert ran.lines[0].startswith(f"{tmp_path}: 0 processes, journal journaled, 2 events kept (")
+    assert ran.lines[1] == "No process delivers now; events are kept until a site or `eventmw worker` does."
+    (crm,) = [line.split()[:3] for line in ran.lines if line.startswith("crm")]
+    assert crm == ["crm", "waiting", "2"]
+    assert not [*(tmp_path / "members").iterdir()], "the command leaves nothing of itself"
+
+
+def test_a_site_that_went_over_to_memory_is_asked_itself(tmp_path: Path) -> None:
+    with serving(tmp_path) as site:
+        site.post("a", "b")
+    with serving(tmp_path, journal="memory") as site:
+        site.post("c")
+        site.live()
+        assert site.run("stats", "--json").json["journal"]["durability"] == "memory"
+
+
 def test_a_process_that_hangs_is_named_and_the_others_are_shown(tmp_path: Path) -> None:
     with serving(tmp_path) as first, serving(tmp_path) as second:
         first.post("a")
@@ -73,12 +120,13 @@ def test_a_process_that_hangs_is_named_and_the_others_are_shown(tmp_path: Path) 
         first.process.send_signal(signal.SIGSTOP)
         ran = second.run("stats", "--json")
         assert ran.code == 0
-        assert [process["pid"] for process in ran.json["processes"]] == [second.process.pid]
+        answered = {process["pid"]: process["stats"] is not None for process in ran.json["processes"]}
+        assert answered == {first.process.pid: False, second.process.pid: True}
         assert f"Note: process {first.process.pid} does not answer" in ran.err
 
 
 def test_watching_ends_well(tmp_path: Path) -> None:
-    with serving(tmp_path) as site:
+    with serving(tmp_path, journal="memory") as site:
         site.post("a")
         site.live()
         with started("stats", "--watch", "--json", "--data-dir", str(tmp_path)) as process:
@@ -89,7 +137,7 @@ def test_watching_ends_well(tmp_path: Path) -> None:
             site.process.kill()
             site.process.wait()
             assert process.stderr.readline() == "No site is running now.\n"
-            with serving(tmp_path) as restarted:
+            with serving(tmp_path, journal="memory") as restarted:
                 restarted.post("b", "c")
                 while json.loads(process.stdout.readline())["journal"]["events"] != 2:
                     pass

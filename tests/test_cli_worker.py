@@ -1,4 +1,4 @@
-"""``eventmw worker``: what it says of a memory journal, and delivery in the foreground with a journal of the test's."""
+"""``eventmw worker``: delivery in the foreground of what sites accepted, and what it says of a memory journal."""
 
 from __future__ import annotations
 
@@ -8,15 +8,16 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from tests.running import ROOT, ended, environment, run
+from tests.running import command, ended, environment, run, until
 
 
 def test_a_memory_journal_leaves_nothing_to_deliver(tmp_path: Path) -> None:
     path = tmp_path / "eventmw.toml"
-    path.write_text('path = "/x-7f3a"\n[[tools]]\ntype = "console"\n')
+    path.write_text('path = "/x-7f3a"\njournal = "memory"\n[[tools]]\ntype = "console"\n')
     ran = run("worker", str(path))
     assert (ran.code, ran.out) == (2, "")
     assert "There is nothing that a worker could deliver" in ran.err
@@ -32,14 +33,12 @@ def test_a_configuration_with_problems(tmp_path: Path) -> None:
     assert run("worker", str(tmp_path / "missing.toml")).code == 2
 
 
-WORKER = """
+FILES = {"EVENTMW_JOURNAL": "file", "EVENTMW_DATA_DIR": "data"}
+OWN = """
 import sys
-from eventmw import consumer, record
-from eventmw.cli.worker import deliver
-from eventmw.config import Config
-from eventmw.intake.door import Visit
-from eventmw.payload import payload
-from eventmw.runtime import Runtime
+from pathlib import Path
+from typing import Any
+from eventmw import consumer
 
 @consumer("crm")
 def crm(event):
@@ -48,21 +47,31 @@ def crm(event):
         sys.stdin.readline()
     print("done", event.name, flush=True)
 
-runtime = Runtime(Config(consumers=[crm]))
-for name in sys.argv[2:]:
-    accepted = runtime.accept(payload(name), Visit("anonymous", "", None, "", None, None)).record
-    runtime.journal.append(record.encode(accepted), events=1, recorded_ms=accepted.recorded_ms, stamp=0)
-drained = deliver(runtime.journal, runtime.engine, runtime.transport, grace_s=float(sys.argv[1]), progress_s=0.1)
-sys.exit(0 if drained else 3)
+@consumer("slow")
+def slow(event):
+    pass
+"""
+CONFIG = """
+path = "/zaraz/api"
+courier = "off"
+
+[[consumers]]
+type = "own:crm"
+
+[[consumers]]
+type = "own:slow"
 """
 
 
 @contextlib.contextmanager
-def working(*arguments: str) -> Iterator[subprocess.Popen[str]]:
+def working(folder: Path, grace_s: float = 10) -> Iterator[subprocess.Popen[str]]:
+    """Run a worker on what a site has accepted, which is configured as it is."""
+    (folder / "own.py").write_text(OWN)
+    (folder / "eventmw.toml").write_text(CONFIG)
     process = subprocess.Popen(
-        [sys.executable, "-c", WORKER, *arguments],
-        cwd=ROOT,
-        env=environment(),
+        command("worker", "eventmw.toml", "--grace", f"{grace_s:g}"),
+        cwd=folder,
+        env=environment(**FILES),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -70,6 +79,20 @@ def working(*arguments: str) -> Iterator[subprocess.Popen[str]]:
     )
     with ended(process):
         yield process
+
+
+def track(folder: Path, *names: str) -> None:
+    """Have events accepted, as a site does that delivers nothing itself."""
+    (folder / "own.py").write_text(OWN)
+    (folder / "eventmw.toml").write_text(CONFIG)
+    code = (
+        "import sys; from eventmw import EventsMiddleware\n"
+        "async def site(scope, receive, send): pass\n"
+        "app = EventsMiddleware.from_config(site, 'eventmw.toml')\n"
+        "for name in sys.argv[1:]: app.track(name)\n"
+        "app.close(0)\n"
+    )
+    subprocess.run([sys.executable, "-c", code, *names], cwd=folder, env=environment(**FILES), check=True, timeout=60)
 
 
 def read_until(process: subprocess.Popen[str], words: str) -> list[str]:
@@ -83,18 +106,22 @@ def read_until(process: subprocess.Popen[str], words: str) -> list[str]:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_it_delivers_until_it_is_told_to_stop(number: signal.Signals) -> None:
-    with working("10", "a", "b") as process:
-        assert read_until(process, "Delivering")[-1] == "Delivering to crm. Ctrl-C ends it."
-        read_until(process, "crm: 0 events to go, 0 parked, 0 dead; so far delivered 2")
+def test_it_delivers_until_it_is_told_to_stop(tmp_path: Path, number: signal.Signals) -> None:
+    track(tmp_path, "a", "b")
+    with working(tmp_path) as process:
+        assert read_until(process, "Delivering")[-1] == "Delivering to crm, slow. Ctrl-C ends it."
+        read_until(process, "done b")
+        until(lambda: delivered(tmp_path, "crm") == 2)
         process.send_signal(number)
         out, err = process.communicate(timeout=30)
+        assert any("crm: 0 events to go, 0 parked, 0 dead; so far delivered 2" in line for line in out.splitlines())
         assert out.splitlines()[-1] == "Stopped; nothing is under way."
         assert (process.returncode, err) == (0, "")
 
 
-def test_what_is_under_way_is_waited_for() -> None:
-    with working("20", "wait") as process:
+def test_what_is_under_way_is_waited_for(tmp_path: Path) -> None:
+    track(tmp_path, "wait")
+    with working(tmp_path, 20) as process:
         read_until(process, "begun wait")
         process.send_signal(signal.SIGTERM)
         read_until(process, "Stopping; what is under way has 20 s.")
@@ -106,9 +133,42 @@ def test_what_is_under_way_is_waited_for() -> None:
         assert process.returncode == 0
 
 
-def test_what_takes_too_long_is_left_for_the_next_start() -> None:
-    with working("0.1", "wait") as process:
+def test_what_takes_too_long_goes_out_at_the_next_start(tmp_path: Path) -> None:
+    track(tmp_path, "wait")
+    with working(tmp_path, 0.1) as process:
         read_until(process, "begun wait")
         process.send_signal(signal.SIGTERM)
-        assert process.wait(30) == 3
+        assert process.wait(30) == 1
         assert "goes out again at the next start" in read_until(process, "Stopped")[-1]
+    with working(tmp_path) as process:
+        read_until(process, "begun wait")
+
+
+def test_another_takes_over_from_one_that_is_killed(tmp_path: Path) -> None:
+    track(tmp_path, "a")
+    with working(tmp_path) as first:
+        read_until(first, "done a")
+        with working(tmp_path) as second:
+            read_until(second, "Delivering")
+            assert leader(tmp_path) == first.pid
+            until(lambda: len(stats(tmp_path)["processes"]) == 2)
+            first.send_signal(signal.SIGKILL)
+            first.wait(30)
+            track(tmp_path, "b")
+            assert "begun b" in read_until(second, "done b"), "and a is not done again"
+            assert leader(tmp_path) == second.pid
+            assert stats(tmp_path)["tools"]["crm"]["state"] == "flowing", "a worker tells how its lanes do"
+            second.send_signal(signal.SIGTERM)
+            assert second.wait(30) == 0
+
+
+def stats(folder: Path) -> Any:
+    return run("stats", "--json", "--data-dir", str(folder / "data")).json
+
+
+def delivered(folder: Path, tool: str) -> int:
+    return int(stats(folder)["tools"][tool]["outcomes"].get("delivered", 0))
+
+
+def leader(folder: Path) -> int:
+    return int(stats(folder)["journal"]["leader_pid"])

@@ -33,7 +33,6 @@ BAD: list[tuple[str, Any, str]] = [
     ("data_dir", "", "data_dir"),
     ("journal", "nats://x", "journal must be one of"),
     ("courier", "process", "courier must be one of"),
-    ("courier", "off", "nobody can deliver"),
     ("batch", "all", "batch must be one of"),
     ("receipt", "long", "receipt must be one of"),
     ("receipt", 0, "receipt must be one of"),
@@ -64,6 +63,9 @@ BAD: list[tuple[str, Any, str]] = [
     ("allowed_origins", ["http://["], "is not an origin"),
     ("allowed_origins", ["http://a:b"], "is not an origin"),
     ("trusted_proxies", -1, "trusted_proxies"),
+    ("person_fields", "user_id", "person_fields must be a list"),
+    ("person_fields", ["user_id", "system..uid"], "person_fields: 'system..uid'"),
+    ("person_fields", [5], "person_fields: 5"),
     ("trusted_proxies", True, "trusted_proxies"),
     ("limits", {"max_events": 5}, "limits must be an eventmw.Limits"),
     ("limits", Limits(max_events=0), "limits.max_events must be a number above 0"),
@@ -83,6 +85,12 @@ def test_a_setting_that_cannot_work(name: str, value: Any, words: str) -> None:
         Config(**{name: value})
     assert len(caught.value.problems) == 1
     assert words in caught.value.problems[0]
+
+
+def test_a_memory_journal_needs_a_courier_in_its_process() -> None:
+    with pytest.raises(ConfigError, match="nobody can deliver"):
+        Config(journal="memory", courier="off")
+    assert Config(courier="off").journal == "file"
 
 
 def test_all_problems_at_once_and_no_key_among_them() -> None:

@@ -146,6 +146,23 @@ def test_every_byte_left_was_there_once(durable: bytes, changes: list[Patch], se
             assert byte == 0 or any(at < len(old) and old[at] == byte for old in versions)
 
 
+def test_a_descriptor_may_be_reused_before_its_close_has_come_back() -> None:
+    def path(text: str) -> str:
+        return '"' + "".join(f"\\x{byte:02x}" for byte in text.encode()) + '"'
+
+    lines = [
+        f"1  openat(AT_FDCWD, {path('/d/a')}, O_WRONLY|O_CREAT, 0600) = 3",
+        f"2  openat(AT_FDCWD, {path('/d/b')}, O_WRONLY|O_CREAT, 0600 <unfinished ...>",
+        "1  close(3 <unfinished ...>",
+        "2  <... openat resumed>) = 3",
+        "1  <... close resumed>) = 0",
+        r'2  write(3, "\x62", 1) = 1',
+    ]
+    replay = Replay("/d", calls(lines))
+    list(replay.moments())
+    assert image(replay.disk, FIXED[1]) == {"a": b"", "b": b"b"}
+
+
 def test_an_ack_counts_when_it_can_be_seen_and_an_arrival_when_it_is_sure() -> None:
     lines = [
         r'1  openat(AT_FDCWD, "/d/log", O_WRONLY|O_CREAT, 0600) = 3'.replace("/d/log", r"\x2f\x64\x2f\x6c\x6f\x67"),

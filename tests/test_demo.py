@@ -24,7 +24,10 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from eventmw.demo import table
-from eventmw.demo.play import SITES, arrivals_of, ask, fetched, moods
+from eventmw.demo.kill import EVENTS
+from eventmw.demo.ordeal import Ordeal, facts
+from eventmw.demo.ordeal import troubles as troubles_of
+from eventmw.demo.play import SITES, Moods, arrivals_of, ask, fetched
 from eventmw.demo.servers import UVICORN, NotStarted, Server, running
 from eventmw.demo.story import TRACK, Step, story
 from eventmw.demo.verdict import Answer, Page, Told, Visit, rows, told, total, troubles
@@ -64,8 +67,10 @@ def whole() -> subprocess.CompletedProcess[str]:
 
 def test_every_promise_is_kept(whole: subprocess.CompletedProcess[str]) -> None:
     assert whole.returncode == 0, whole.stdout + whole.stderr
-    promises = sum(len(step.promises) for step in STORY) + 4
-    assert f"All {promises * 3} promises were kept." in whole.stdout
+    promises = 3 * (sum(len(step.promises) for step in STORY) + 4) + len(facts(kept_ordeal()))
+    assert f"All {promises} promises were kept." in whole.stdout
+    told = re.findall(r"^  (acknowledged|delivered|lost|duplicates) +(\d+) ✓", whole.stdout, re.MULTILINE)
+    assert dict(told[:3]) == {"acknowledged": str(EVENTS), "delivered": str(EVENTS), "lost": "0"}
     assert "24 events accepted, which came 39 times to the vendor; 3 duplicates not sent again; 18 refused" in " ".join(
         whole.stdout.split()
     )
@@ -385,7 +390,7 @@ def test_progress_on_a_terminal_draws_and_leaves_nothing_behind(encoding: str) -
 
 
 def test_the_vendors_moods() -> None:
-    answer = moods()
+    answer = Moods()
     asked = [arrival(f"/{site}/{side}") for site in ("a", "b") for side in ("steady", "failing", "forgetful") * 3]
     given_ = [answer(each) for each in asked]
     assert given_ == [200, 500, RESET, 200, 500, 200, 200, 200, 200] * 2
@@ -434,3 +439,62 @@ def test_the_story_sends_the_payloads_of_both_pages() -> None:
     assert b'{"events": [{"client": {"__zarazTrack": "transaction successful", "value": "200"}}]}' in bodies
     assert json.dumps(TRACK).encode() in bodies
     assert any(b'"system": {"page": {"url": "https://example.com"' in body for body in bodies)
+
+
+# The site that is killed
+
+
+def kept_ordeal() -> Ordeal:
+    return Ordeal(
+        sent=("a", "b", "c"),
+        acknowledged=frozenset("abc"),
+        again=4,
+        taken={"a": 1, "b": 3, "c": 1},
+        changed=frozenset(),
+        waiting=0,
+    )
+
+
+def test_an_ordeal_in_which_all_was_kept_has_no_trouble() -> None:
+    ordeal = kept_ordeal()
+    assert [*troubles_of(ordeal)] == []
+    assert [(fact.label, fact.number) for fact in facts(ordeal)] == [
+        ("acknowledged", 3),
+        ("delivered", 3),
+        ("lost", 0),
+        ("duplicates", 2),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        ({"acknowledged": frozenset("ab")}, "acknowledged: 1 of 3 were never answered with 200"),
+        ({"taken": {"a": 1, "b": 1}, "waiting": 1}, "lost: 1 acknowledged events did not come to the vendor; the journal holds 1"),
+        ({"taken": {"a": 1, "b": 1, "c": 1, "x": 1}}, "delivered: 1 came that nobody sent"),
+        ({"changed": frozenset("b")}, "duplicates: 1 came again with another content"),
+    ],
+)  # fmt: skip
+def test_an_ordeal_that_breaks_a_promise_is_trouble(changed: Mapping[str, Any], words: str) -> None:
+    (trouble,) = troubles_of(replace(kept_ordeal(), **changed))
+    assert trouble.startswith(f"killed and restarted, {words}")
+
+
+def test_what_the_vendor_takes_is_counted_and_what_it_refuses_is_not() -> None:
+    moods = Moods()
+    assert moods(arrival("/restarted/away", "a")) == 200
+    moods.away = True
+    assert moods(arrival("/restarted/away", "b")) == 503
+    moods.away = False
+    assert moods(arrival("/restarted/away", "a", "b")) == 200
+    assert [event["id"] for event in moods.taken] == ["a", "a", "b"]
+
+
+@pytest.mark.parametrize(("trouble", "mark"), [("", "ok"), ("gone", "NO")])
+def test_an_ordeal_is_shown_within_80_columns(trouble: str, mark: str) -> None:
+    raw = io.BytesIO()
+    console = Console(file=io.TextIOWrapper(raw, encoding="ascii", write_through=True), width=80)
+    table.show_ordeal(console, 1234, [replace(fact, trouble=trouble) for fact in facts(kept_ordeal())])
+    lines = raw.getvalue().decode().splitlines()
+    assert all(len(line.rstrip()) <= 80 for line in lines)
+    assert any(re.match(rf"  acknowledged +3 {mark} of 3 sent", line) for line in lines)

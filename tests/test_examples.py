@@ -30,9 +30,9 @@ EXAMPLES = Path(__file__).parent.parent / "examples"
 WRITTEN_S = 10.0
 
 SITES = {
-    "flask": (*GUNICORN, "--chdir", str(EXAMPLES), "flask_site:app"),
-    "falcon": (*GUNICORN, "--chdir", str(EXAMPLES), "falcon_site:app"),
-    "django-wsgi": (*GUNICORN, "--chdir", str(EXAMPLES), "django_site:wsgi_application"),
+    "flask": (*GUNICORN, "--pythonpath", str(EXAMPLES), "flask_site:app"),
+    "falcon": (*GUNICORN, "--pythonpath", str(EXAMPLES), "falcon_site:app"),
+    "django-wsgi": (*GUNICORN, "--pythonpath", str(EXAMPLES), "django_site:wsgi_application"),
     "django": (*UVICORN, "--app-dir", str(EXAMPLES), "django_site:application"),
     "django-settings": (*UVICORN, "--app-dir", str(EXAMPLES), "django_settings_site:application"),
     "fastapi": (*UVICORN, "--app-dir", str(EXAMPLES), "fastapi_site:app"),
@@ -50,7 +50,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def servers(folder: Path) -> Iterator[dict[str, Server]]:
     # Output that is not a terminal waits in a buffer, and the tests read it while the server runs.
     # Nothing is left in the folder of the examples.
-    environ = {"PYTHONUNBUFFERED": "1", "PYTHONDONTWRITEBYTECODE": "1", "EVENTMW_DATA_DIR": str(folder / "data")}
+    environ = {"PYTHONUNBUFFERED": "1", "PYTHONDONTWRITEBYTECODE": "1"}
     with running(SITES, folder, environ) as started:
         yield started
 

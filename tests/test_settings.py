@@ -128,6 +128,8 @@ def test_a_whole_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         limits=Limits(max_events=10),
         tools=[Console(), File("events.jsonl", id="log")],
         consumers=[CRM],
+        journal="memory",
+        data_dir=str(tmp_path / "eventmw-data"),
     )
 
 

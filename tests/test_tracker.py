@@ -33,7 +33,7 @@ def test_an_event_goes_through_the_running_site(tmp_path: Path) -> None:
                 timestamp=datetime(2026, 5, 1, 12, tzinfo=UTC),
             )
         assert receipt.event_id == "renewal-1"
-        assert receipt.durability == "memory"
+        assert receipt.durability == "journaled"
         assert receipt.warnings == ()
         event = next(iter(look_into(tmp_path).tail(last=1)))
         assert event is not None
@@ -79,6 +79,36 @@ def test_nobody_is_live(tmp_path: Path) -> None:
     with pytest.raises(JournalDown, match=f"No running site was found in {tmp_path}") as caught:
         Tracker(tmp_path).track("x")
     assert "--data-dir" not in str(caught.value), "that is an option of the commands"
+
+
+def test_without_a_site_it_goes_into_the_journal_and_is_delivered_later(tmp_path: Path) -> None:
+    with serving(tmp_path) as site:
+        site.post("first")
+        site.live()
+    with Tracker(tmp_path) as tracker:
+        receipts = [tracker.track("renewed", {"n": number}, id=f"renewal-{number}") for number in range(3)]
+        with pytest.raises(InvalidEvent, match="/events/0/eventmw/id"):
+            tracker.track("x", id="")
+        assert [receipt.durability for receipt in receipts] == ["journaled"] * 3
+        assert len([*(tmp_path / "w").iterdir()]) <= 2, "one stream for all events of a tracker"
+    assert not [*(tmp_path / "members").iterdir()]
+    with serving(tmp_path) as site:
+        site.post("after")
+        until(lambda: site.tool("crm")["outcomes"].get("delivered") == 5)
+        names = [event["id"] for event in look_into(tmp_path).tail(last=9) if event is not None]
+        assert [name for name in names if name.startswith("renewal")] == ["renewal-0", "renewal-1", "renewal-2"]
+
+
+def test_a_tracker_finds_the_site_when_it_is_there_again(tmp_path: Path) -> None:
+    with serving(tmp_path) as site:
+        site.post("first")
+        site.live()
+    with Tracker(tmp_path) as tracker:
+        tracker.track("alone")
+        with serving(tmp_path, journal="memory") as site:
+            site.post("first")
+            site.live()
+            until(lambda: tracker.track("together").durability == "memory")
 
 
 def test_the_data_directory_comes_from_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -23,6 +23,9 @@ _COMMANDS: Final = {
     "stats": "eventmw.cli.stats",
     "dead": "eventmw.cli.dead",
     "replay": "eventmw.cli.replay",
+    "export": "eventmw.cli.export",
+    "tools": "eventmw.cli.tools",
+    "erase": "eventmw.cli.erase",
     "worker": "eventmw.cli.worker",
 }
 

@@ -6,9 +6,11 @@ Layer: people.
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any, Final
+from uuid import uuid4
 
 import click
 from rich.text import Text
@@ -132,12 +134,13 @@ def _lines(config: Config) -> Iterator[tuple[str, str]]:
 def _judged(config: Config, body: bytes) -> dict[str, Any]:
     """Judge a payload as the site would: ``{"refused": n, "problem": …, "events": [{"index", "verdict", …}]}``."""
     from eventmw import record as records  # noqa: PLC0415 - brings jsonschema, for this alone
+    from eventmw.assembly import assembled  # noqa: PLC0415 - as above
     from eventmw.intake.door import ANONYMOUS, Visit  # noqa: PLC0415 - as above
-    from eventmw.runtime import Runtime  # noqa: PLC0415 - as above
 
-    runtime = Runtime(config)
+    zaraz, engine = assembled(config)
+    arrival = (uuid4().hex, time.time_ns() // 1_000_000)
     try:
-        accepted = runtime.accept(body, Visit(ANONYMOUS, "", None, "", len(body), None))
+        accepted = zaraz.accept(body, Visit(ANONYMOUS, "", None, "", len(body), None), arrival, engine, lambda: False)
     except Refused as refused:
         faults = [fault.as_json() for fault in refused.faults]
         return {"refused": max(1, len(faults)), "problem": f"{refused.title}. {refused.detail}", "events": faults}
@@ -145,7 +148,7 @@ def _judged(config: Config, body: bytes) -> dict[str, Any]:
     faults_of: dict[int, list[Fault]] = {}
     for note in judgement.notes:
         faults_of.setdefault(note.index, []).extend([note.fault] if note.fault else [])
-    read = runtime.engine.events(records.encode(accepted.record))
+    read = engine.events(records.encode(accepted.record))
     kept = (event for event in read if not isinstance(event, records.Erased))
     events: list[dict[str, Any]] = []
     for index in range(judgement.count):
@@ -155,7 +158,7 @@ def _judged(config: Config, body: bytes) -> dict[str, Any]:
                 "index": index,
                 "verdict": "refused" if event is None else "accepted",
                 "name": None if event is None else event.name,
-                "tools": {} if event is None else runtime.engine.decisions(event),
+                "tools": {} if event is None else engine.decisions(event),
                 "notes": [fault.as_json() for fault in faults_of.get(index, ())],
             }
         )

@@ -6,6 +6,7 @@ Layer: people.
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from itertools import islice
 from typing import Final
 
 import click
@@ -23,6 +24,7 @@ _IDS: Final = click.option(
     help="The event with this id, or the beginning of one; may be given again.",
 )
 _MOST_SHOWN: Final = 5
+_MOST_LISTED: Final = 1000
 _ALL: Final = click.option("--all", "every", is_flag=True, help="All of them.")
 
 
@@ -42,13 +44,15 @@ def dead() -> None:
 def dead_list(data_dir: str | None, tool: str | None, *, in_json: bool) -> None:
     """List dead letters, oldest first."""
     with output.looking(data_dir) as view:
-        letters = list(view.dead_list(tool=tool))
+        letters = iter(view.dead_list(tool=tool))
         if in_json:
             for letter in letters:
                 output.say_json(letter)
-        elif letters:
+        elif first := [*islice(letters, _MOST_LISTED)]:
             columns = ("Tool", "Given up", "Id", "Tries", "Event", "Reason")
-            output.table(columns, [_row(letter) for letter in letters], right=("Tries",), below=("Reason",))
+            output.table(columns, [_row(letter) for letter in first], right=("Tries",), below=("Reason",))
+            if more := sum(1 for _ in letters):
+                output.say(f"{more:,} more, buried later; --json lists all of them.", output.WARNING, error=True)
         else:
             output.say("There are no dead letters.")
 

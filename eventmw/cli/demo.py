@@ -24,7 +24,8 @@ def demo(*, serve: bool) -> None:
     """Show it all: three sites, a vendor, good and bad events.
 
     Starts real Flask, Django and FastAPI sites under real servers and a local vendor, all on 127.0.0.1, sends good and bad
-    events to each site, and shows what became of every one. It takes some seconds and ends by itself.
+    events to each site, and shows what became of every one. Then it kills the workers of a site under load, and shows that
+    nothing acknowledged was lost. It takes some seconds and ends by itself.
 
     Exit status: 0 when everything that was promised happened, 1 when something did not, 2 when packages are missing.
     """
@@ -37,7 +38,7 @@ def demo(*, serve: bool) -> None:
 
 
 def _perform(*, serve: bool) -> int:
-    from eventmw.demo import play, table, verdict  # noqa: PLC0415 - they need the demo's packages
+    from eventmw.demo import kill, ordeal, play, table, verdict  # noqa: PLC0415 - they need the demo's packages
     from eventmw.demo.servers import NotStarted  # noqa: PLC0415 - as above
     from eventmw.demo.story import story  # noqa: PLC0415 - as above
 
@@ -45,17 +46,21 @@ def _perform(*, serve: bool) -> int:
     table.introduce(console, play.SITES)
     with ExitStack() as stack:
         try:
-            with table.progress(console, 1 + play.TURNS) as tell:
+            with table.progress(console, 1 + play.TURNS + kill.TURNS) as tell:
                 tell("starting the vendor, and each site with and without eventmw")
                 stage = stack.enter_context(play.on_stage())
                 visits = play.play(stage, story(), tell)
+                endured = kill.ordeal(stage, tell)
         except NotStarted as error:
             click.echo(str(error), err=True)
             return 1
         rows = verdict.rows(story(), visits)
-        troubles = [*verdict.troubles(rows, sites)]
+        facts = ordeal.facts(endured)
+        troubles = [*verdict.troubles(rows, sites), *ordeal.troubles(endured)]
         table.show(console, rows, sites)
-        table.conclude(console, verdict.total(story(), visits), len(rows) * len(sites), troubles)
+        table.show_ordeal(console, endured.again, facts)
+        promises = len(rows) * len(sites) + len(facts)
+        table.conclude(console, verdict.total(story(), visits), promises, troubles)
         if serve:
             with suppress(KeyboardInterrupt):
                 table.serve(console, stage)

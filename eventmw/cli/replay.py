@@ -15,7 +15,7 @@ import click
 from eventmw.cli import output
 from eventmw.cli.output import count, span
 from eventmw.cli.stats import state
-from eventmw.control.view import View
+from eventmw.control.view import Json, View
 from eventmw.formats import from_iso
 
 _UNITS_S: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
@@ -39,7 +39,7 @@ def replay(data_dir: str | None, tool: str, since: str, *, dry_run: bool, no_wai
 
     The events keep their ids, so a vendor that tells repetitions apart counts them once. Other tools notice nothing.
     """
-    since_ms = _moment(since)
+    since_ms = moment(since)
     with output.looking(data_dir) as view:
         events = view.replay(tool, since_ms=since_ms, dry_run=dry_run)
         if dry_run:
@@ -50,7 +50,7 @@ def replay(data_dir: str | None, tool: str, since: str, *, dry_run: bool, no_wai
             _watch(view, tool)
 
 
-def _moment(text: str) -> int | None:
+def moment(text: str, option: str = "--since") -> int | None:
     """Return what ``--since`` says, milliseconds since 1970; None for the start."""
     if text == "start":
         return None
@@ -60,7 +60,7 @@ def _moment(text: str) -> int | None:
         return from_iso(text)
     except (ValueError, OverflowError):
         raise click.BadParameter(
-            f"{text!r} is neither an age (30m, 2h, 7d), nor a time (2026-05-01T12:00Z), nor start", param_hint="--since"
+            f"{text!r} is neither an age (30m, 2h, 7d), nor a time (2026-05-01T12:00Z), nor start", param_hint=option
         ) from None
 
 
@@ -68,8 +68,14 @@ def _watch(view: View, tool: str) -> None:
     """Show how it goes, until nothing is left or the reader has seen enough: the site works on either way."""
     begun_s, first, shown = time.monotonic(), 0, ""
     try:
-        while left := (now := view.stats()["tools"].get(tool, {})).get("backlog_events", 0):
+        while left := (now := (picture := view.stats())["tools"].get(tool, {})).get("backlog_events", 0):
             first = max(first, left)
+            if not _somebody_delivers(picture):
+                _show("")
+                output.say(
+                    "No process delivers now. They go out when the site or `eventmw worker` runs.", output.WARNING
+                )
+                return
             line = f"{count(left, 'event')} left" + _estimate(first - left, left, time.monotonic() - begun_s)
             line += "" if now["state"] == "flowing" else f" ({state(now)})"
             if line != shown:
@@ -82,6 +88,12 @@ def _watch(view: View, tool: str) -> None:
         return
     _show("")
     output.say(f"Done: {tool} has nothing left to get.", output.GOOD)
+
+
+def _somebody_delivers(picture: Json) -> bool:
+    return picture["journal"].get("leader_pid") is not None or any(
+        process["delivers"] for process in picture["processes"]
+    )
 
 
 def _estimate(done: int, left: int, spent_s: float) -> str:

@@ -13,12 +13,13 @@ import click
 from rich.text import Text
 
 from eventmw.cli import output
-from eventmw.cli.output import Cell, age, clock_time, count, pairs, plain, sizes
+from eventmw.cli.output import Cell, age, clock_time, count, pairs, plain, sizes, span
 from eventmw.control.inspection import resolved
 from eventmw.control.merging import NOT_DELIVERING
 from eventmw.control.view import Json, NobodyLive, View
 
 INTERVAL_S: Final = 1.0
+SILENT_S: Final = 10.0
 
 
 @click.command(short_help="Where each tool of a running site stands.")
@@ -72,9 +73,12 @@ def _show(picture: Json, folder: str, *, each: bool) -> None:
     journal = picture["journal"]
     output.say(
         f"{folder}: {count(len(picture['processes']), 'process', 'processes')}, journal {journal['durability']}, "
-        f"{count(journal['events'], 'event')} kept ({sizes(journal['bytes'])} of {sizes(journal['cap_bytes'])})"
+        f"{count(journal['events'], 'event')} kept ({_room(journal)})"
     )
-    _show_readiness(journal.get("not_ready", ()))
+    if journal["durability"] == "journaled":
+        _show_leader(journal, picture["processes"])
+    if picture["processes"]:
+        _show_readiness(journal.get("not_ready", ()))
     output.say("")
     if picture["tools"]:
         _show_tools(picture["tools"])
@@ -89,6 +93,26 @@ def _show_readiness(refusing: Sequence[Json]) -> None:
         output.say("takes events: yes")
     for process in refusing:
         output.say(f"takes events: no, process {process['pid']}: {plain(process['why'])}", output.BAD)
+
+
+def _room(journal: Json) -> str:
+    cap = journal["cap_bytes"]
+    return sizes(journal["bytes"]) + (f" of {sizes(cap)}" if cap is not None else "")
+
+
+def _show_leader(journal: Json, processes: Sequence[Json]) -> None:
+    pid, beat_ms = journal["leader_pid"], journal["heartbeat_ms"]
+    if pid is None:
+        soon = any(process["delivers"] for process in processes)
+        then = "one is about to begin." if soon else "events are kept until a site or `eventmw worker` does."
+        output.say(f"No process delivers now; {then}", output.WARNING)
+    elif (silent_s := time.time() - (beat_ms or 0) / 1000) > SILENT_S:
+        output.say(
+            f"Process {pid} delivers, and has not been heard of for {span(silent_s)}: it is stopped, or hangs.",
+            output.BAD,
+        )
+    else:
+        output.say(f"Process {pid} delivers.", output.QUIET)
 
 
 def _show_tools(tools: Json) -> None:
@@ -130,6 +154,9 @@ def _show_processes(picture: Json) -> None:
     for process in picture["processes"]:
         output.say("")
         own = process["stats"]
+        if picture["journal"]["durability"] == "journaled":
+            _show_member(process, picture["journal"]["leader_pid"])
+            continue
         output.say(
             f"Process {process['pid']}, {process['path'] or 'no path'}, "
             f"first used {age(process['since_ms'])} ago, {count(own['appended_events'], 'event')} since"
@@ -147,3 +174,14 @@ def _show_processes(picture: Json) -> None:
         if rows:
             columns = ("Tool", "Backlog", "Parked", "Dead", "Outcomes")
             output.table(columns, rows, right=("Backlog", "Parked", "Dead"))
+
+
+def _show_member(process: Json, leader_pid: int | None) -> None:
+    """Show one of the processes that share a journal: all that it has is its part in the work."""
+    part = (
+        "delivers" if process["pid"] == leader_pid else "would deliver next" if process["delivers"] else "only accepts"
+    )
+    output.say(
+        f"Process {process['pid']}, {process['path'] or 'no path'}, in use for {age(process['since_ms'])}: {part}; "
+        f"tools {', '.join(process['tools']) or 'none'}"
+    )

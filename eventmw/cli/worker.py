@@ -5,9 +5,11 @@ Layer: people.
 
 from __future__ import annotations
 
+import os
 import signal
+import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import FrameType
 from typing import Final
 
@@ -17,15 +19,10 @@ from eventmw.cli import output
 from eventmw.cli.found import of_file
 from eventmw.cli.output import count, pairs
 from eventmw.clock import SystemClock
-from eventmw.config import Config
 from eventmw.delivery.courier import Courier
-from eventmw.delivery.dispatcher import Dispatcher
-from eventmw.delivery.transport import Transport
-from eventmw.errors import ConfigError
+from eventmw.errors import ConfigError, JournalDown
 from eventmw.journal import Journal
-from eventmw.outcome import Outcome
 from eventmw.runtime import Runtime
-from eventmw.watching.delivery import WatchedDelivery
 
 GRACE_S: Final = 10.0
 PROGRESS_S: Final = 10.0
@@ -50,72 +47,52 @@ There is nothing to do instead: with courier="thread", the default, the site del
 def worker(config: str, grace_s: float) -> None:
     """Deliver what sites have accepted, in a process of its own.
 
-    It needs a journal that several processes can read. SIGTERM and Ctrl-C end it: it sends nothing new, waits for what is
-    under way, and notes how far it came.
+    CONFIG.toml is the file that the sites are configured with; give them courier="off". Of several workers one delivers, and
+    another takes over within about a second when it ends, whatever ends it. SIGTERM and Ctrl-C end a worker: it sends
+    nothing new, waits for what is under way, and notes how far it came.
+
+    Ends with 1 when something was still under way after the grace: it goes out again.
     """
     try:
         settings = of_file(config)
     except ConfigError as error:
         output.fail(str(error))
-    journal = _shared_journal(settings)
-    if journal is None:
+    if settings.journal == "memory":
         output.fail(_MEMORY, code=2)
-    runtime = Runtime(settings)
-    deliver(
-        journal,
-        runtime.engine,
-        runtime.transport,
-        grace_s=grace_s,
-        on_outcome=settings.on_outcome,
-        dry_run=settings.dry_run,
-        watched=runtime.watched_delivery(),
-    )
-
-
-def _shared_journal(config: Config) -> Journal | None:  # noqa: ARG001 - every journal of this version is in memory
-    """Return the journal of a configuration, when processes can share it."""
-    return None
+    try:
+        runtime = Runtime(settings)
+    except (ConfigError, JournalDown) as error:
+        output.fail(str(error))
+    runtime.polite = False
+    runtime.show()
+    drained = deliver(runtime.journal, runtime.courier, [tool.id for tool in runtime.engine.tools], grace_s=grace_s)
+    runtime.close(0.0)
+    sys.exit(0 if drained else 1)
 
 
 def deliver(
     journal: Journal,
-    dispatcher: Dispatcher,
-    transport: Callable[[], Transport],
+    courier: Courier,
+    tools: Sequence[str],
     *,
     grace_s: float = GRACE_S,
     progress_s: float = PROGRESS_S,
-    on_outcome: Callable[[Outcome], object] | None = None,
-    dry_run: bool = False,
-    watched: WatchedDelivery | None = None,
 ) -> bool:
     """Deliver what a journal holds, in this thread, until SIGTERM or SIGINT. Call it in the main thread.
 
     Args:
         journal: where records come from.
-        dispatcher: the engine of the configuration.
-        transport: makes what sends.
+        courier: what delivers.
+        tools: the ids of the tools that it delivers to.
         grace_s: seconds to wait for what is in flight when it is to end.
         progress_s: seconds between lines that tell how far it is.
-        on_outcome: called with each Outcome.
-        dry_run: send nothing.
-        watched: has what happens told to logs and figures.
 
     Returns whether everything in flight came back.
     """
     stopping = threading.Event()
     before = [(number, signal.signal(number, _setting(stopping))) for number in (signal.SIGTERM, signal.SIGINT)]
     telling = threading.Thread(target=_tell, args=(journal, stopping, progress_s, grace_s), daemon=True)
-    courier = Courier(
-        journal,
-        dispatcher,
-        transport,
-        SystemClock(),
-        dry_run=dry_run,
-        on_outcome=on_outcome,
-        polite=False,
-        watched=watched,
-    )
-    output.say(f"Delivering to {', '.join(tool.id for tool in dispatcher.tools) or 'no tool'}. Ctrl-C ends it.")
+    output.say(f"Delivering to {', '.join(tools) or 'no tool'}. Ctrl-C ends it.")
     telling.start()
     try:
         drained = courier.run(stopping, grace_s=grace_s)
@@ -142,11 +119,23 @@ def _tell(journal: Journal, stopping: threading.Event, every_s: float, grace_s: 
 
 
 def _say_progress(journal: Journal) -> None:
-    for tool in journal.stats().tools:
+    try:
+        stats = journal.stats()
+    except (OSError, JournalDown) as error:
+        output.say(f"The journal cannot be read now: {error}. It is tried again.", output.WARNING, error=True)
+        return
+    if stats.leader_pid not in {None, os.getpid()}:
+        output.say(f"{_now()}  waiting: process {stats.leader_pid} delivers")
+        return
+    for tool in stats.tools:
         outcomes: dict[str, int] = {}
         for (kind, _reason), number in tool.counts.items():
             outcomes[kind] = outcomes.get(kind, 0) + number
         output.say(
-            f"{output.clock_time(SystemClock().now_ms())}  {tool.tool}: {count(tool.backlog_events, 'event')} to go, "
+            f"{_now()}  {tool.tool}: {count(tool.backlog_events, 'event')} to go, "
             f"{tool.parked:,} parked, {tool.dead:,} dead; so far {pairs(outcomes) or 'none'}"
         )
+
+
+def _now() -> str:
+    return output.clock_time(SystemClock().now_ms())

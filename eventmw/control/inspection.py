@@ -10,10 +10,13 @@ from pathlib import Path
 from typing import Final
 
 from eventmw.control.live import LiveView
+from eventmw.control.sockets import folder_of, found, is_answered
 from eventmw.control.view import View
 
 DATA_DIR: Final = "EVENTMW_DATA_DIR"
 DEFAULT_DATA_DIR: Final = "eventmw-data"
+STREAMS: Final = "w"
+"""The folder that a journal in files has. Source: JOURNAL.md «Files in `data_dir`»."""
 
 
 def resolved(data_dir: str | os.PathLike[str] | None) -> Path:
@@ -22,5 +25,27 @@ def resolved(data_dir: str | os.PathLike[str] | None) -> Path:
 
 
 def look_into(data_dir: str | os.PathLike[str] | None = None) -> View:
-    """Return the view of a data directory. Nothing is opened yet."""
-    return LiveView(resolved(data_dir))
+    """Return the view of a data directory: of the journal in its files, or of the processes that keep one in memory.
+
+    Nothing is opened yet.
+    """
+    folder = resolved(data_dir)
+    if _is_in_memory(folder):
+        return LiveView(folder)
+    from eventmw.control.folder import FolderView  # noqa: PLC0415 - brings the engine
+
+    return FolderView(folder)
+
+
+def _is_in_memory(folder: Path) -> bool:
+    """Return whether there is no journal in files, or only an old one, beside a site that keeps its events in memory."""
+    try:
+        if not (folder / STREAMS).is_dir():
+            return True
+        if not any(map(is_answered, found(folder_of(folder)))):
+            return False
+    except PermissionError:
+        return True  # whoever asks is told so there
+    from eventmw.control.folder import members_of  # noqa: PLC0415 - as above
+
+    return not members_of(folder)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import random
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final, cast
@@ -16,6 +17,7 @@ from eventmw.control.merging import merged
 from eventmw.control.server import ERRORS
 from eventmw.control.sockets import connected, folder_of, found, pid_of
 from eventmw.control.view import Changed, Json, NobodyLive, NotAllowed
+from eventmw.erasure import Person
 from eventmw.errors import EventmwError, JournalDown, JournalFull
 from eventmw.event import Receipt
 from eventmw.jsontext import encode
@@ -93,9 +95,25 @@ class LiveView:
         """What the last call could not see, one sentence each."""
         return tuple(self._notes)
 
+    def close(self) -> None:
+        """Do nothing: nothing is kept open."""
+
     def stats(self) -> Json:
         """Return where everything stands, summed over the processes."""
-        return merged([items[0] for _, items in self._ask_all(lambda _: {"op": "stats"})])
+        return merged(self.processes())
+
+    def processes(self) -> list[Json]:
+        """Return what each process says of itself."""
+        return [items[0] for _, items in self._ask_all(lambda _: {"op": "stats"})]
+
+    def one(self) -> Callable[[Json], Iterator[Any]]:
+        """Return a way to ask the first process that answers: for what all of them would answer alike.
+
+        Raises:
+            NobodyLive: there is none.
+        """
+        path = self._sockets()[0]
+        return lambda request: ask(path, request, self._timeout_s)
 
     def tail(self, *, last: int, tool: str | None = None, follow: bool = False) -> Iterator[Json | None]:
         """Return the last events of all processes in order of time, and with `follow` those that come."""
@@ -119,6 +137,14 @@ class LiveView:
             events += [item["event"] for item in items[:-1]]
         return sorted(events, key=_recorded)
 
+    def export(
+        self, *, tool: str | None = None, since_ms: int | None = None, until_ms: int | None = None
+    ) -> Iterator[Json]:
+        """Return all kept events, process by process."""
+        request = {"op": "export", "tool": tool, "since_ms": since_ms, "until_ms": until_ms}
+        for path in self._sockets():
+            yield from ask(path, request, self._timeout_s)
+
     def dead_list(self, *, tool: str | None = None) -> Iterator[Json]:
         """Return the dead letters of all processes."""
         for _, items in self._ask_all(lambda _: {"op": "dead_list", "tool": tool}):
@@ -141,6 +167,40 @@ class LiveView:
         """Hand a tool again what it was given."""
         request = {"op": "replay", "tool": tool, "since_ms": since_ms, "dry_run": dry_run}
         return sum(items[0]["events"] for _, items in self._ask_all(lambda _: request))
+
+    def tools(self) -> Sequence[Json]:
+        """Return the tools of the processes. In memory none is registered: it is there as long as its process."""
+        picture = self.stats()
+        return [
+            {
+                "tool": ident,
+                "registered_ms": None,
+                "processes": sorted(
+                    process["pid"] for process in picture["processes"] if ident in process["stats"]["tools"]
+                ),
+                "backlog_events": tool["backlog_events"],
+                "parked": tool["parked"],
+                "dead": tool["dead"],
+            }
+            for ident, tool in picture["tools"].items()
+        ]
+
+    def forget(self, tool: str) -> None:
+        """Refuse: what is configured in memory is there as long as its process."""
+        self._sockets()
+        raise ValueError(f'with journal = "memory" {tool} ends with its process: take it out of the configuration')
+
+    def person_fields(self) -> Sequence[str]:
+        """Return where events name a person, as the processes are set."""
+        return cast("Sequence[str]", self.processes()[0]["person_fields"])
+
+    def erase(self, person: Person, *, dry_run: bool = False) -> Json:
+        """Erase a person from what the processes hold."""
+        request = {"op": "erase", "person": person.as_json(), "dry_run": dry_run}
+        counts: Counter[str] = Counter()
+        for _, items in self._ask_all(lambda _: request):
+            counts.update(items[0])
+        return dict(counts)
 
     def track(self, payload: bytes) -> Receipt:
         """Send one event through any process; one that is gone or cannot keep it is passed over for the next."""
@@ -181,10 +241,7 @@ class LiveView:
         try:
             paths = found(folder_of(self._data_dir))
         except PermissionError:
-            owner = _owner(self._data_dir)
-            raise NotAllowed(
-                f"{self._data_dir} belongs to {owner}. Run the command as the user that the site runs as: sudo -u {owner} …"
-            ) from None
+            raise NotAllowed(belongs_to_another(self._data_dir)) from None
         if not paths:
             raise self._nobody()
         return paths
@@ -211,8 +268,10 @@ def _shuffled(paths: Iterable[Path]) -> list[Path]:
     return mixed
 
 
-def _owner(folder: Path) -> str:
+def belongs_to_another(folder: Path) -> str:
+    """Return the sentence for who may not enter a data directory."""
     try:
-        return folder.owner()
+        owner = folder.owner()
     except (KeyError, OSError):
-        return "another user"
+        owner = "another user"
+    return f"{folder} belongs to {owner}. Run the command as the user that the site runs as: sudo -u {owner} …"

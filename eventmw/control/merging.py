@@ -41,15 +41,56 @@ def merged(processes: Sequence[Json]) -> dict[str, Any]:
     }
 
 
+def shared(journal: Json, processes: Sequence[Json]) -> dict[str, Any]:
+    """Return the whole picture of processes that share one journal: its figures once, lanes from whoever delivers.
+
+    Args:
+        journal: the figures, as `eventmw.control.standing.as_json` has them.
+        processes: those that are alive; ``stats`` is None for one that was not asked.
+    """
+    answers = [process["stats"] for process in processes if process["stats"] is not None]
+    caps = [answer["cap_bytes"] for answer in answers]
+    configured = dict.fromkeys(tool for process in processes for tool in process["tools"])
+    ids = [*(tool for tool in configured if tool in journal["tools"]), *journal["tools"]]
+    return {
+        "journal": {
+            **{name: value for name, value in journal.items() if name != "tools"},
+            "cap_bytes": max(caps, default=None),
+            "not_ready": [
+                {"pid": process["pid"], "why": why}
+                for process in processes
+                if process["stats"] is not None and (why := process["stats"].get("not_ready", ""))
+            ],
+        },
+        "tools": {
+            tool: {
+                **_lane(_lanes(answers, tool), _at_rest(journal["tools"][tool])),
+                **{name: value for name, value in journal["tools"][tool].items() if name != "lane"},
+                "processes": sum(tool in process["tools"] for process in processes),
+            }
+            for tool in dict.fromkeys(ids)
+        },
+        "processes": list(processes),
+    }
+
+
+def _lanes(answers: Sequence[Json], tool: str) -> Sequence[Json]:
+    parts = [answer["tools"][tool] for answer in answers if tool in answer["tools"]]
+    return [part["lane"] for part in parts if part["lane"] is not None]
+
+
+def _at_rest(numbers: Json) -> str:
+    return NOT_DELIVERING if numbers["backlog_events"] or numbers["parked"] else IDLE
+
+
 def _tool(parts: Sequence[Json]) -> dict[str, Any]:
     oldest = [part["oldest_ms"] for part in parts if part["oldest_ms"] is not None]
     outcomes: Counter[str] = Counter()
     for part in parts:
         outcomes.update(part["outcomes"])
     sums = {name: sum(part[name] for part in parts) for name in _SUMMED}
-    at_rest = NOT_DELIVERING if sums["backlog_events"] or sums["parked"] else IDLE
     return {
-        **_lane([part["lane"] for part in parts if part["lane"] is not None], at_rest),
+        **_lane([part["lane"] for part in parts if part["lane"] is not None], _at_rest(sums)),
         **sums,
         "oldest_ms": min(oldest, default=None),
         "outcomes": dict(outcomes),

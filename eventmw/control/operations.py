@@ -15,6 +15,7 @@ from typing import Any, Final, Protocol, TypeVar
 from eventmw.clock import Clock
 from eventmw.config import Config
 from eventmw.engine import Engine
+from eventmw.erasure import Person, events_of
 from eventmw.event import Event
 from eventmw.formats import to_iso
 from eventmw.journal import DeadLetter, Entry, Key, Position
@@ -28,6 +29,9 @@ PAGE: Final = 200
 
 LOOK_BACK: Final = 5000
 """The latest events among which ``tail`` looks for those of one tool."""
+
+_PIECE: Final = 1000
+"""Dead letters that are changed in one step: whoever delivers has its turn in between."""
 
 _REST_S: Final = 0.0005
 
@@ -69,10 +73,12 @@ class Operations:
 
     Args:
         host: the site's runtime.
+        rest_s: seconds to rest in between, where a site's threads want their turns.
     """
 
-    def __init__(self, host: Host) -> None:
+    def __init__(self, host: Host, *, rest_s: float = _REST_S) -> None:
         self._host = host
+        self._rest_s = rest_s
         self._since_ms = host.clock.now_ms()
         self._known: Mapping[str, Callable[[Request], Iterable[Any]]] = {
             "stats": self._stats,
@@ -82,6 +88,8 @@ class Operations:
             "dead_retry": self._dead_retry,
             "dead_drop": self._dead_drop,
             "replay": self._replay,
+            "export": self._export,
+            "erase": self._erase,
             "track": self._track,
         }
 
@@ -104,6 +112,8 @@ class Operations:
             "since_ms": self._since_ms,
             "path": self._host.config.path,
             "delivers": self._host.config.courier == "thread",
+            "tools": [tool.id for tool in self._host.engine.tools],
+            "person_fields": list(self._host.config.person_fields),
             "stats": self._host.stats(),
         }
 
@@ -137,11 +147,11 @@ class Operations:
                 held += entry.events
                 while latest and held - latest[0].events >= enough:
                     held -= latest.popleft().events
-            time.sleep(_REST_S)
+            time.sleep(self._rest_s)
         return latest, cursor
 
     def _shown(self, entries: Iterable[Entry], tool: str | None) -> Iterator[Mapping[str, Any]]:
-        for entry in _rested(entries):
+        for entry in self._rested(entries):
             try:
                 events = list(self._host.engine.events(entry.record))
             except Exception as error:  # noqa: BLE001 - a damaged record is shown as one
@@ -153,9 +163,12 @@ class Operations:
         return isinstance(event, Erased) or self._host.engine.decisions(event).get(tool) != "filtered"
 
     def _check_tool(self, tool: str | None) -> None:
-        known = sorted(bound.id for bound in self._host.engine.tools)
-        if tool is not None and tool not in known:
-            raise LookupError(f"there is no tool {tool!r}; the site's tools are: {', '.join(known) or 'none'}")
+        known = {bound.id for bound in self._host.engine.tools}
+        if tool is None or tool in known:
+            return
+        known |= {stats.tool for stats in self._host.journal.stats().tools}
+        if tool not in known:
+            raise LookupError(f"there is no tool {tool!r}; the site's tools are: {', '.join(sorted(known)) or 'none'}")
 
     def _dead_list(self, request: Request) -> Iterable[Any]:
         for letter in self._letters(request):
@@ -185,7 +198,8 @@ class Operations:
         for letter in self._letters(request):
             keys.setdefault(letter.tool, []).append(letter.key)
             ids.add(self._letter_id(letter))
-        return {"count": sum(change(tool, wanted) for tool, wanted in keys.items()), "ids": sorted(ids)}
+        count = sum(change(tool, some) for tool, wanted in keys.items() for some in _pieces(wanted))
+        return {"count": count, "ids": sorted(ids)}
 
     def _letters(self, request: Request) -> Iterator[DeadLetter]:
         """Return the dead letters that are asked for: of one tool or of all, with these ids or with any.
@@ -200,7 +214,7 @@ class Operations:
         if tool is not None and next(letters(tool), None) is None:
             self._check_tool(tool)
         wanted = None if ids is None else frozenset(ids)
-        for letter in _rested(letters(tool)):
+        for letter in self._rested(letters(tool)):
             if wanted is None or self._letter_id(letter) in wanted:
                 yield letter
 
@@ -234,11 +248,47 @@ class Operations:
         while page := self._host.journal.scan(cursor, PAGE):
             cursor = page[-1].position
             kept += sum(entry.events for entry in page if kept or entry.recorded_ms >= since_ms)
-            time.sleep(_REST_S)
+            time.sleep(self._rest_s)
         waiting = sum(
             stats.backlog_events + stats.parked for stats in self._host.journal.stats().tools if stats.tool == tool
         )
         return max(0, kept - waiting)
+
+    def _export(self, request: Request) -> Iterable[Any]:
+        """Return the kept events, those of a tool or all, recorded from ``since_ms`` and before ``until_ms``."""
+        tool, since_ms, until_ms = request.get("tool"), request.get("since_ms"), request.get("until_ms")
+        self._check_tool(tool)
+        cursor = None
+        while page := self._host.journal.scan(cursor, PAGE):
+            cursor = page[-1].position
+            meant = [
+                entry
+                for entry in page
+                if (since_ms is None or entry.recorded_ms >= since_ms)
+                and (until_ms is None or entry.recorded_ms < until_ms)
+            ]
+            yield from self._shown(meant, tool)
+
+    def _erase(self, request: Request) -> Iterable[Any]:
+        """Erase a person from a memory journal, which nobody else can reach."""
+        person = request["person"]
+        if not request.get("dry_run"):
+            yield dict(self._host.journal.erase(person))
+            return
+        meant, journal = Person(person["fields"], person["value"]), self._host.journal
+        held, cursor = [0], None
+        while page := journal.scan(cursor, PAGE):
+            cursor = page[-1].position
+            held += filter(None, (events_of(entry.record, meant) for entry in self._rested(page)))
+        dead = sum(events_of(letter.record, meant) for letter in self._rested(journal.dead_letters()))
+        yield {"records": len(held) - 1, "events": sum(held), "dead": dead}
+
+    def _rested(self, items: Iterable[_T]) -> Iterator[_T]:
+        """Pass items on, with a rest after each few: the site's threads want their turns."""
+        for number, item in enumerate(items, 1):
+            yield item
+            if number % 20 == 0:
+                time.sleep(self._rest_s)
 
     def _track(self, request: Request) -> Iterable[Any]:
         body = str(request["body"]).encode()
@@ -257,17 +307,14 @@ def _shown(event: Event | Erased, entry: Entry) -> Mapping[str, Any]:
     return {"erased": True, "recorded": to_iso(entry.recorded_ms)} if isinstance(event, Erased) else as_json(event)
 
 
+def _pieces(keys: Sequence[Key]) -> Iterator[Sequence[Key]]:
+    for first in range(0, len(keys), _PIECE):
+        yield keys[first : first + _PIECE]
+
+
 def _last(items: list[_T], wanted: int) -> list[_T]:
     return items[-wanted:] if wanted else []
 
 
 def _position(after: Sequence[Any] | None) -> Position | None:
     return None if after is None else Position(str(after[0]), int(after[1]))
-
-
-def _rested(items: Iterable[_T]) -> Iterator[_T]:
-    """Pass items on, with a rest after each few: the site's threads want their turns."""
-    for number, item in enumerate(items, 1):
-        yield item
-        if number % 20 == 0:
-            time.sleep(_REST_S)

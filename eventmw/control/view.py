@@ -3,7 +3,7 @@
 A memory journal is inside its process, so `live` asks each live process of a data directory. A journal on disk can be
 read without any: that is another implementation of `View`. `inspection` chooses.
 
-Layer: vocabulary.
+Layer: assembly: the words of what commands ask.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from eventmw.erasure import Person
 from eventmw.errors import EventmwError, JournalDown
 from eventmw.event import Receipt
 
@@ -76,6 +77,39 @@ class View(Protocol):
 
     def dead_drop(self, *, tool: str | None = None, ids: Sequence[str] | None = None) -> Changed:
         """Throw dead letters away for good."""
+        ...
+
+    def export(
+        self, *, tool: str | None = None, since_ms: int | None = None, until_ms: int | None = None
+    ) -> Iterator[Json]:
+        """Return the kept events, oldest first, recorded from `since_ms` and before `until_ms`, as they are read.
+
+        With `tool`, those that it is to get.
+        """
+        ...
+
+    def tools(self) -> Sequence[Json]:
+        """Return the tools: ``{"tool", "registered_ms", "processes": [pid], "backlog_events", "parked", "dead"}``."""
+        ...
+
+    def forget(self, tool: str) -> None:
+        """End a tool: its place, its parked events and its counters go.
+
+        Raises:
+            ValueError: it is one of a memory journal.
+        """
+        ...
+
+    def person_fields(self) -> Sequence[str]:
+        """Return where events name a person."""
+        ...
+
+    def erase(self, person: Person, *, dry_run: bool = False) -> Json:
+        """Erase a person from all that is kept: ``{"records", "parked", "dead"}``; a dry run only counts."""
+        ...
+
+    def close(self) -> None:
+        """Let go of what was opened."""
         ...
 
     def replay(self, tool: str, *, since_ms: int | None = None, dry_run: bool = False) -> int:

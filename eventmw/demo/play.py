@@ -25,6 +25,7 @@ from eventmw.demo.verdict import Answer, Page, Visit
 from eventmw.vendor import RESET, Answering, Arrival, Vendor
 
 EVENTS_PATH: Final = "/zaraz/api"
+OK: Final = 200
 REQUEST_S: Final = 10.0
 SETTLE_S: Final = 15.0
 """Seconds for the couriers to deliver everything; on a quiet machine they need one."""
@@ -53,6 +54,11 @@ SITES: Final = (
 TURNS: Final = 2 * len(SITES)
 """How often `play` tells what it does."""
 
+RESTARTED: Final = "restarted"
+"""The name of the site that is killed and started again."""
+
+WORKERS: Final = 2
+
 _PAGES: Final = (
     ("GET /", b"GET / HTTP/1.1\r\n", b""),
     ("GET /no-such-page", b"GET /no-such-page HTTP/1.1\r\n", b""),
@@ -62,13 +68,53 @@ _PAGES: Final = (
 _date_line = re.compile(rb"\r\ndate:[^\r]*", re.IGNORECASE)
 
 
+class Moods:
+    """How the vendor answers: 200, but its failing side first says 500 twice, its forgetful side first breaks off.
+
+    Attributes:
+        away: whether the side of the site that is killed says 503.
+        taken: what came to that side and was answered with 200.
+    """
+
+    def __init__(self) -> None:
+        self.away = False
+        self.taken: list[Mapping[str, Any]] = []
+        self._asked: Counter[str] = Counter()
+
+    def __call__(self, arrival: Arrival) -> Answering:
+        """Return the answer to one request."""
+        self._asked[arrival.path] += 1
+        match arrival.path.rpartition("/")[2], self._asked[arrival.path]:
+            case "away", _:
+                return self._sometimes_away(arrival)
+            case "failing", 1 | 2:
+                return 500
+            case "forgetful", 1:
+                return RESET
+            case _:
+                return 200
+
+    def _sometimes_away(self, arrival: Arrival) -> Answering:
+        if self.away:
+            return 503
+        self.taken += events_in(arrival)
+        return 200
+
+
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """The vendor, and for each site its server with eventmw and its server without."""
+    """Who is there: the vendor and its moods, and for each site its server with eventmw and its server without.
+
+    ``folder`` and ``environ`` are where and with what they run; ``restarted`` is the server of the site that is killed.
+    """
 
     vendor: Vendor
+    moods: Moods
+    folder: Path
+    environ: Mapping[str, str]
     wrapped: Mapping[str, Server]
     bare: Mapping[str, Server]
+    restarted: Server
 
 
 @contextmanager
@@ -78,35 +124,26 @@ def on_stage() -> Generator[Stage]:
     Raises:
         eventmw.demo.servers.NotStarted: a server does not answer.
     """
-    commands = {
+    commands: dict[str, Sequence[str]] = {
         f"{site.name}-{form}": (*site.command, f"eventmw.demo.{site.name}_site:{target}")
         for site in SITES
         for form, target in (("wrapped", "application"), ("bare", "site"))
     }
+    commands[RESTARTED] = restarted_command(0)
+    moods = Moods()
     with (
         tempfile.TemporaryDirectory(prefix="eventmw-demo-") as folder,
-        Vendor(moods()) as vendor,
-        running(commands, Path(folder), {VENDOR: vendor.url}) as servers,
+        Vendor(moods) as vendor,
+        running(commands, Path(folder), environ := {VENDOR: vendor.url}) as servers,
     ):
         wrapped, bare = ({site.name: servers[f"{site.name}-{form}"] for site in SITES} for form in ("wrapped", "bare"))
-        yield Stage(vendor, wrapped, bare)
+        yield Stage(vendor, moods, Path(folder), environ, wrapped, bare, servers[RESTARTED])
 
 
-def moods() -> Callable[[Arrival], Answering]:
-    """Return how the vendor answers: 200, but its failing side first says 500 twice, its forgetful side first breaks off."""
-    asked: Counter[str] = Counter()
-
-    def answer(arrival: Arrival) -> Answering:
-        asked[arrival.path] += 1
-        match arrival.path.rpartition("/")[2], asked[arrival.path]:
-            case "failing", 1 | 2:
-                return 500
-            case "forgetful", 1:
-                return RESET
-            case _:
-                return 200
-
-    return answer
+def restarted_command(port: int) -> Sequence[str]:
+    """Return what serves the site that is killed, with `WORKERS` workers; port 0: any."""
+    application = "eventmw.demo.restarted_site:application"
+    return (*GUNICORN[:-1], f"127.0.0.1:{port}", "--workers", str(WORKERS), application)
 
 
 def play(stage: Stage, story: Sequence[Step], tell: Tell) -> Sequence[Visit]:
@@ -118,7 +155,7 @@ def play(stage: Stage, story: Sequence[Step], tell: Tell) -> Sequence[Visit]:
     visits: list[Visit] = []
     for site in SITES:
         tell(f"waiting until {site.title} has delivered, and comparing its pages")
-        stats = _settled(stage.wrapped[site.name])
+        stats = settled(stage.wrapped[site.name])
         pages = [
             Page(name, fetched(stage.wrapped[site.name], head, body), fetched(stage.bare[site.name], head, body))
             for name, head, body in _PAGES
@@ -141,7 +178,7 @@ def ask(server: Server, method: str, path: str, body: bytes) -> Answer:
         connection.close()
 
 
-def _settled(server: Server) -> Mapping[str, Any]:
+def settled(server: Server) -> Mapping[str, Any]:
     """Return the site's stats once nothing waits any more, or as they are when the time is up."""
     deadline_s = time.monotonic() + SETTLE_S
     while True:
@@ -155,7 +192,7 @@ def _settled(server: Server) -> Mapping[str, Any]:
 def _stats(server: Server) -> Mapping[str, Any]:
     answer = ask(server, "GET", "/stats", b"")
     try:
-        return json.loads(answer.body) if answer.status == 200 else {}  # noqa: PLR2004 - OK
+        return json.loads(answer.body) if answer.status == OK else {}
     except ValueError:
         return {}
 

@@ -75,7 +75,7 @@ def running(
 
 @contextmanager
 def _process(command: Sequence[str], folder: Path, environ: Mapping[str, str]) -> Generator[subprocess.Popen[bytes]]:
-    folder.mkdir()
+    folder.mkdir(exist_ok=True)  # a server that is started again finds what it left
     # A session of its own: Ctrl-C reaches this process alone, which then stops the servers.
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(  # noqa: S603 - our own commands, no shell

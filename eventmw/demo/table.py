@@ -19,6 +19,7 @@ from rich.table import Table
 from rich.text import Text
 
 from eventmw.control.inspection import DEFAULT_DATA_DIR
+from eventmw.demo.ordeal import Fact
 from eventmw.demo.play import EVENTS_PATH, SiteKind, Stage, events_in
 from eventmw.demo.servers import Server
 from eventmw.demo.verdict import Cell, Row
@@ -66,6 +67,25 @@ def show(console: Console, rows: Sequence[Row], sites: Sequence[str]) -> None:
         f"{_mark(console, kept=True)} is a promise kept, {_mark(console, kept=False)} one that was not.",
         style="dim",
     )
+    console.print()
+
+
+def show_ordeal(console: Console, again: int, facts: Sequence[Fact]) -> None:
+    """Write what became of the events of the site that was killed."""
+    console.print("Killed and started again", style="bold")
+    console.print(
+        "A Flask site with two workers, under load, its vendor away: SIGKILL to the worker that delivers, then to all; the "
+        f"site started again, the vendor back. {again} requests broke off or were refused, and were sent again.",
+        style="dim",
+    )
+    grid = Table.grid(padding=(0, 1, 0, 0))
+    grid.add_column(width=_LABEL_WIDTH)
+    grid.add_column(justify="right")
+    grid.add_column()
+    for fact in facts:
+        words = Text.assemble(_shown(console, Cell(None, fact.trouble)), f" {fact.words}")
+        grid.add_row(Padding(Text(fact.label), (0, 0, 0, 2)), str(fact.number), words)
+    console.print(grid)
     console.print()
 
 

@@ -29,6 +29,12 @@ def greeting(event: Event) -> Iterator[Effect]:
     yield SetCookie("visitor", f"{event.derive('visitor'):016x}", path="/", max_age_s=86_400, same_site="Lax")
 
 
+def tools_of_restarted() -> Sequence[object]:
+    """Return the tool of the site that is killed: a vendor that is away at times."""
+    vendor = os.environ.get(VENDOR, _NOBODY)
+    return (Webhook(f"{vendor}/restarted/away", id="away", delivery=_SOON),)
+
+
 def tools_of(site: str) -> Sequence[object]:
     """Return the tools of one site, whose name tells its events apart at the vendor."""
     vendor = f"{os.environ.get(VENDOR, _NOBODY)}/{site}"

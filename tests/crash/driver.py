@@ -96,7 +96,8 @@ class Client:
 
     def _note(self, names: Iterable[str], fate: Fate) -> None:
         at = time.monotonic()
-        self._log.writelines(json.dumps([name, fate, at]) + "\n" for name in names)
+        self._log.write("".join(json.dumps([name, fate, at]) + "\n" for name in names))
+        self._log.flush()
 
 
 def fates(log: Path) -> dict[str, Fate]:
@@ -124,6 +125,18 @@ class Driver:
     def __exit__(self, *_: object) -> None:
         self._process.communicate()
         assert self._process.returncode == 0, "the driver failed"
+
+    def wait_for(self, acked: int, timeout_s: float = 30.0) -> None:
+        """Wait until so many events are acknowledged.
+
+        Raises:
+            TimeoutError: they are not within `timeout_s` seconds.
+        """
+        until = time.monotonic() + timeout_s
+        while not self._log.exists() or self._log.read_text(encoding="utf-8").count('"acked"') < acked:
+            if time.monotonic() > until:
+                raise TimeoutError(f"{acked} acknowledgements were expected within {timeout_s:g} s")
+            time.sleep(0.05)
 
     def fates(self) -> dict[str, Fate]:
         """Return what is known of every event; call it after the block."""

@@ -9,7 +9,7 @@ from pathlib import Path
 from tests.crash import marks, strace
 from tests.crash.audit import audit
 from tests.crash.exact import Yard
-from tests.crash.subject import NOT_DRAINED
+from tests.crash.subject import NOT_DRAINED, NOT_STARTED
 from tests.crash.tally import Tally
 
 ERRORS = ("EIO", "ENOSPC")
@@ -45,7 +45,7 @@ def carry_out(yard: Yard, fault: Fault, tally: Tally) -> None:
     then = yard.nursery.live(scenario.then("work"))
     arrivals = yard.sink.arrivals(Path(scenario.folder).name)
     how = f"{fault} in {scenario.folder}"
-    if first.hung or first.status not in {0, NOT_DRAINED} or then.hung or then.status != 0:
+    if first.hung or first.status not in {0, NOT_DRAINED, NOT_STARTED} or then.hung or then.status != 0:
         tally.hang(f"{how}: {first}, {then}")
         return
     fates = marks.fates(scenario.marks)

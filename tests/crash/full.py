@@ -7,7 +7,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from functools import cache
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
@@ -70,12 +70,11 @@ class _Asker:
         return status
 
     def _ask(self, data: bytes) -> tuple[int, bytes]:
-        connection = HTTPConnection("127.0.0.1", self._server.port, timeout=10)
-        with suppress(OSError, HTTPException):
+        port = self._server.port
+        with suppress(OSError, HTTPException), closing(HTTPConnection("127.0.0.1", port, timeout=10)) as connection:
             connection.request("POST", PATH, data, {"content-type": "application/json"})
             answer = connection.getresponse()
             return answer.status, answer.read()
-        connection.close()
         return 0, b""
 
 

@@ -50,7 +50,7 @@ def play(
     with staged(cast, folder) as stage:
         stage.sink.moods(VENDOR, [chance.choice(_MOODS) for _ in range(chance.choice([0, 20, 200]))])
         with stage.driver:
-            time.sleep(0.3)
+            stage.driver.wait_for(1)
             done = [hurt for _ in range(hurts) for hurt in _hurt(stage, chance, pace_s, kills)]
             time.sleep(0.3)
         if not stage.server.running:

@@ -123,6 +123,8 @@ class Proxy:
         self._process.stdin.close()
         self._process.wait()
         self._reader.join()
+        assert self._process.stdout is not None
+        self._process.stdout.close()
 
     def _read(self) -> None:
         assert self._process.stdout is not None
@@ -136,6 +138,9 @@ async def _main(port: int, seed: int) -> None:
     )
     print(server.sockets[0].getsockname()[1], flush=True)
     await asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)
+    server.close()
+    for task in asyncio.all_tasks() - {asyncio.current_task()}:  # what is still carried need not come to an end
+        task.cancel()
 
 
 if __name__ == "__main__":

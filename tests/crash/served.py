@@ -10,7 +10,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
@@ -115,11 +115,9 @@ class Served:
 
         Returns the status, 0 when there was no answer.
         """
-        connection = HTTPConnection("127.0.0.1", self.port, timeout=5)
-        with suppress(OSError, HTTPException):
+        with suppress(OSError, HTTPException), closing(HTTPConnection("127.0.0.1", self.port, timeout=5)) as connection:
             connection.request("GET", "/")
             return connection.getresponse().status
-        connection.close()
         return 0
 
     def stop(self) -> float | None:

@@ -9,10 +9,9 @@ import json
 import logging
 import random
 import sys
-import threading
 import time
 from collections.abc import Sequence
-from concurrent.futures import wait
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 from eventmw import record as records
@@ -20,7 +19,7 @@ from eventmw.config import Config, Limits
 from eventmw.contract import Delivery
 from eventmw.delivery.transport import TransportError
 from eventmw.effects import DONE, Order, Send, Verdict, dead, retry
-from eventmw.errors import JournalDown, JournalFull
+from eventmw.errors import ConfigError, JournalDown, JournalFull
 from eventmw.event import Event
 from eventmw.http import HttpReply, HttpRequest
 from eventmw.intake.door import ANONYMOUS, Visit
@@ -34,6 +33,7 @@ from tests.crash.scenario import Scenario
 APPEND_S = 5.0
 DRAIN_S = 15.0
 NOT_DRAINED = 3
+NOT_STARTED = 4
 INSIDE = "http://127.0.0.1:9/inside"
 _VISIT = Visit(ANONYMOUS, "", None, "", None, None)
 
@@ -89,7 +89,11 @@ def live(scenario: Scenario) -> int:
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING)
     marks.opened(scenario.marks)
     broken.breakage(scenario.broken).before()
-    runtime = built(scenario)
+    try:
+        runtime = built(scenario)
+    except (ConfigError, JournalDown) as error:  # it says what is wrong with the folder, and the site does not start
+        print(error, file=sys.stderr)
+        return NOT_STARTED
     runtime.courier.start()
     if scenario.task == "work":
         work(scenario, runtime)
@@ -119,6 +123,7 @@ def built(scenario: Scenario) -> Runtime:
     """
     stream.FIRST_BYTES = scenario.segment_bytes  # type: ignore[misc]
     epochs.EPOCH_BYTES = scenario.segment_bytes  # type: ignore[misc]
+    epochs.RESERVE_BYTES = 8192  # type: ignore[misc]
     delivery = Delivery(
         ordered=scenario.ordered,
         window=scenario.window,
@@ -156,12 +161,14 @@ def names(runtime: Runtime, record: bytes) -> list[str]:
 
 
 def work(scenario: Scenario, runtime: Runtime) -> None:
-    """Have all clients append what the scenario says."""
-    threads = [threading.Thread(target=_client, args=(scenario, runtime, n)) for n in range(scenario.clients)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    """Have all clients append what the scenario says.
+
+    Raises:
+        Exception: a client failed by something else than a journal that cannot write now.
+    """
+    with ThreadPoolExecutor(scenario.clients) as pool:
+        for done in [pool.submit(_client, scenario, runtime, number) for number in range(scenario.clients)]:
+            done.result()
 
 
 def _client(scenario: Scenario, runtime: Runtime, number: int) -> None:
@@ -178,8 +185,7 @@ def _client(scenario: Scenario, runtime: Runtime, number: int) -> None:
                 recorded_ms=accepted.record.recorded_ms,
                 stamp=runtime.clock.stamp_ns(),
             )
-            wait([kept], APPEND_S)
-            kept.result(0)
+            kept.result(APPEND_S)
         except (JournalDown, JournalFull, TimeoutError):
             continue  # a 503: nobody knows
         marks.leave("acked", whose)

@@ -83,6 +83,13 @@ class Tools:
                 start = msgspec.json.decode(data, type=_Start)
                 yield path.name, {sid: Total(*end) for sid, end in start.ends.items()}
 
+    def registered(self) -> Iterator[tuple[str, int]]:
+        """Return each tool with when it was registered, milliseconds since 1970."""
+        for path in sorted(self._places.tools.iterdir()):
+            data = None if path.name.startswith(".") else disk.read(path)
+            if data is not None:
+                yield path.name, msgspec.json.decode(data, type=_Start).registered_ms
+
     def forget(self, tool: str) -> None:
         """Remove a tool's file durably."""
         disk.remove(self._path(tool))

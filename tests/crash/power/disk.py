@@ -183,8 +183,11 @@ def names(durable: Mapping[str, int], changes: Iterable[Entries]) -> dict[str, i
 
 def content(durable: bytes, patches: Iterable[Patch]) -> bytes:
     """Return a file's content after some of its changes. A hole is zeros."""
+    changes = list(patches)
+    if not changes:
+        return durable
     out = bytearray(durable)
-    for patch in patches:
+    for patch in changes:
         end = patch.offset + len(patch.data or b"")
         if patch.data is None and not patch.grows:
             del out[end:]

@@ -47,7 +47,8 @@ class Replay:
     def __init__(self, root: str, recorded: Iterable[Call], start: Disk | None = None) -> None:
         self.disk = start or Disk()
         self._root = PurePosixPath(root)
-        self._calls = list(recorded)
+        # A descriptor may have a new owner before the call that closed it has come back.
+        self._calls = sorted(recorded, key=lambda call: call.began if call.name == "close" else call.ended)
         self._open: dict[int, _Open] = {}
         self._said = [(call, marks.parse(call.data())) for call in self._calls if _is_mark(call)]
 
