@@ -122,7 +122,7 @@ def test_an_endless_loop_is_told_interrupted_and_switched_off(caplog: pytest.Log
     assert list(watch.off) == ["crm"]
     assert watch.off["crm"].startswith(f"its handle did not end within {INTERRUPT_AFTER * LOOK_S:g} s")
     assert f"handle of tool crm has not come back for {TELL_AFTER * LOOK_S:g} s" in caplog.text
-    assert "test_watch.py" in caplog.text
+    assert "test_holds.py" in caplog.text
     assert "in spin" in caplog.text
 
 
@@ -171,7 +171,7 @@ def test_a_place_names_the_owners_line_and_the_innermost() -> None:
     theirs = frame("/site/crm.py", 12, "push", own)
     assert where(theirs) == "crm.py:12 in push"
     assert where(frame("/lib/socket.py", 707, "readinto", theirs)) == "crm.py:12 in push (socket.py:707 in readinto)"
-    assert where(own) == "watch.py:1 in ours"
+    assert where(own) == "holds.py:1 in ours"
 
 
 # ── awaiting step by step
