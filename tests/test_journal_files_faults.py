@@ -161,14 +161,7 @@ def test_on_a_full_disk_new_events_are_refused_and_all_else_goes_on(peers: Peers
     site.tend()
     assert (peers.data / "reserve").stat().st_size == 1024 * 1024
     site.fill_disk()
-    taken = 0
-    while True:
-        try:
-            site.put(f"more-{taken}", 100_000)
-        except Told as told:
-            assert told.kind == "JournalFull"
-            break
-        taken += 1
+    taken = site.put_until_full("more", 100_000)
     assert taken >= 3
     assert site.settle_all("a") == 6 + taken
     site.sync()
@@ -229,18 +222,13 @@ def test_over_the_cap_consumed_segments_go_first_then_new_events_are_refused_and
         site.tend()
         site.tend()
         assert sum(path.stat().st_size for path in peers.data.glob("w/*/*.seg")) <= 2 * cap
-    for number in range(200):
-        try:
-            site.put(f"y-{number}", 100_000)
-        except Told as told:
-            assert told.kind == "JournalFull"
-            break
-    assert 60 < number < 90
-    assert site.settle_all("a") == number
+    taken = site.put_until_full("y", 100_000)
+    assert 60 < taken < 90
+    assert site.settle_all("a") == taken
     site.tend()
     time.sleep(0.2)
     assert refused(site, "z", 100_000) == "JournalFull"  # b still needs all of them
-    assert site.settle_all("b") == number
+    assert site.settle_all("b") == taken
     site.tend()
     assert takes_again(site, "z") < 5
     assert repeats(site.scan()) == 0
