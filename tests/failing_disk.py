@@ -20,17 +20,19 @@ class FailingDisk:
         self.failed: list[str] = []
         self.synced_after: list[str] = []
         self._real = {name: getattr(os, name) for name in ("fdatasync", "pwrite")}
+        self._ill = False
 
     def fail(self, call: str, error: int, part: str, times: int) -> None:
         """Have a call fail on files with `part` in their paths: so many times, or until `heal` when `times` is 0."""
         real, before = self._real[call], len(self.failed)
+        self._ill = True
 
         def failing(fd: int, *arguments: Any) -> Any:
             path = str(Path(f"/proc/self/fd/{fd}").readlink())
-            if part in path and (not times or len(self.failed) < before + times):
+            if self._ill and part in path and (not times or len(self.failed) < before + times):
                 self.failed.append(path)
                 raise OSError(error, os.strerror(error))
-            if call == "fdatasync" and path in self.failed:
+            if call == "fdatasync" and path in self.failed and "/." not in path:  # hidden ones are made anew each time
                 self.synced_after.append(path)
             return real(fd, *arguments)
 
@@ -51,6 +53,6 @@ class FailingDisk:
         os.pwrite = failing  # type: ignore[assignment]
 
     def heal(self) -> None:
-        """Work again."""
-        for name, real in self._real.items():
-            setattr(os, name, real)
+        """Work again; what is synced is still watched."""
+        self._ill = False
+        os.pwrite = self._real["pwrite"]

@@ -46,6 +46,7 @@ from tests.journal_conformance import DEADLINE_S, until
 _T = TypeVar("_T")
 tools = st.sampled_from(["a", "b", "c"])
 times = st.integers(0, 20)
+records = st.tuples(st.binary(max_size=60), st.integers(1, 3), times)  # the record, its events, when it came
 outcomes = st.dictionaries(
     st.tuples(st.sampled_from(["delivered", "dropped"]), st.sampled_from(["", "why"])), st.integers(1, 3), max_size=2
 )
@@ -134,6 +135,11 @@ class Model:
             if gone.tool in self.tools:
                 self.tools[gone.tool].counts[DEAD_EVICTED] += 1
 
+    def mend(self) -> None:
+        """Let the letters of events go that wait for another attempt."""
+        for name, tool in self.tools.items():
+            self.exhume(name, list(tool.parked))
+
     def exhume(self, name: str, keys: Sequence[Key]) -> list[DeadLetter]:
         found = [letter for letter in self.dead if letter.tool == name and letter.key in keys]
         self.dead = [letter for letter in self.dead if letter not in found]
@@ -219,6 +225,13 @@ class JournalMachine(RuleBasedStateMachine):
     def modelled(self) -> Model:
         raise NotImplementedError
 
+    def moment(self, recorded_ms: int) -> int:
+        """Return the wall time at which a record comes."""
+        return recorded_ms
+
+    def about_to_ask(self) -> None:
+        """Note that the owner of the journal asks for something that only a leader does."""
+
     def led(self) -> None:
         """Note that the journal has the lease now."""
 
@@ -230,16 +243,20 @@ class JournalMachine(RuleBasedStateMachine):
         """Return the figures as everybody sees them."""
         return [self.journal.stats()]
 
-    @initialize()
-    def start(self) -> None:
-        self.register(["a"])
+    @initialize(target=keys, records=st.lists(records, min_size=2, max_size=4))
+    def start(self, records: list[tuple[bytes, int, int]]) -> object:
+        self.register(["a", "b"])
         self.lead()
+        return self.append(records)
 
     # Writing
 
-    @rule(target=keys, record=st.binary(max_size=60), events=st.integers(1, 3), recorded_ms=times)
-    def append(self, record: bytes, events: int, recorded_ms: int) -> object:
-        stamp = time.monotonic_ns()
+    @rule(target=keys, records=st.lists(records, min_size=1, max_size=3))
+    def append(self, records: list[tuple[bytes, int, int]]) -> object:
+        return multiple(*(key for record in records for key in self.append_one(*record)))
+
+    def append_one(self, record: bytes, events: int, recorded_ms: int) -> list[Key]:
+        stamp, recorded_ms = time.monotonic_ns(), self.moment(recorded_ms)
 
         def append() -> Position:
             return self.journal.append(record, events=events, recorded_ms=recorded_ms, stamp=stamp).result(DEADLINE_S)
@@ -247,7 +264,7 @@ class JournalMachine(RuleBasedStateMachine):
         if self.model.closed or not self.model.fits(len(record)):
             with pytest.raises(JournalDown if self.model.closed else JournalFull):
                 append()
-            return multiple()
+            return []
         woken: list[int] = []
         self.journal.on_append(lambda: woken.append(1))
         at = append()
@@ -256,7 +273,7 @@ class JournalMachine(RuleBasedStateMachine):
         assert at.seq == max(before, default=0) + 1
         entry = Entry(at, recorded_ms, stamp, events, record)
         self.model.append(entry)
-        return multiple(*(Key(at, ordinal) for ordinal in range(events)))
+        return [Key(at, ordinal) for ordinal in range(events)]
 
     # Tools and leases
 
@@ -268,6 +285,7 @@ class JournalMachine(RuleBasedStateMachine):
 
     @rule(name=tools)
     def forget(self, name: str) -> None:
+        self.about_to_ask()
         self.asked(lambda: self.journal.forget(name))
         self.model.tools.pop(name, None)
         self.model.evict()
@@ -380,6 +398,7 @@ class JournalMachine(RuleBasedStateMachine):
     @rule(name=tools, since_ms=times)
     def seek_time(self, name: str, since_ms: int) -> None:
         if name in self.model.tools:
+            self.about_to_ask()
             assert self.asked(lambda: self.journal.seek(name, since_ms=since_ms)) == self.model.seek(
                 name, since_ms, None
             )
@@ -387,17 +406,20 @@ class JournalMachine(RuleBasedStateMachine):
     @rule(name=tools)
     def seek_start(self, name: str) -> None:
         if name in self.model.tools:
+            self.about_to_ask()
             assert self.asked(lambda: self.journal.seek(name, to="start")) == self.model.seek(name, None, "start")
 
     @rule(name=tools)
     def seek_end(self, name: str) -> None:
         if name in self.model.tools:
+            self.about_to_ask()
             assert self.asked(lambda: self.journal.seek(name, to="end")) == self.model.seek(name, None, "end")
 
     @rule(name=tools, chosen=st.lists(keys, max_size=6), now_ms=times)
     def revive(self, name: str, chosen: list[Key], now_ms: int) -> None:
         if (tool := self.model.tools.get(name)) is None:
             return
+        self.about_to_ask()
         letters = self.model.exhume(name, chosen)
         assert self.asked(lambda: self.journal.revive(name, chosen, now_ms)) == len(letters)
         for letter in letters:
@@ -407,6 +429,7 @@ class JournalMachine(RuleBasedStateMachine):
 
     @rule(name=tools, chosen=st.lists(keys, max_size=6))
     def drop_dead(self, name: str, chosen: list[Key]) -> None:
+        self.about_to_ask()
         assert self.asked(lambda: self.journal.drop_dead(name, chosen)) == len(self.model.exhume(name, chosen))
 
     @rule(key=keys, limit=st.integers(0, 5))

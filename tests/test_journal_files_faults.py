@@ -70,18 +70,23 @@ def test_after_a_failed_write_or_sync_the_records_stand_in_a_new_segment_and_com
     assert sorted(reader.take("a")) == wanted
 
 
-def test_what_is_behind_a_failed_sync_is_not_read_while_its_owner_lives(peers: Peers) -> None:
+def test_what_was_refused_after_a_failed_sync_is_read_neither_while_its_owner_lives_nor_after(peers: Peers) -> None:
+    """Its seq is given to the next record, which would not be read if the refused one was."""
     writer = peers.start("a")
     writer.put("before")
     writer.fail("fdatasync", errno.EIO, "seg")
     writer.fail("pwrite", errno.EIO, ".spare")
-    assert refused(writer, "lost?") == "JournalDown"
+    assert refused(writer, "refused") == "JournalDown"
     reader = peers.start("a")
     assert reader.lead()
     assert reader.take("a") == ["before"]
     writer.heal()
     assert takes_again(writer, "after") < 5
     assert reader.take("a") == ["after"]
+    reader.end_lease()
+    peers.kill(writer)
+    assert reader.lead()
+    assert reader.take("a") == ["before", "after"]
 
 
 def test_a_disk_that_fails_for_a_while_is_told_and_tried_again(peers: Peers) -> None:
