@@ -6,7 +6,6 @@ vendor is a file to which every delivery is appended before its commit, so that 
 
 from __future__ import annotations
 
-import errno
 import json
 import logging
 import os
@@ -23,6 +22,7 @@ from eventmw.errors import JournalDown, JournalFull
 from eventmw.journal import Commit, DeadLetter, Key, Lease, Parked, Position, Reading
 from eventmw.journal.files import FileJournal
 from eventmw.journal.files.writer import IDLE_S
+from tests.failing_disk import FailingDisk
 
 PATIENCE_S = 30.0
 NOW_MS = 1_700_000_000_000
@@ -187,12 +187,12 @@ class Peer:
 
     def _open(self) -> Iterator[tuple[str, dict[str, str]]]:
         root = f"{self.vendor.with_name('data')}/"
-        for fd in os.listdir("/proc/self/fd"):
+        for fd in Path("/proc/self/fd").iterdir():
             with suppress(OSError):
-                name = os.readlink(f"/proc/self/fd/{fd}")
+                name = str(fd.readlink())
                 if name.startswith(root):
-                    lines = Path(f"/proc/self/fdinfo/{fd}").read_text().splitlines()
-                    yield name.removeprefix(root), dict(line.split(":", 1) for line in lines)  # type: ignore[misc]
+                    lines = Path("/proc/self/fdinfo", fd.name).read_text().splitlines()
+                    yield name.removeprefix(root), dict(line.split(":", 1) for line in lines)
 
     def churn(self, sought: str) -> None:
         """Take locks and give them back all the time, in a thread: the leader's, those of streams, or of members."""
@@ -205,8 +205,9 @@ class Peer:
 
     def _churn_stream(self) -> None:
         while True:
-            self.put("x")
-            self.journal._writer.seal_soon()
+            journal = FileJournal(self.vendor.with_name("data"))
+            journal.append(b"x", events=1, recorded_ms=NOW_MS, stamp=1).result(PATIENCE_S)
+            journal.leave()
 
     def _churn_member(self) -> None:
         while True:
@@ -317,54 +318,6 @@ def key_of(plain: list[Any]) -> Key:
     """Return the key of a position's first event."""
     sid, seq = plain
     return Key(Position(sid, seq), 0)
-
-
-class FailingDisk:
-    """Stands before the system calls of this process: the journal's own code is as it is.
-
-    Attributes:
-        failed: the files of which a call failed, by their paths.
-        synced_after: those of them that were synced again.
-    """
-
-    def __init__(self) -> None:
-        self.failed: list[str] = []
-        self.synced_after: list[str] = []
-        self._real = {name: getattr(os, name) for name in ("fdatasync", "pwrite")}
-
-    def fail(self, call: str, error: int, part: str, times: int) -> None:
-        """Have a call fail on files with `part` in their paths: so many times, or until `heal` when `times` is 0."""
-        real, before = self._real[call], len(self.failed)
-
-        def failing(fd: int, *arguments: Any) -> Any:
-            path = os.readlink(f"/proc/self/fd/{fd}")
-            if part in path and (not times or len(self.failed) < before + times):
-                self.failed.append(path)
-                raise OSError(error, os.strerror(error))
-            if call == "fdatasync" and path in self.failed:
-                self.synced_after.append(path)
-            return real(fd, *arguments)
-
-        setattr(os, call, failing)
-
-    def fill(self, reserve: Path) -> None:
-        """Be full: no file grows any more, but for as long as there is room where the reserve was."""
-        real, given = self._real["pwrite"], [0]
-
-        def failing(fd: int, data: bytes, offset: int) -> int:
-            growth = max(0, offset + len(data) - os.fstat(fd).st_size)
-            room = 0 if reserve.exists() else 1024 * 1024
-            if growth and given[0] + growth > room:
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-            given[0] += growth
-            return int(real(fd, data, offset))
-
-        os.pwrite = failing  # type: ignore[assignment]
-
-    def heal(self) -> None:
-        """Work again."""
-        for name, real in self._real.items():
-            setattr(os, name, real)
 
 
 def serve(peer: Peer) -> None:

@@ -53,6 +53,14 @@ def consume(lease: Lease, tool: str, count: int) -> None:
         lease.commit(tool, delivered(*keys(reading.entry)))
 
 
+def tend_until(lease: Lease, condition: Callable[[], bool]) -> None:
+    def tended() -> bool:
+        lease.tend()
+        return condition()
+
+    until(tended)
+
+
 # Segments
 
 
@@ -105,7 +113,7 @@ def test_a_consumed_segment_is_kept_for_its_time(opened: Open, tmp_path: Path) -
     begun_s = time.monotonic()
     lease.tend()
     assert len(segments(tmp_path)) == 2
-    until(lambda: bool(lease.tend()) or len(segments(tmp_path)) == 1)
+    tend_until(lease, lambda: len(segments(tmp_path)) == 1)
     assert time.monotonic() - begun_s > 0.4
 
 
@@ -124,7 +132,7 @@ def test_a_replay_holds_a_consumed_segment_again(opened: Open, tmp_path: Path) -
     consume(lease, "a", 12)
     lease.tend()
     assert len(segments(tmp_path)) == 2  # its time begins anew
-    until(lambda: bool(lease.tend()) or len(segments(tmp_path)) == 1)
+    tend_until(lease, lambda: len(segments(tmp_path)) == 1)
 
 
 def test_places_are_durable_before_anything_is_unlinked(opened: Open, tmp_path: Path) -> None:
@@ -141,7 +149,7 @@ def test_places_are_durable_before_anything_is_unlinked(opened: Open, tmp_path: 
 
     def sync(fd: int) -> None:
         real_sync(fd)
-        path = Path(os.readlink(f"/proc/self/fd/{fd}"))
+        path = Path(f"/proc/self/fd/{fd}").readlink()
         if path.parent == state:
             synced.append((path.name, path.stat().st_size))
 

@@ -266,27 +266,41 @@ def test_what_is_asked_of_another_process_is_done_by_the_leader(peers: Peers) ->
 
 
 @pytest.mark.parametrize("taken", [False, True])
-def test_what_a_leader_did_not_answer_before_it_died_is_done_once(peers: Peers, taken: bool) -> None:
+@pytest.mark.parametrize("asked", ["seek", "revive", "drop_dead", "forget"])
+def test_what_a_leader_did_not_answer_before_it_died_is_done_once(peers: Peers, asked: str, taken: bool) -> None:
     """By whoever asked, or by the next leader; not by both."""
-    leader = peers.start("a")
+    arguments, answer, left, parked, letters = {
+        "seek": (("a", "start"), 4, ["x-0", "x-1", "x-2", "x-3"], 0, 2),
+        "revive": (("a",), 2, [], 2, 0),
+        "drop_dead": (("a",), 2, [], 0, 0),
+        "forget": (("a",), None, [], 0, 2),
+    }[asked]
+    leader = peers.start("a", "b")
     at = [leader.put(name) for name in named("x", 4)]
     assert leader.lead()
-    leader.settle("a", *at)
+    leader.settle("a", *at[:2])
+    leader.bury("a", *at[2:])
     owner = peers.start()
-    owner.begin("seek", "a", "start")
+    owner.begin(asked, *arguments)
     inbox = peers.data / "inbox"
     until(lambda: any(inbox.glob("*.cmd")))
     if taken:
         [command] = inbox.glob("*.cmd")
         command.rename(command.with_suffix(".run"))
     peers.kill(leader)
-    assert owner.end() == 4
-    following = peers.start("a")
+    assert owner.end() == answer
+    following = peers.start("b")
     assert following.lead()
-    assert following.take("a") == named("x", 4)
-    following.settle("a", *at)
+
+    def state() -> tuple[list[str], int, int]:
+        return following.take("a"), len(following.due("a")), len(following.letters())
+
+    assert state() == (left, parked, letters)
+    if asked == "seek":
+        following.settle("a", *at)
     following.tend()
-    assert following.take("a") == []
+    assert state() == ([], parked, letters)
+    assert (following.tool("a") is None) == (asked == "forget")
     assert list(inbox.iterdir()) == []
 
 
@@ -348,8 +362,9 @@ def read_beside(peers: Peers, read: Callable[[], list[str]], turns: int = 150) -
     writing.start()
     seen: list[int] = []
     while len(seen) < turns * len(writers):
+        is_writing = writing.is_alive()
         found = [int(record) for record in read()]
-        assert found or writing.is_alive() or (found := [int(record) for record in read()]), "records are missing"
+        assert found or is_writing, "records are missing"
         seen += found
     writing.join()
     assert sorted(seen) == list(range(turns * len(writers)))

@@ -12,6 +12,7 @@ from eventmw.journal import JournalStats
 from eventmw.journal.files import heartbeat
 from eventmw.journal.files.epochs import load
 from eventmw.journal.files.frames import Total
+from eventmw.journal.files.graves import read_letters
 from eventmw.journal.files.layout import Layout
 from eventmw.journal.files.leader import Leader
 from eventmw.journal.files.ledger import Ledger
@@ -43,7 +44,7 @@ def from_disk(places: Layout, cap_bytes: int) -> JournalStats:
     ledger = load(places)
     for tool, start in Tools(places).starts():
         if tool not in ledger.tools:
-            ledger.tools[tool] = ToolPlace()
+            ledger.tools[tool] = ToolPlace(dead=sum(1 for _ in read_letters(places, tool)))  # of one that was forgotten
             for sid, end in start.items():
                 ledger.tools[tool].reach(sid).move_to(end)
     sources = Sources(places, leading=False)
