@@ -21,7 +21,7 @@ from eventmw import record as records
 from eventmw.assembly import assembled
 from eventmw.clock import Clock, SystemClock
 from eventmw.config import Config
-from eventmw.control.live import POLL_S, LiveView, belongs_to_another
+from eventmw.control.live import POLL_S, LiveView, belongs_to_another, receipt_of
 from eventmw.control.merging import shared
 from eventmw.control.operations import Operations
 from eventmw.control.standing import as_json
@@ -165,8 +165,7 @@ class FolderView:
             return LiveView(self._data_dir).track(payload)  # one of its own: several threads may be here
         except NobodyLive:
             [told] = self._ask({"op": "track", "body": payload.decode()})
-            receipt: dict[str, Any] = {**told, "warnings": tuple(told["warnings"])}
-            return Receipt(**receipt)
+            return receipt_of(told)
 
     def tools(self) -> Sequence[Json]:
         """Return the registered tools."""

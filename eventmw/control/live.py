@@ -208,7 +208,7 @@ class LiveView:
         trouble: EventmwError | None = None
         for path in _shuffled(self._sockets()):
             try:
-                return _receipt(next(ask(path, request, self._timeout_s)))
+                return receipt_of(next(ask(path, request, self._timeout_s)))
             except Unanswered as error:
                 if not error.gone:
                     raise JournalDown(f"{error}; the event may have been kept all the same") from None
@@ -253,7 +253,8 @@ class LiveView:
         )
 
 
-def _receipt(told: dict[str, Any]) -> Receipt:
+def receipt_of(told: dict[str, Any]) -> Receipt:
+    """Return the receipt that `Operations` tells as JSON values."""
     warnings: Sequence[str] = told.pop("warnings")
     return Receipt(**told, warnings=tuple(warnings))
 

@@ -30,7 +30,7 @@ PAGE: Final = 200
 LOOK_BACK: Final = 5000
 """The latest events among which ``tail`` looks for those of one tool."""
 
-_PIECE: Final = 1000
+_PIECE: Final = 20_000
 """Dead letters that are changed in one step: whoever delivers has its turn in between."""
 
 _REST_S: Final = 0.0005
