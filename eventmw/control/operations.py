@@ -194,12 +194,9 @@ class Operations:
 
     def _for_each_tool(self, request: Request, change: Callable[[str, Iterable[Key]], int]) -> Mapping[str, Any]:
         keys: dict[str, list[Key]] = {}
-        ids: set[str] = set()
         for letter in self._letters(request):
             keys.setdefault(letter.tool, []).append(letter.key)
-            ids.add(self._letter_id(letter))
-        count = sum(change(tool, some) for tool, wanted in keys.items() for some in _pieces(wanted))
-        return {"count": count, "ids": sorted(ids)}
+        return {"count": sum(change(tool, some) for tool, wanted in keys.items() for some in _pieces(wanted))}
 
     def _letters(self, request: Request) -> Iterator[DeadLetter]:
         """Return the dead letters that are asked for: of one tool or of all, with these ids or with any.
