@@ -13,7 +13,7 @@ import click
 
 from eventmw.cli import output
 from eventmw.cli.output import count, plain
-from eventmw.control.view import Changed, Json, View
+from eventmw.control.view import Json, View
 
 _TOOL: Final = click.option("--tool", metavar="ID", help="Only those of this tool.")
 _IDS: Final = click.option(
@@ -139,11 +139,11 @@ def _confirmed(view: View, tool: str | None, ids: Collection[str] | None) -> boo
     return bool(meant) and click.confirm(f"Throw away {count(meant, 'dead letter')} for good?", err=True)
 
 
-def _report(changed: Changed, key: str, words: str, *, in_json: bool) -> None:
+def _report(changed: int, key: str, words: str, *, in_json: bool) -> None:
     if in_json:
-        output.say_json({key: changed.count})
+        output.say_json({key: changed})
     else:
-        output.say(f"{count(changed.count, 'dead letter')} {words}.")
+        output.say(f"{count(changed, 'dead letter')} {words}.")
 
 
 def _check_known(unknown: Sequence[str]) -> None:

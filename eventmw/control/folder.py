@@ -21,11 +21,11 @@ from eventmw import record as records
 from eventmw.assembly import assembled
 from eventmw.clock import Clock, SystemClock
 from eventmw.config import Config
-from eventmw.control.live import POLL_S, LiveView, belongs_to_another
+from eventmw.control.live import POLL_S, LiveView, belongs_to_another, receipt_of
 from eventmw.control.merging import shared
 from eventmw.control.operations import Operations
 from eventmw.control.standing import as_json
-from eventmw.control.view import Changed, Json, NobodyLive, NotAllowed
+from eventmw.control.view import Json, NobodyLive, NotAllowed
 from eventmw.erasure import PERSON_FIELDS, Person, events_of, rewrite
 from eventmw.errors import ConfigError, JournalDown
 from eventmw.event import Receipt
@@ -146,11 +146,11 @@ class FolderView:
         """Return the dead letters, as they are read."""
         yield from self._ask({"op": "dead_list", "tool": tool})
 
-    def dead_retry(self, *, tool: str | None = None, ids: Sequence[str] | None = None) -> Changed:
+    def dead_retry(self, *, tool: str | None = None, ids: Sequence[str] | None = None) -> int:
         """Have dead letters tried again."""
         return self._change({"op": "dead_retry", "tool": tool, "ids": ids})
 
-    def dead_drop(self, *, tool: str | None = None, ids: Sequence[str] | None = None) -> Changed:
+    def dead_drop(self, *, tool: str | None = None, ids: Sequence[str] | None = None) -> int:
         """Throw dead letters away."""
         return self._change({"op": "dead_drop", "tool": tool, "ids": ids})
 
@@ -165,8 +165,7 @@ class FolderView:
             return LiveView(self._data_dir).track(payload)  # one of its own: several threads may be here
         except NobodyLive:
             [told] = self._ask({"op": "track", "body": payload.decode()})
-            receipt: dict[str, Any] = {**told, "warnings": tuple(told["warnings"])}
-            return Receipt(**receipt)
+            return receipt_of(told)
 
     def tools(self) -> Sequence[Json]:
         """Return the registered tools."""
@@ -212,9 +211,9 @@ class FolderView:
             "dead": sum(events_of(letter.record, person) for letter in journal.dead_letters()),
         }
 
-    def _change(self, request: Json) -> Changed:
+    def _change(self, request: Json) -> int:
         [answer] = self._ask(request)
-        return Changed(answer["count"], frozenset(answer["ids"]))
+        return int(answer["count"])
 
     def _ask(self, request: Json) -> Iterable[Any]:
         return Operations(self._open(), rest_s=0.0)(request)

@@ -16,7 +16,7 @@ from typing import Any, Final, cast
 from eventmw.control.merging import merged
 from eventmw.control.server import ERRORS
 from eventmw.control.sockets import connected, folder_of, found, pid_of
-from eventmw.control.view import Changed, Json, NobodyLive, NotAllowed
+from eventmw.control.view import Json, NobodyLive, NotAllowed
 from eventmw.erasure import Person
 from eventmw.errors import EventmwError, JournalDown, JournalFull
 from eventmw.event import Receipt
@@ -150,18 +150,16 @@ class LiveView:
         for _, items in self._ask_all(lambda _: {"op": "dead_list", "tool": tool}):
             yield from items
 
-    def dead_retry(self, *, tool: str | None = None, ids: Sequence[str] | None = None) -> Changed:
+    def dead_retry(self, *, tool: str | None = None, ids: Sequence[str] | None = None) -> int:
         """Have dead letters tried again."""
         return self._change({"op": "dead_retry", "tool": tool, "ids": ids})
 
-    def dead_drop(self, *, tool: str | None = None, ids: Sequence[str] | None = None) -> Changed:
+    def dead_drop(self, *, tool: str | None = None, ids: Sequence[str] | None = None) -> int:
         """Throw dead letters away."""
         return self._change({"op": "dead_drop", "tool": tool, "ids": ids})
 
-    def _change(self, request: Json) -> Changed:
-        answers = [items[0] for _, items in self._ask_all(lambda _: request)]
-        ids = frozenset(ident for answer in answers for ident in answer["ids"])
-        return Changed(sum(answer["count"] for answer in answers), ids)
+    def _change(self, request: Json) -> int:
+        return sum(items[0]["count"] for _, items in self._ask_all(lambda _: request))
 
     def replay(self, tool: str, *, since_ms: int | None = None, dry_run: bool = False) -> int:
         """Hand a tool again what it was given."""
@@ -208,7 +206,7 @@ class LiveView:
         trouble: EventmwError | None = None
         for path in _shuffled(self._sockets()):
             try:
-                return _receipt(next(ask(path, request, self._timeout_s)))
+                return receipt_of(next(ask(path, request, self._timeout_s)))
             except Unanswered as error:
                 if not error.gone:
                     raise JournalDown(f"{error}; the event may have been kept all the same") from None
@@ -253,7 +251,8 @@ class LiveView:
         )
 
 
-def _receipt(told: dict[str, Any]) -> Receipt:
+def receipt_of(told: dict[str, Any]) -> Receipt:
+    """Return the receipt that `Operations` tells as JSON values."""
     warnings: Sequence[str] = told.pop("warnings")
     return Receipt(**told, warnings=tuple(warnings))
 

@@ -9,7 +9,6 @@ Layer: assembly: the words of what commands ask.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 from eventmw.erasure import Person
@@ -25,14 +24,6 @@ class NobodyLive(JournalDown):
 
 class NotAllowed(EventmwError):  # noqa: N818 - says what it is
     """The data directory belongs to another user."""
-
-
-@dataclass(frozen=True, slots=True)
-class Changed:
-    """What came of a change to dead letters: how many there were, under which ids."""
-
-    count: int
-    ids: frozenset[str]
 
 
 class View(Protocol):
@@ -71,12 +62,12 @@ class View(Protocol):
         """
         ...
 
-    def dead_retry(self, *, tool: str | None = None, ids: Sequence[str] | None = None) -> Changed:
-        """Have dead letters tried again: of one tool or all, those with these event ids or all."""
+    def dead_retry(self, *, tool: str | None = None, ids: Sequence[str] | None = None) -> int:
+        """Have dead letters tried again: of one tool or all, those with these event ids or all. Returns how many."""
         ...
 
-    def dead_drop(self, *, tool: str | None = None, ids: Sequence[str] | None = None) -> Changed:
-        """Throw dead letters away for good."""
+    def dead_drop(self, *, tool: str | None = None, ids: Sequence[str] | None = None) -> int:
+        """Throw dead letters away for good. Returns how many."""
         ...
 
     def export(
