@@ -40,11 +40,6 @@ class Exchange:
         self._head = head
         self._cors: Headers = runtime.door.cors(head)
 
-    @property
-    def length(self) -> int | None:
-        """The announced length of the body, when `open` has let it in; None when it comes in chunks or none was said."""
-        return self._visit.length
-
     def open(self) -> Reply | None:
         """Decide from the head; None means that the body may come."""
         runtime, door, head = self._runtime, self._runtime.door, self._head

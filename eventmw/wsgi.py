@@ -14,6 +14,9 @@ from concurrent.futures import Future
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final, Unpack
 
+from werkzeug.exceptions import ClientDisconnected
+from werkzeug.wsgi import get_input_stream
+
 from eventmw.config import Settings
 from eventmw.exchange import Exchange
 from eventmw.http import Reply
@@ -71,31 +74,24 @@ class EventsMiddleware(Site):
         return exchange.settle(kept)
 
     def _read(self, exchange: Exchange, environ: WSGIEnvironment) -> Reply | None:
-        """Read the body and not a byte beyond it. Its time is looked at between reads: a read cannot be interrupted here."""
-        limits, left, input_ends = self.runtime.config.limits, exchange.length, environ.get("wsgi.input_terminated")
-        if left is None:
-            if not input_ends:
-                return _unread(exchange, environ)
-            left = limits.max_body_bytes + 1  # one byte more than may come is enough to know
-        read, deadline_s = environ["wsgi.input"].read, time.monotonic() + limits.body_timeout_s
+        """Read the whole body. Its time is looked at between reads: a read itself cannot be interrupted here."""
+        if "HTTP_TRANSFER_ENCODING" in environ and not environ.get("wsgi.input_terminated"):
+            detail = "Expected Content-Length: this server does not end chunked bodies."
+            return exchange.refuse("length_required", detail)
+        limits = self.runtime.config.limits
+        left, deadline_s = limits.max_body_bytes + 1, time.monotonic() + limits.body_timeout_s
+        read = get_input_stream(environ).read
         try:
-            while left > 0 and (chunk := read(min(_CHUNK_BYTES, left))):
+            # One byte more than may come is enough to know. Servers block until they have all that is asked for.
+            while chunk := read(min(_CHUNK_BYTES, left)):
                 if (reply := exchange.feed(chunk)) is not None:
                     return reply
                 if time.monotonic() > deadline_s:
                     return exchange.too_slow()
                 left -= len(chunk)
-        except (OSError, ValueError):  # the latter is what a closed file raises
+        except (ClientDisconnected, OSError, ValueError):  # the last is what a closed file raises
             return exchange.gone()
-        # Where the server itself ends the input, `submit` counts what came; else only a sender that left ends it early.
-        return None if input_ends or left <= 0 else exchange.gone()
-
-
-def _unread(exchange: Exchange, environ: WSGIEnvironment) -> Reply | None:
-    """Refuse chunks that nobody ends; without them and without a length there is no body."""
-    if "HTTP_TRANSFER_ENCODING" not in environ:
         return None
-    return exchange.refuse("length_required", "Expected Content-Length: this server does not end chunked bodies.")
 
 
 def _write(reply: Reply, start_response: StartResponse, method: str) -> Iterable[bytes]:

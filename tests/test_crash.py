@@ -111,11 +111,8 @@ class Steps(RuleBasedStateMachine):
             self.world.close()
 
 
-_STEPS: Any = Steps.TestCase
-
-
-class TestSteps(_STEPS):  # type: ignore[misc] - Hypothesis makes the class
-    settings = settings(max_examples=10, stateful_step_count=25, suppress_health_check=list(HealthCheck))
+TestSteps: Any = Steps.TestCase
+TestSteps.settings = settings(max_examples=10, stateful_step_count=25, suppress_health_check=list(HealthCheck))
 
 
 # L1
