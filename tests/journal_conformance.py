@@ -172,6 +172,12 @@ class JournalConformance:
         put(journal, 1)
         assert leading(journal).read("a", 0) == []
 
+    def test_a_reading_ends_with_about_a_mebibyte(self, journal: Journal) -> None:
+        at = [put(journal, n, size=300_000) for n in range(7)]
+        lease = leading(journal)
+        assert positions(lease.read("a", 100)) == at[:4]
+        assert positions(take(lease, "a", 3)) == at[4:]
+
     def test_tools_read_independently(self, journal: Journal) -> None:
         journal.register(["b"])
         at = [put(journal, n) for n in range(2)]

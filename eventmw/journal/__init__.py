@@ -29,6 +29,9 @@ DEAD_EVICTED: Final = ("dead_evicted", "")
 ERASED: Final = ("erased", "")
 """Counted for each event whose person was erased before the tool had it."""
 
+MOST_READ_BYTES: Final = 1024 * 1024
+"""Bytes of records after which one reading ends: what is read ahead is held in memory, for each tool."""
+
 SKIPPED: Final = ("dropped", "skipped")
 """Counted for each event that was passed over because someone moved a tool's place to the end."""
 
@@ -165,7 +168,7 @@ class Lease(Protocol):
     def read(self, tool: str, max_records: int) -> list[Reading]:
         """Return the next records for `tool`, in order, each once per lease; an empty list when there are none now.
 
-        A record of which every event is settled already is passed over.
+        Fewer than `max_records` come when they are large: with those that reach `MOST_READ_BYTES` it is enough. A record of which every event is settled already is passed over.
         """
         ...
 

@@ -24,6 +24,7 @@ from eventmw.errors import JournalDown, JournalFull
 from eventmw.journal import (
     DEAD_EVICTED,
     ERASED,
+    MOST_READ_BYTES,
     Commit,
     DeadLetter,
     Durability,
@@ -383,17 +384,20 @@ class _Lease:
 
     def read(self, tool: str, max_records: int) -> list[Reading]:
         """Return the next records; those that have nothing left for the tool are passed over."""
-        log = self._log
+        log, size = self._log, 0
         readings: list[Reading] = []
         with log:
             if (place := self._place(tool)) is None:
                 return readings
             seq = max(place.cursor, place.prefix)
-            while len(readings) < max_records and (entry := log.entries.get(seq + 1)) is not None:
+            while len(readings) < max_records and size < MOST_READ_BYTES:
+                if (entry := log.entries.get(seq + 1)) is None:
+                    break
                 seq += 1
                 settled = place.beyond.get(seq, _NOTHING)
                 if len(settled) < entry.events:
                     readings.append(Reading(entry, frozenset(settled)))
+                    size += len(entry.record)
             place.cursor, place.moved = seq, False
         return readings
 

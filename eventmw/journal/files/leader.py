@@ -17,7 +17,7 @@ from typing import Final
 import msgspec
 
 from eventmw.errors import JournalDown
-from eventmw.journal import DEAD_EVICTED, Commit, DeadLetter, Entry, Key, Parked, Position, Reading
+from eventmw.journal import DEAD_EVICTED, MOST_READ_BYTES, Commit, DeadLetter, Entry, Key, Parked, Position, Reading
 from eventmw.journal.files import disk
 from eventmw.journal.files.epochs import Epochs, Reserve, load
 from eventmw.journal.files.frames import Total
@@ -84,6 +84,7 @@ class Leader:
         """Return the next records for a tool, in order."""
         with self.lock:
             readings: list[Reading] = []
+            size = 0
             if (place := self._place(tool)) is None:
                 return readings
             place.moved = False
@@ -99,7 +100,8 @@ class Leader:
                 settled = reach.beyond.get(seq, _NOTHING)
                 if len(settled) < found.entry.events:
                     readings.append(Reading(found.entry, frozenset(settled)))
-                    if len(readings) == max_records:
+                    size += len(found.entry.record)
+                    if len(readings) == max_records or size >= MOST_READ_BYTES:
                         break
             return readings
 
