@@ -168,7 +168,8 @@ class Lease(Protocol):
     def read(self, tool: str, max_records: int) -> list[Reading]:
         """Return the next records for `tool`, in order, each once per lease; an empty list when there are none now.
 
-        Fewer than `max_records` come when they are large: with those that reach `MOST_READ_BYTES` it is enough. A record of which every event is settled already is passed over.
+        Fewer than `max_records` come when they are large: with those that reach `MOST_READ_BYTES` it is enough.
+        A record of which every event is settled already is passed over.
         """
         ...
 
