@@ -22,7 +22,7 @@ from tests.crash import controls, cuts, faults, full, havoc, simulated, strace
 from tests.crash.exact import Yard
 from tests.crash.nursery import Nursery
 from tests.crash.served import KINDS, SCRATCH
-from tests.crash.stage import Play, faketime
+from tests.crash.stage import Play
 from tests.crash.tally import Tally, added
 
 _HURTS: Final = 20
@@ -114,9 +114,6 @@ def _l4_full(campaign: Campaign, tally: Tally) -> None:
 
 
 def _l5(budget: Budget, tally: Tally, tallies: list[Tally], folder: Path) -> None:
-    if faketime() is None:
-        print("L5: libfaketime is not installed (Debian: apt-get install faketime)", flush=True)
-        return
     while budget.lasts(tallies):
         seed = next(budget.seeds)
         havoc.report(Play(seed=seed, fake_clock=True, ordered=seed % 2 == 0), folder / str(seed), tally, hurts=30)
