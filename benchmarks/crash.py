@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import itertools
 import shutil
+import sys
 import tempfile
 import threading
 import time
@@ -26,6 +27,7 @@ from tests.crash.stage import Play
 from tests.crash.tally import Tally, added
 
 _HURTS: Final = 20
+_TELL_S: Final = 60.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,7 +145,9 @@ def run(name: str, campaign: Campaign) -> Tally:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join()
+        while thread.is_alive():
+            thread.join(_TELL_S)
+            print(f"… {added(name, tallies).line()}", file=sys.stderr, flush=True)
     total = added(name, tallies)
     if name == "L4":
         _l4_full(campaign, total)
