@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import itertools
 import shutil
+import sys
 import tempfile
 import threading
 import time
@@ -22,10 +23,11 @@ from tests.crash import controls, cuts, faults, full, havoc, simulated, strace
 from tests.crash.exact import Yard
 from tests.crash.nursery import Nursery
 from tests.crash.served import KINDS, SCRATCH
-from tests.crash.stage import Play, faketime
+from tests.crash.stage import Play
 from tests.crash.tally import Tally, added
 
 _HURTS: Final = 20
+_TELL_S: Final = 60.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,9 +116,6 @@ def _l4_full(campaign: Campaign, tally: Tally) -> None:
 
 
 def _l5(budget: Budget, tally: Tally, tallies: list[Tally], folder: Path) -> None:
-    if faketime() is None:
-        print("L5: libfaketime is not installed (Debian: apt-get install faketime)", flush=True)
-        return
     while budget.lasts(tallies):
         seed = next(budget.seeds)
         havoc.report(Play(seed=seed, fake_clock=True, ordered=seed % 2 == 0), folder / str(seed), tally, hurts=30)
@@ -146,7 +145,9 @@ def run(name: str, campaign: Campaign) -> Tally:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join()
+        while thread.is_alive():
+            thread.join(_TELL_S)
+            print(f"… {added(name, tallies).line()}", file=sys.stderr, flush=True)
     total = added(name, tallies)
     if name == "L4":
         _l4_full(campaign, total)

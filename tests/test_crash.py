@@ -9,7 +9,6 @@ import itertools
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -24,7 +23,7 @@ from tests.crash.nursery import Nursery
 from tests.crash.proxy import Proxy
 from tests.crash.served import KINDS
 from tests.crash.sink import Sink
-from tests.crash.stage import Play, faketime, staged
+from tests.crash.stage import Play, staged
 from tests.crash.tally import Tally
 
 needs_strace = pytest.mark.skipif(bool(strace.missing()), reason=strace.missing() or "strace is there")
@@ -236,7 +235,6 @@ def test_a_full_disk_stops_the_door_and_nothing_else(kind: str, tmp_path: Path) 
 # L5
 
 
-@pytest.mark.skipif(faketime() is None, reason="libfaketime is not installed (Debian: apt-get install faketime)")
 def test_a_wall_clock_that_jumps_loses_nothing(tmp_path: Path) -> None:
     tally = Tally("L5")
     havoc.report(Play(seed=4, fake_clock=True, ordered=True), tmp_path / "x", tally, hurts=4)

@@ -106,6 +106,30 @@ def test_a_break_doubles_no_more_than_was_in_flight(doubled: int, bound: int) ->
     assert found.over_bound == max(0, doubled - bound)
 
 
+@given(st.lists(st.tuples(st.integers(0, 4), st.integers(1, 4)), max_size=7), st.integers(0, 3))
+def test_a_repeat_around_several_breaks_is_laid_to_any_of_them(spans: list[tuple[int, int]], bound: int) -> None:
+    breaks = [10.0 * number for number in range(1, 6)]
+    names = [f"1.{number}" for number in range(len(spans))]
+    arrivals: list[Arrival] = []
+    for name, (begin, length) in zip(names, spans, strict=True):
+        arrivals += [Arrival(name, name, 10.0 * begin + 5), Arrival(name, name, 10.0 * (begin + length) + 5)]
+    found = audit(dict.fromkeys(names, "acked"), arrivals, breaks=breaks, in_flight=bound)
+    reasons = [range(begin, min(5, begin + length)) for begin, length in spans if begin < 5]
+    assert found.over_bound == len(reasons) - most_placed(reasons, [bound] * 5)
+
+
+def most_placed(reasons: list[range], room: list[int]) -> int:
+    """Try every way."""
+    if not reasons:
+        return 0
+    best = most_placed(reasons[1:], room)
+    for at in reasons[0]:
+        if room[at]:
+            left = [*room[:at], room[at] - 1, *room[at + 1 :]]
+            best = max(best, 1 + most_placed(reasons[1:], left))
+    return best
+
+
 @given(st.permutations(range(6)))
 def test_an_inversion_is_a_first_arrival_behind_a_later_one(order: list[int]) -> None:
     names = [f"1.{number}" for number in order]

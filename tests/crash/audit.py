@@ -15,10 +15,11 @@ under a second key are the **duplicates after the key**.
 
 from __future__ import annotations
 
-from bisect import bisect_left
-from collections import Counter, defaultdict
+from bisect import bisect_left, bisect_right
+from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from heapq import heappop, heappush
 from itertools import pairwise
 from typing import Literal
 
@@ -103,6 +104,7 @@ def audit(
     told = {name for name, came in by_name.items() if any(arrival.answered for arrival in came)}
     times = [at + slack_s for at in sorted(breaks)]
     repeats = [pair for came in by_name.values() for pair in pairwise(came)]
+    reasons = [((first, again), _breaks_between(times, first, again, slack_s)) for first, again in repeats]
     counts = Counter(fates.values())
     return Audit(
         acknowledged=counts["acked"],
@@ -116,12 +118,8 @@ def audit(
         ),
         duplicates=len(repeats),
         duplicates_after_key=sum(len({arrival.key for arrival in came}) - 1 for came in by_name.values()),
-        unexplained=tuple(
-            again.who
-            for first, again in repeats
-            if first.answered and _break_between(times, first, again, slack_s) is None
-        ),
-        over_bound=_over_bound(times, repeats, in_flight, slack_s),
+        unexplained=tuple(again.who for (first, again), reason in reasons if first.answered and not reason),
+        over_bound=_over_bound([reason for (first, _), reason in reasons if first.answered], in_flight),
         inversions=_inversions(by_name) if ordered else 0,
     )
 
@@ -130,19 +128,30 @@ def _named(fates: Mapping[str, Fate], fate: Fate, is_so: Callable[[str], bool]) 
     return tuple(name for name, found in fates.items() if found == fate and is_so(name))
 
 
-def _break_between(times: Sequence[float], first: Arrival, again: Arrival, slack_s: float) -> int | None:
-    """Return the index of the first break between two arrivals, or None; `times` have the slack in them."""
-    at = bisect_left(times, first.at)
-    return at if at < len(times) and times[at] - slack_s <= again.at else None
+def _breaks_between(times: Sequence[float], first: Arrival, again: Arrival, slack_s: float) -> range:
+    """Return the indexes of the breaks between two arrivals; `times` have the slack in them."""
+    return range(bisect_left(times, first.at), bisect_right(times, again.at + slack_s))
 
 
-def _over_bound(
-    times: Sequence[float], repeats: Iterable[tuple[Arrival, Arrival]], in_flight: int | None, slack_s: float
-) -> int:
+def _over_bound(reasons: Iterable[range], in_flight: int | None) -> int:
+    """Count the repeats for which no break is left, when each break is the reason for `in_flight` of them at most.
+
+    Breaks are filled in order, each with those whose last chance comes first: no other way leaves fewer.
+    """
     if in_flight is None:
         return 0
-    doubled = Counter(_break_between(times, first, again, slack_s) for first, again in repeats if first.answered)
-    return sum(max(0, count - in_flight) for at, count in doubled.items() if at is not None)
+    coming = deque(sorted((reason.start, reason.stop) for reason in reasons if reason))
+    waiting: list[int] = []
+    over = 0
+    for at in range(max((stop for _, stop in coming), default=0)):
+        while coming and coming[0][0] == at:
+            heappush(waiting, coming.popleft()[1])
+        for _ in range(min(in_flight, len(waiting))):
+            heappop(waiting)
+        while waiting and waiting[0] <= at + 1:
+            heappop(waiting)
+            over += 1
+    return over
 
 
 def _inversions(by_name: Mapping[str, Sequence[Arrival]]) -> int:

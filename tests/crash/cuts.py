@@ -20,6 +20,7 @@ from tests.crash.nursery import Nursery
 from tests.crash.power.cut import Finding, Outcome, judge, states
 from tests.crash.scenario import Scenario
 from tests.crash.served import ROOT, SCRATCH
+from tests.crash.skewed import reboot
 from tests.crash.tally import Tally
 
 
@@ -108,6 +109,7 @@ def owed(folder: Path) -> Collection[str]:
 
 
 def _main(scenario: Scenario, every: int, by_chance: int, recordings: Sequence[Path]) -> None:
+    reboot(scenario.life + 1)
     cuts = states(recordings, scenario.data, seed=scenario.seed, by_chance=by_chance)
     scratch = SCRATCH / f"crash-{Path(scenario.folder).name}-{scenario.seed}-{id(scenario)}"
     scratch.mkdir(parents=True)

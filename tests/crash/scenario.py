@@ -28,6 +28,7 @@ class Scenario:
         batch, window, ordered: how the courier delivers.
         segment_bytes: of the journal's segments; small, so that they roll.
         retain_s: how long consumed segments are kept.
+        reboots: whether the machine is started anew between two lives, as far as clocks tell.
         closes: end in order at the end of the work; else the process just ends.
         broken: how this build is broken on purpose; see `tests.crash.broken`.
     """
@@ -48,6 +49,7 @@ class Scenario:
     ordered: bool = False
     segment_bytes: int = 16 * 1024
     retain_s: float = 0.0
+    reboots: bool = False
     closes: bool = False
     broken: str = ""
 
@@ -69,6 +71,7 @@ class Scenario:
             segment_bytes=chance.choice([4096, 16 * 1024, 64 * 1024]),
             retain_s=chance.choice([0.0, 0.02, 86_400.0]),
             closes=chance.random() < 0.5,
+            reboots=chance.random() < 0.3,
             broken=broken,
             journal=journal,
         )

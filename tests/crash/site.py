@@ -1,7 +1,8 @@
 """The site that is killed: a page, and eventmw on a path, with a webhook to the sink. All settings are environment variables.
 
 ``CRASH_SINK``: its address; ``CRASH_DATA``: the journal's folder; ``CRASH_JOURNAL``: ``file`` or ``memory``;
-``CRASH_ORDERED``: ``1`` for delivery in order; ``CRASH_BROKEN``: see `tests.crash.broken`.
+``CRASH_ORDERED``: ``1`` for delivery in order; ``CRASH_BROKEN``: see `tests.crash.broken`; ``CRASH_CLOCK``: see
+`tests.crash.skewed`.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Iterable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from starlette.types import Receive, Scope, Send
@@ -18,6 +20,7 @@ from eventmw.contract import Delivery
 from eventmw.tools import Webhook
 from tests.crash import broken
 from tests.crash.driver import PATH
+from tests.crash.skewed import skew
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
@@ -60,6 +63,7 @@ def __getattr__(name: str) -> object:
     """Build what a server asks for: ``app`` for ASGI, ``wsgi_app`` for WSGI."""
     if name not in {"app", "wsgi_app"}:
         raise AttributeError(name)
+    skew(Path(os.environ["CRASH_CLOCK"]))
     breakage = broken.breakage(os.environ.get("CRASH_BROKEN", ""))
     breakage.before()
     built = (

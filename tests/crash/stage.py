@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -16,6 +15,7 @@ from tests.crash.proxy import Proxy
 from tests.crash.served import KINDS, Served
 from tests.crash.sink import Sink
 from tests.crash.site import IN_FLIGHT
+from tests.crash.skewed import set_skew
 
 QUIET_S = 10.0
 """Without an arrival for so long, nothing more will come: a courier looks for the lease each second."""
@@ -35,7 +35,7 @@ class Play:
         ordered: whether deliveries keep the order.
         clients, events: of the driver, and in each of its requests.
         bad_network: whether the courier reaches the sink through `tests.crash.proxy`.
-        fake_clock: whether the server's wall clock is libfaketime's.
+        fake_clock: whether the server's wall clock jumps.
         broken, journal: see `tests.crash.scenario`.
     """
 
@@ -102,7 +102,7 @@ class Stage:
 
     def set_clock(self, off_s: int) -> None:
         """Have the server's wall clock jump to so many seconds from the real one."""
-        _put(self.clock, f"{off_s:+d}")
+        set_skew(self.clock, off_s)
 
 
 @contextmanager
@@ -114,6 +114,7 @@ def staged(play: Play, folder: Path, data: Path | None = None) -> Iterator[Stage
     """
     folder.mkdir(parents=True)
     data = data or folder / "data"
+    set_skew(folder / "clock", 0)
     with ExitStack() as stack:
         sink = stack.enter_context(Sink(str(folder / "sink.log")))
         network = stack.enter_context(Proxy(sink.port, play.seed)) if play.bad_network else None
@@ -124,34 +125,8 @@ def staged(play: Play, folder: Path, data: Path | None = None) -> Iterator[Stage
             "CRASH_JOURNAL": play.journal,
             "CRASH_ORDERED": str(int(play.ordered)),
             "CRASH_BROKEN": play.broken,
-            **(_faked(folder / "clock") if play.fake_clock else {}),
+            "CRASH_CLOCK": str(folder / "clock"),
         }
         server = stack.enter_context(Served(KINDS[play.kind], environ, folder / "said"))
         driver = Driver(server.port, folder / "driver.log", clients=play.clients, events=play.events)
         yield Stage(play, folder, data, sink, server, driver, network)
-
-
-def faketime() -> Path | None:
-    """Return libfaketime, where it is installed (Debian: apt-get install faketime)."""
-    return next(iter(sorted(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"))), None)
-
-
-def _faked(clock: Path) -> Mapping[str, str]:
-    library = faketime()
-    if library is None:
-        raise RuntimeError("libfaketime is not installed (Debian: apt-get install faketime)")
-    _put(clock, "+0")
-    return {
-        "LD_PRELOAD": str(library),
-        "FAKETIME_TIMESTAMP_FILE": str(clock),
-        "FAKETIME_CACHE_DURATION": "1",
-        "FAKETIME_DONT_FAKE_MONOTONIC": "1",
-        "DONT_FAKE_MONOTONIC": "1",
-    }
-
-
-def _put(path: Path, text: str) -> None:
-    """Replace a file at once: it is read at any moment."""
-    new = path.with_name(f"{path.name}.new")
-    new.write_text(text + "\n", encoding="utf-8")
-    os.replace(new, path)  # noqa: PTH105 - as plain as can be

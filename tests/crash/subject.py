@@ -29,6 +29,7 @@ from eventmw.tools import Webhook
 from tests.crash import broken, marks
 from tests.crash.payload import body, names_in, who
 from tests.crash.scenario import Scenario
+from tests.crash.skewed import reboot
 
 APPEND_S = 5.0
 DRAIN_S = 15.0
@@ -89,6 +90,8 @@ def live(scenario: Scenario) -> int:
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING)
     marks.opened(scenario.marks)
     broken.breakage(scenario.broken).before()
+    if scenario.reboots:
+        reboot(scenario.life)
     try:
         runtime = built(scenario)
     except (ConfigError, JournalDown) as error:  # it says what is wrong with the folder, and the site does not start
