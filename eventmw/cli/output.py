@@ -7,6 +7,7 @@ Layer: people. ``NO_COLOR`` and ``COLUMNS`` are respected; a pipe gets neither c
 
 from __future__ import annotations
 
+import codecs
 import os
 import sys
 import time
@@ -198,8 +199,8 @@ def looking(folder: str | None) -> Generator[View]:
 
     What could not be seen is said on stderr at the end.
     """
-    become_owner(resolved(folder))
     view = look_into(folder)
+    become_owner(resolved(folder))  # after the imports
     try:
         yield view
     except ConfigError as error:
@@ -225,6 +226,7 @@ def looking(folder: str | None) -> Generator[View]:
 def become_owner(folder: Path) -> None:
     """Have root act as the user that a data directory belongs to: what root wrote there, the site could not read."""
     if os.geteuid() == 0 and folder.is_dir() and (owner := folder.stat()).st_uid != 0:
+        codecs.lookup("ascii")  # like every import: that user may not be able to read Python's own folder
         os.setgroups([owner.st_gid])
         os.setegid(owner.st_gid)
         os.seteuid(owner.st_uid)

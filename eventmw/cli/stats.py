@@ -182,6 +182,6 @@ def _show_member(process: Json, leader_pid: int | None) -> None:
         "delivers" if process["pid"] == leader_pid else "would deliver next" if process["delivers"] else "only accepts"
     )
     output.say(
-        f"Process {process['pid']}, {process['path'] or 'no path'}, in use for {age(process['since_ms'])}: {part}; "
-        f"tools {', '.join(process['tools']) or 'none'}"
+        f"Process {process['pid']}, {process['path'] or 'no path'}, in use for {age(process['since_ms'])}: {part}\n"
+        f"  tools: {', '.join(process['tools']) or 'none'}"
     )

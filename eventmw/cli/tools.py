@@ -24,7 +24,7 @@ def tools() -> None:
     """
 
 
-@tools.command("list")
+@tools.command("list", short_help="List the tools, and what they have not got yet.")
 @output.data_dir()
 @output.as_json(help="JSON Lines, one for each tool.")
 def tools_list(data_dir: str | None, *, in_json: bool) -> None:
@@ -55,7 +55,7 @@ def _row(tool: Json) -> Sequence[str]:
     )
 
 
-@tools.command()
+@tools.command(short_help="End a tool, and give up what it has not got.")
 @output.data_dir()
 @click.argument("ident", metavar="ID")
 @click.option("-y", "--yes", is_flag=True, help="Do not ask.")
