@@ -151,7 +151,7 @@ def test_a_pipe_gets_neither_colours_nor_cut_lines(tmp_path: Path) -> None:
         site.live()
         narrow = run("stats", "--data-dir", str(tmp_path), COLUMNS="40", FORCE_COLOR="")
         assert "\x1b" not in narrow.out
-        assert narrow.lines[3].split() == ["Tool", "State", "Backlog", "Oldest", "Parked", "Dead", "Outcomes", "Reason"]
+        assert narrow.lines[4].split() == ["Tool", "State", "Backlog", "Oldest", "Parked", "Dead", "Outcomes", "Reason"]
 
 
 def test_a_tool_that_was_switched_off_says_so_and_why() -> None:
