@@ -4,8 +4,7 @@ A letter is synced before the change that buries it is written. So one that carr
 step that was not carried out: its event will be delivered again, and the letter is dug out. The letters of one step stand in
 one compressed block. When the logs are over their cap the oldest goes whole, and what was in it is counted.
 
-The index holds 16 bytes a letter: the event, and the block that has its letter. Of an event that was buried twice, only the
-later letter is one.
+The index says where each letter's block stands. Of an event that was buried twice, only the later letter is one.
 
 Layer: input and output. Not thread-safe.
 Source: JOURNAL.md «State»; the layout is ours.
@@ -16,8 +15,6 @@ from __future__ import annotations
 import os
 import struct
 import zlib
-from array import array
-from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -29,6 +26,7 @@ import msgspec
 from eventmw.journal import DeadLetter, Key, Position
 from eventmw.journal.files import disk, layout
 from eventmw.journal.files.layout import Layout
+from eventmw.journal.files.letterindex import Index
 
 LOGS: Final = 16
 """The cap is divided among so many logs, so that a sixteenth goes at a time."""
@@ -37,83 +35,22 @@ _MAGIC: Final = b"eventmw-dead-01\n"
 _frame = struct.Struct("<II")
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder().decode
-_ORDINAL_BITS: Final = 24
 _Plain = list[Any]  # a letter, as `_as_list` makes it
 _RECORD: Final = 3
+_OFFSET_BITS: Final = 40
 _BURIED: Final = "buried"
 _DUG_OUT: Final = "dug out"
 
 
 class _Block(NamedTuple):
-    """What one step buried or dug out. ``letters`` is compressed."""
+    """What one step buried or dug out. ``letters`` is compressed; ``at`` says in which log it stands, and where."""
 
+    at: int
     number: int
     kind: str
     tool: str
     keys: Sequence[Key]
     letters: bytes
-
-
-class _Column:
-    """The letters of one tool and stream: events, sorted, and beside each the number of its block."""
-
-    __slots__ = ("blocks", "events")
-
-    def __init__(self) -> None:
-        self.events = array("Q")
-        self.blocks = array("Q")
-
-    def find(self, key: Key) -> tuple[int, bool]:
-        """Return where an event stands or would stand, and whether it is there."""
-        event = _event(key)
-        at = bisect_left(self.events, event)
-        return at, at < len(self.events) and self.events[at] == event
-
-
-class Index:
-    """Which events of which tools are dead letters, and in which block each letter is."""
-
-    def __init__(self) -> None:
-        self._columns: dict[tuple[str, str], _Column] = {}
-
-    def block(self, tool: str, key: Key) -> int:
-        """Return the number of the block with this letter; 0: there is no such letter."""
-        column = self._columns.get((tool, key.position.stream))
-        if column is None:
-            return 0
-        at, there = column.find(key)
-        return column.blocks[at] if there else 0
-
-    def put(self, tool: str, key: Key, block: int) -> bool:
-        """Note that a letter is in this block; return whether there was none."""
-        column = self._columns.setdefault((tool, key.position.stream), _Column())
-        at, there = column.find(key)
-        if there:
-            column.blocks[at] = block
-        else:
-            column.events.insert(at, _event(key))
-            column.blocks.insert(at, block)
-        return not there
-
-    def remove(self, tool: str, key: Key) -> bool:
-        """Take a letter out; return whether it was there."""
-        column = self._columns.get((tool, key.position.stream))
-        if column is None:
-            return False
-        at, there = column.find(key)
-        if there:
-            del column.events[at], column.blocks[at]
-        return there
-
-    def learn(self, block: _Block) -> int:
-        """Take in what a block says. Returns how many letters there are more or less."""
-        if block.kind == _BURIED:
-            return sum(self.put(block.tool, key, block.number) for key in block.keys)
-        return -sum(self.remove(block.tool, key) for key in block.keys)
-
-    def count(self, tool: str) -> int:
-        """Return how many letters a tool has."""
-        return sum(len(column.events) for (owner, _), column in self._columns.items() if owner == tool)
 
 
 class Graves:
@@ -133,12 +70,12 @@ class Graves:
         self._folder = places.dead
         self._cap_bytes = cap_bytes
         self._fd = -1
-        self._size = 0
+        self._log = self._size = 0
         self.index = Index()
         self.number = carried_out
         ghosts: list[_Block] = []
         for block in _blocks(self._folder):
-            self.index.learn(block)
+            _learn(self.index, block)
             self.number = max(self.number, block.number)
             if block.number > carried_out and block.kind == _BURIED:
                 ghosts.append(block)
@@ -153,7 +90,7 @@ class Graves:
             OSError: they may or may not be kept.
         """
         packed = _packed([_as_list(letter) for letter in letters])
-        return self._write(_Block(number, _BURIED, tool, [letter.key for letter in letters], packed))
+        return self._write(_Block(0, number, _BURIED, tool, [letter.key for letter in letters], packed))
 
     def dig_out(self, number: int, tool: str, keys: Iterable[Key]) -> int:
         """Let letters go. Returns how many there were.
@@ -162,11 +99,18 @@ class Graves:
             OSError: they may or may not be gone.
         """
         gone = [key for key in dict.fromkeys(keys) if self.index.block(tool, key)]
-        return -self._write(_Block(number, _DUG_OUT, tool, gone, b"")) if gone else 0
+        return -self._write(_Block(0, number, _DUG_OUT, tool, gone, b"")) if gone else 0
 
     def letters(self, tool: str | None = None, keys: Collection[Key] | None = None) -> Iterator[DeadLetter]:
-        """Return the letters, oldest first: of a tool or all, of these keys or all."""
-        return _letters(self._folder, self.index, tool, keys)
+        """Return the letters, oldest first: of a tool or all, of these keys (of one tool) or all."""
+        if tool is None or keys is None:
+            return _letters(_blocks(self._folder), self.index, tool, None)
+        found = {at for key in keys if (at := self.index.block(tool, key))}
+        return _letters((self._block_at(at) for at in sorted(found)), self.index, tool, keys)
+
+    def _block_at(self, at: int) -> _Block:
+        log, offset = at >> _OFFSET_BITS, at & (1 << _OFFSET_BITS) - 1
+        return next(_blocks_of(self._folder, log, offset))
 
     def evict(self) -> Counter[str]:
         """Remove the oldest logs while there are too many bytes. Returns how many letters each tool lost."""
@@ -174,8 +118,8 @@ class Graves:
         sizes = {number: layout.log(self._folder, number).stat().st_size for number in layout.logs(self._folder)}
         while len(sizes) > 1 and sum(sizes.values()) > self._cap_bytes:
             oldest = min(sizes)
-            for block in _blocks_of(layout.log(self._folder, oldest)):
-                gone = [key for key in block.keys if self.index.block(block.tool, key) == block.number]
+            for block in _blocks_of(self._folder, oldest):
+                gone = [key for key in block.keys if self.index.block(block.tool, key) == block.at]
                 lost[block.tool] += sum(self.index.remove(block.tool, key) for key in gone)
             disk.remove(layout.log(self._folder, oldest))
             del sizes[oldest]
@@ -188,20 +132,24 @@ class Graves:
             OSError: a log could not be written anew.
         """
         self.close()
-        return sum(self._erase_in(layout.log(self._folder, number), is_meant) for number in layout.logs(self._folder))
+        erased = sum(self._erase_in(log, is_meant) for log in layout.logs(self._folder))
+        self.index = Index()  # every block may stand elsewhere now
+        for block in _blocks(self._folder):
+            _learn(self.index, block)
+        return erased
 
-    def _erase_in(self, path: Path, is_meant: Callable[[bytes], bool]) -> int:
+    def _erase_in(self, log: int, is_meant: Callable[[bytes], bool]) -> int:
+        """Write a log anew without what is meant, also where a later letter has replaced it. Returns how many letters."""
         blocks, changed, erased = [_MAGIC], False, 0
-        for block in _blocks_of(path):
+        for block in _blocks_of(self._folder, log):
             meant = {key for key, plain in _unpacked(block) if is_meant(plain[_RECORD])}
             rest = [(key, plain) for key, plain in _unpacked(block) if key not in meant]
             kept = block._replace(keys=[key for key, _ in rest], letters=_packed([plain for _, plain in rest]))
             blocks.append(_framed(kept if meant else block))
             changed |= bool(meant)
-            current = [key for key in meant if self.index.block(block.tool, key) == block.number]
-            erased += sum(self.index.remove(block.tool, key) for key in current)
+            erased += sum(self.index.block(block.tool, key) == block.at for key in meant)
         if changed:
-            disk.put(path, b"".join(blocks))
+            disk.put(layout.log(self._folder, log), b"".join(blocks))
         return erased
 
     def close(self) -> None:
@@ -220,12 +168,14 @@ class Graves:
         except OSError:
             self.close()  # what stands at its end is not to be trusted
             raise
+        at = self._log << _OFFSET_BITS | self._size
         self._size += len(data)
-        return self.index.learn(block)
+        return _learn(self.index, block._replace(at=at))
 
     def _begin(self) -> None:
         self.close()
-        self._fd = disk.create(layout.log(self._folder, max(layout.logs(self._folder), default=0) + 1))
+        self._log = max(layout.logs(self._folder), default=0) + 1
+        self._fd = disk.create(layout.log(self._folder, self._log))
         disk.write_at(self._fd, _MAGIC, 0)
         disk.sync_folder(self._folder)
         self._size = len(_MAGIC)
@@ -235,42 +185,54 @@ def read_letters(places: Layout, tool: str | None = None) -> Iterator[DeadLetter
     """Return the letters that are on the disk now, for those who do not lead."""
     index = Index()
     for block in _blocks(places.dead):
-        index.learn(block)
-    return _letters(places.dead, index, tool, None)
+        _learn(index, block)
+    return _letters(_blocks(places.dead), index, tool, None)
 
 
-def _letters(folder: Path, index: Index, tool: str | None, keys: Collection[Key] | None) -> Iterator[DeadLetter]:
-    for block in _blocks(folder):
+def _learn(index: Index, block: _Block) -> int:
+    """Take in what a block says. Returns how many letters there are more or less."""
+    if block.kind == _BURIED:
+        return sum(index.put(block.tool, key, block.at) for key in block.keys)
+    return -index.remove_all(block.tool, block.keys)
+
+
+def _letters(
+    blocks: Iterable[_Block], index: Index, tool: str | None, keys: Collection[Key] | None
+) -> Iterator[DeadLetter]:
+    for block in blocks:
         if block.kind != _BURIED or (tool is not None and block.tool != tool):
             continue
         wanted = {
-            key for key in block.keys if index.block(block.tool, key) == block.number and (keys is None or key in keys)
+            key for key in block.keys if index.block(block.tool, key) == block.at and (keys is None or key in keys)
         }
         if wanted:
             yield from (_letter(block.tool, plain) for key, plain in _unpacked(block) if key in wanted)
 
 
 def _blocks(folder: Path) -> Iterator[_Block]:
-    for number in layout.logs(folder):
-        yield from _blocks_of(layout.log(folder, number))
+    for log in layout.logs(folder):
+        yield from _blocks_of(folder, log)
 
 
-def _blocks_of(path: Path) -> Iterator[_Block]:
-    """Return the blocks of a log, up to the first that was not written whole."""
+def _blocks_of(folder: Path, log: int, offset: int = 0) -> Iterator[_Block]:
+    """Return the blocks of a log from an offset on, up to the first that was not written whole."""
     try:
-        file = path.open("rb")
+        file = layout.log(folder, log).open("rb")
     except FileNotFoundError:
         return
     with file:
         if file.read(len(_MAGIC)) != _MAGIC:
             return
+        at = file.seek(offset) if offset else len(_MAGIC)
         while len(head := file.read(_frame.size)) == _frame.size:
             length, check = _frame.unpack(head)
             payload = file.read(length)
             if not length or len(payload) < length or crc32(payload, length) != check:
                 return
-            number, kind, tool, keys, letters = _decode(payload)
-            yield _Block(number, kind, tool, [Key(Position(sid, seq), ordinal) for sid, seq, ordinal in keys], letters)
+            number, kind, tool, plain, letters = _decode(payload)
+            keys = [Key(Position(sid, seq), ordinal) for sid, seq, ordinal in plain]
+            yield _Block(log << _OFFSET_BITS | at, number, kind, tool, keys, letters)
+            at += len(head) + length
 
 
 def _packed(letters: Sequence[_Plain]) -> bytes:
@@ -287,10 +249,6 @@ def _framed(block: _Block) -> bytes:
     keys = [[key.position.stream, key.position.seq, key.ordinal] for key in block.keys]
     payload = _encode([block.number, block.kind, block.tool, keys, block.letters])
     return _frame.pack(len(payload), crc32(payload, len(payload))) + payload
-
-
-def _event(key: Key) -> int:
-    return key.position.seq << _ORDINAL_BITS | key.ordinal
 
 
 def _as_list(letter: DeadLetter) -> _Plain:

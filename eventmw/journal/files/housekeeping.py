@@ -259,7 +259,13 @@ class Housekeeping:
             )
 
     def _forget_unclaimed(self) -> None:
-        """Forget tools that nobody alive is configured for, after a day."""
+        """Forget tools that nobody alive is configured for, after a day.
+
+        Only a process that delivers does: a command that leads for a moment beside a site that was stopped says nothing
+        about what the site is configured for.
+        """
+        if not self._membership.me.delivers:
+            return
         leader, now_s = self._leader, time.time()
         claimed = {tool for member in (self._membership.me, *self._membership.others()) for tool in member.tools}
         for tool in list(leader.ledger.tools):
