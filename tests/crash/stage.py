@@ -73,6 +73,7 @@ class Stage:
                     return True
             self.server.visit()
             time.sleep(0.1)
+        self.server.ask_for_stacks()
         return False
 
     def _answered(self) -> set[str]:
