@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Final
 
 from benchmarks.machine import describe
-from tests.crash import controls, cuts, faults, full, havoc, simulated, strace
+from tests.crash import controls, cuts, faults, full, havoc, strace, walks
 from tests.crash.exact import Yard
 from tests.crash.nursery import Nursery
 from tests.crash.served import KINDS, SCRATCH
@@ -65,7 +65,7 @@ Job = Callable[[Budget, Tally, list[Tally], Path], None]
 
 def _l0(budget: Budget, tally: Tally, tallies: list[Tally], _folder: Path) -> None:
     while budget.lasts(tallies):
-        simulated.report(next(budget.seeds), tally)
+        walks.report(next(budget.seeds), tally)
 
 
 def _l1(budget: Budget, tally: Tally, tallies: list[Tally], folder: Path) -> None:

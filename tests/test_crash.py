@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule
 
-from tests.crash import controls, cuts, faults, full, havoc, simulated, strace
+from tests.crash import controls, cuts, faults, full, havoc, simulated, strace, walks
 from tests.crash.actor import TOOLS
 from tests.crash.driver import Driver
 from tests.crash.exact import Yard
@@ -58,8 +58,8 @@ def told(tally: Tally) -> str:
 
 @pytest.mark.parametrize("seed", range(8))
 def test_a_walk_through_a_world_of_journals(seed: int) -> None:
-    world = simulated.walk(seed)
-    assert world.steps > simulated.STEPS
+    world = walks.walk(seed)
+    assert world.steps > walks.STEPS
 
 
 class Steps(RuleBasedStateMachine):
@@ -71,7 +71,7 @@ class Steps(RuleBasedStateMachine):
 
     numbers = st.integers(0, simulated.ACTORS - 1)
     tools = st.sampled_from(TOOLS)
-    fates = st.lists(st.sampled_from(simulated.FATES), max_size=6)
+    fates = st.lists(st.sampled_from(walks.FATES), max_size=6)
 
     @rule(number=numbers, events=st.integers(1, 4), size=st.sampled_from([10, 3000]))
     def append(self, number: int, events: int, size: int) -> None:

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from eventmw.config import Config
+from eventmw.journal.files.graves import read_letters
+from eventmw.journal.files.layout import Layout
 from eventmw.runtime import Runtime
 from eventmw.tools import Webhook
 from tests.crash.served import ROOT
@@ -49,9 +51,16 @@ def left(folder: Path) -> Left:
     return Left(frozenset(owed), frozenset(buried))
 
 
-def looked_at(folder: Path) -> Left:
+def dead(folder: Path) -> Left:
+    """Look at the dead letters alone, while others lead."""
+    runtime = Runtime(Config(tools=[Webhook(INSIDE)], journal="memory"))
+    letters = read_letters(Layout(folder))
+    return Left(frozenset(), frozenset(name for letter in letters for name in names(runtime, letter.record)))
+
+
+def looked_at(folder: Path, *, only_buried: bool = False) -> Left:
     """Look in another process: the harness keeps nothing of the journal's open."""
-    command = [sys.executable, "-m", "tests.crash.left", str(folder)]
+    command = [sys.executable, "-m", "tests.crash.left", str(folder), *(["dead"] if only_buried else [])]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         raise RuntimeError(f"{folder} cannot be opened: {done.stderr[-2000:]}")
@@ -60,5 +69,5 @@ def looked_at(folder: Path) -> Left:
 
 
 if __name__ == "__main__":
-    _found = left(Path(sys.argv[1]))
+    _found = (dead if sys.argv[2:] == ["dead"] else left)(Path(sys.argv[1]))
     print(json.dumps({"owed": sorted(_found.owed), "buried": sorted(_found.buried)}))

@@ -120,6 +120,13 @@ class Served:
             return connection.getresponse().status
         return 0
 
+    def ask_for_stacks(self) -> None:
+        """Have every worker say in its output what its threads do."""
+        for pid in self.workers():
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGUSR1)
+        time.sleep(0.5)
+
     def stop(self) -> float | None:
         """End it in order; returns how many seconds that took, or None when it had to be killed."""
         begun = time.monotonic()

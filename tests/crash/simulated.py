@@ -1,13 +1,12 @@
 """L0: a world of several journals in one folder, one step after another, against a model that is told everything.
 
 Appends are one after the other, and each is kept before the next begins: so the order in which every tool must get them is
-known, and after every kill exactly what was not settled must come again, and nothing else. A seed names a walk; a walk that
-failed is repeated by `walk`. `tests/test_crash_simulated.py` has Hypothesis choose the steps instead.
+known, and after every kill exactly what was not settled must come again, and nothing else. `tests.crash.walks` takes steps by
+chance; in `tests/test_crash.py` Hypothesis chooses them.
 """
 
 from __future__ import annotations
 
-import random
 import shutil
 import tempfile
 import time
@@ -17,12 +16,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from eventmw.journal import Commit, DeadLetter, Key, Parked, Position, Reading
-from tests.crash.actor import TOOLS, Actor, Failed
-from tests.crash.audit import Audit
+from tests.crash.actor import TOOLS, Actor
 from tests.crash.served import SCRATCH
-from tests.crash.tally import Tally
 
-STEPS = 60
 RACE_S = 0.002
 ACTORS = 3
 _KIND = {"done": "delivered", "dead": "rejected"}
@@ -229,67 +225,3 @@ class World:
     def _gone(self, number: int) -> None:
         if self.leader == number:
             self.leader = None
-
-
-FATES = ("done", "done", "done", "park", "dead", "wait")
-
-
-def step(world: World, chance: random.Random) -> None:
-    """Take one step by chance."""
-    number, tool = chance.randrange(ACTORS), chance.choice(TOOLS)
-    fates = chance.choices(FATES, k=chance.randint(0, 8))
-    match chance.choices(
-        ["append", "read", "settle", "unpark", "kill", "leave", "lead", "give up", "chores", "look"],
-        [30, 20, 20, 6, 6, 2, 8, 2, 6, 4],
-    )[0]:
-        case "append":
-            world.append(number, chance.choice([1, 1, 2, 5]), chance.choice([10, 500, 3000]))
-        case "read":
-            world.read(tool, chance.choice([1, 3, 100]))
-        case "settle":
-            world.settle(tool, fates)
-        case "unpark":
-            world.unpark(tool, fates)
-        case "kill":
-            world.kill(number)
-        case "leave":
-            world.leave(number)
-        case "lead":
-            world.lead(number)
-        case "give up":
-            world.give_up()
-        case "chores":
-            world.chores()
-        case _:
-            world.look(number)
-
-
-def walk(seed: int, steps: int = STEPS) -> World:
-    """Walk through a world by chance, to its end. Returns the world, which is closed.
-
-    Raises:
-        AssertionError: something was not as the model has it.
-        Failed: a journal raised.
-    """
-    chance = random.Random(seed)
-    world = World(chance.choice([4096, 16 * 1024]), chance.choice([0.0, 0.0, 0.02, 86_400.0]))
-    try:
-        for _ in range(steps):
-            step(world, chance)
-        world.end()
-    finally:
-        world.close()
-    return world
-
-
-def report(seed: int, tally: Tally) -> None:
-    """Walk once, and count its steps as points."""
-    try:
-        world = walk(seed)
-    except (AssertionError, Failed, TimeoutError, KeyError) as error:
-        tally.points += STEPS
-        tally.lost += 1
-        tally.fail(f"walk {seed}: {type(error).__name__}: {error}")
-        return
-    events = sum(count for _, _, count in world.log)
-    tally.add(Audit(events, 0, 0, 0), f"walk {seed}", points=world.steps, kills=world.kills)

@@ -7,8 +7,10 @@
 
 from __future__ import annotations
 
+import faulthandler
 import logging
 import os
+import signal
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,6 +27,7 @@ from tests.crash.skewed import skew
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
+faulthandler.register(signal.SIGUSR1, all_threads=True)  # a round that does not settle asks what everybody does
 logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(process)d %(name)s %(message)s")
 BATCH, WINDOW = 20, 4
 ORDERED = os.environ.get("CRASH_ORDERED") == "1"
