@@ -59,7 +59,11 @@ class Model:
 
 _UVICORN = ("uvicorn", "{app}:app", "--host=127.0.0.1", "--port={port}", "--log-level=warning")
 _GUNICORN = ("gunicorn", "{app}:app", "--bind=127.0.0.1:{port}", "--log-level=warning", "--workers=2")
-_GRANIAN = ("granian", "{app}:app", "--host=127.0.0.1", "--port={port}", "--log-level=warning", "--workers=2")
+# Without a limit granian waits for ever for a worker that was told to end while it began, which a busy machine showed once.
+_GRANIAN = (
+    *("granian", "{app}:app", "--host=127.0.0.1", "--port={port}", "--log-level=warning"),
+    *("--workers=2", "--workers-kill-timeout=10"),
+)
 MODELS = {
     model.name: model
     for model in (
