@@ -15,7 +15,7 @@ from concurrent.futures import Future
 from functools import cache
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 from weakref import WeakSet
 
 from eventmw import record as records
@@ -40,6 +40,10 @@ if TYPE_CHECKING:
     from eventmw.watching.delivery import WatchedDelivery
 
 log = logging.getLogger("eventmw")
+
+
+_LANDING_S: Final = 1.0
+"""How long the end of a process waits for vendors' answers to what is on its way."""
 
 
 def _never() -> bool:
@@ -173,9 +177,13 @@ class Runtime:
     def finish(self) -> None:
         """Deliver what this process holds in memory, for at most `Limits.exit_grace_s` seconds; say what is lost.
 
+        Of a journal on disk, wait a moment for what is on its way, so that it does not go out again after a restart.
         A courtesy at the end of a process: nothing relies on it, and a process that is killed does not get here.
         """
-        if self.journal.durability != "memory" or self._courier is None or not self._started:
+        if self._courier is None or not self._started:
+            return
+        if self.journal.durability != "memory":
+            self._courier.stop(min(_LANDING_S, self.config.limits.exit_grace_s))
             return
         if self._courier.drain(self.config.limits.exit_grace_s):
             return
