@@ -6,6 +6,7 @@ The clock goes from one of the lane's probes to the next; what came meanwhile is
 from __future__ import annotations
 
 import json
+import math
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
@@ -142,7 +143,7 @@ class _Simulation:
         if lane.queue.circuit.phase == "probing":
             story.probes += 1
             late_s = self._passed_s() - GIVE_UP_S  # what is older than this ends with the probe, whatever comes of it
-            story.due_to_expire = sum(at * self._every_s < late_s for at in range(story.appended))
+            story.due_to_expire = min(story.appended, max(0, math.ceil(late_s / self._every_s)))
         if self._is_back():
             assert isinstance(batch.order, HttpRequest)
             events = json.loads(batch.order.body)["events"]
