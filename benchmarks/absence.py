@@ -56,7 +56,7 @@ class Story:
 
 def run(effort: Effort) -> tuple[Story, Story]:
     """Return the story of a vendor that is back just in time, and of one that is not."""
-    every_s, max_backoff_s = effort.of(2.0, quick=60.0), effort.of(60.0, quick=900.0)
+    every_s, max_backoff_s = effort.of(5.0, quick=60.0), effort.of(60.0, quick=900.0)
     returned = _Simulation(GIVE_UP_S - 600, every_s, max_backoff_s).run()
     return returned, _Simulation(GIVE_UP_S + 8 * _HOUR_S, every_s, max_backoff_s).run()
 
