@@ -140,8 +140,10 @@ def handle(runtime: Runtime, body: bytes) -> Reply:
     refused = exchange.open()
     for at in range(0, len(body), _CHUNK_BYTES):
         refused = refused or exchange.feed(body[at : at + _CHUNK_BYTES])
-    kept = exchange.submit()
-    reply = refused or (kept if isinstance(kept, Reply) else exchange.settle(kept))
+    kept = refused or exchange.submit()
+    if not isinstance(kept, Reply):
+        kept.exception(30)  # as the gateways wait, until it is on the disk
+    reply = kept if isinstance(kept, Reply) else exchange.settle(kept)
     if reply.status != 200:
         raise RuntimeError(f"the answer is {reply.status}: {reply.body[:300]!r}")
     return reply

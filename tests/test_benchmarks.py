@@ -178,8 +178,9 @@ def test_hostile_payloads_are_within_the_limits_and_have_something_wrong_in_ever
         assert judge(body, 1_750_000_000_000).accepted == 0, name
 
 
-def test_a_large_body_goes_through_the_whole_exchange() -> None:
-    runtime = Runtime(Config(path="/zaraz/api"))
+def test_a_large_body_goes_through_the_whole_exchange(tmp_path: Path) -> None:
+    runtime = Runtime(Config(path="/zaraz/api", data_dir=str(tmp_path)))
     reply = handle(runtime, payload.body(50, 1))
     assert len(json.loads(reply.body)["results"]) == 50
     assert runtime.journal.stats().appended_events == 50
+    runtime.close(5)
