@@ -4,26 +4,19 @@ A log of entries by sequence number and, for each tool, its place: an append, a 
 depth of the backlog. What every tool has consumed is kept a while for replay and `scan`, and goes first when room is
 needed. The caps count the bytes of records; Python's own share, about 300 bytes a record, comes on top.
 
-A forked child starts with an empty log of its own and the same tools: its parent still holds, and delivers, what was there.
-
 Layer: input and output. See `eventmw.journal` for the words and the promises.
 """
 
 from __future__ import annotations
 
 import logging
-import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
-from threading import Lock
 from typing import Any, Final, Literal
-from weakref import WeakSet
 
-from eventmw.errors import JournalDown, JournalFull
+from eventmw.errors import JournalDown
 from eventmw.journal import (
-    DEAD_EVICTED,
-    ERASED,
     MOST_READ_BYTES,
     Commit,
     DeadLetter,
@@ -36,179 +29,13 @@ from eventmw.journal import (
     Reading,
     Rewrite,
 )
-from eventmw.journal.place import Graveyard, Place, Size
+from eventmw.journal.memorylog import Log, logs
+from eventmw.journal.place import Place
 from eventmw.promise import Promise
 
 _MIB: Final = 1024 * 1024
 _NOTHING: Final[frozenset[int]] = frozenset()
 _logger: Final = logging.getLogger(__name__)
-
-
-class _Log:
-    """What a journal and its lease share. ``with log:`` holds the lock; everything in here is used so."""
-
-    def __init__(self, cap_bytes: int, retain_bytes: int, dead_cap_bytes: int) -> None:
-        self.cap_bytes, self.retain_bytes, self.dead_cap_bytes = cap_bytes, retain_bytes, dead_cap_bytes
-        self.closed = False
-        self.places: dict[str, Place] = {}
-        self.start_afresh()
-
-    def start_afresh(self) -> None:
-        """Be an empty log under a new stream name, with a free lock and the same tools."""
-        self.lock = Lock()
-        self.stream = os.urandom(8).hex()
-        self.entries: dict[int, Entry] = {}
-        self.appended, self.kept = Size(), Size()
-        self.floor = self.consumed_bytes = self.parked_bytes = self.refused_bytes = 0
-        self.dead = Graveyard(self.dead_cap_bytes)
-        self.places = {tool: Place() for tool in self.places}
-        self.lease: _Lease | None = None
-        self.wake: Callable[[], None] | None = None
-
-    def __enter__(self) -> None:
-        self.lock.acquire()
-
-    def __exit__(self, *_: object) -> None:
-        self.lock.release()
-
-    @property
-    def base(self) -> int:
-        """The sequence number before the oldest record that is kept."""
-        return self.appended.records - self.kept.records
-
-    @property
-    def needed(self) -> int:
-        """The bytes that tools still need."""
-        return self.kept.bytes - self.consumed_bytes + self.parked_bytes
-
-    def admit(self, size: int) -> None:
-        """Make room for a record of `size` bytes, or refuse it before anything is let go for it."""
-        if self.closed:
-            raise JournalDown("the memory journal is closed and takes no more records: its process is stopping")
-        needed = self.needed
-        if needed + size > self.cap_bytes:
-            self.refused_bytes = size
-            raise JournalFull(
-                f"a record of {size} bytes does not fit: {needed} of the memory journal's {self.cap_bytes} bytes wait for "
-                "tools. `eventmw stats` shows which tool is behind; cap_bytes gives more room"
-            )
-        self.refused_bytes = 0
-        self.evict(room=size)
-
-    def add(self, entry: Entry) -> None:
-        """Put a record at the end."""
-        self.entries[entry.position.seq] = entry
-        self.appended.add(entry)
-        self.kept.add(entry)
-        if not self.places:
-            self.trim()
-
-    def trim(self) -> None:
-        """Follow the place that is furthest behind: every tool has consumed what lies before it."""
-        places = self.places
-        floor = min([place.prefix for place in places.values()]) if places else self.appended.records
-        while self.floor < floor:
-            self.floor += 1
-            self.consumed_bytes += len(self.entries[self.floor].record)
-        while self.floor > floor:
-            self.consumed_bytes -= len(self.entries[self.floor].record)
-            self.floor -= 1
-        self.evict()
-
-    def evict(self, *, room: int = 0) -> None:
-        """Let consumed records go, oldest first, while they are over their share or in the way of `room` bytes."""
-        kept = self.kept
-        while (self.consumed_bytes > self.retain_bytes or kept.bytes + self.parked_bytes + room > self.cap_bytes) and (
-            base := self.base
-        ) < self.floor:
-            entry = self.entries.pop(base + 1)
-            kept.remove(entry)
-            self.consumed_bytes -= len(entry.record)
-
-    def carry_out(self, place: Place, step: Commit) -> None:
-        """Carry out a tool's step whole, or pass it over whole when nothing in it is new."""
-        keys = (*step.settled, *step.unpark, *(item.key for item in step.park), *(letter.key for letter in step.dead))
-        fresh = self.unsettled(place, keys)
-        if not fresh and place.parking.reflects(step):
-            return
-        self.settle(place, fresh)
-        self.repark(place, step)
-        place.counts.update(step.counts)
-        for letter in step.dead:
-            self.bury(letter)
-        self.trim()
-
-    def repark(self, place: Place, step: Commit) -> None:
-        """Carry out what a step says of parked items, and keep their sum."""
-        before = place.parking.bytes
-        place.parking.carry_out(step)
-        self.parked_bytes += place.parking.bytes - before
-
-    def unsettled(self, place: Place, keys: Iterable[Key]) -> set[Key]:
-        """Return those that are not settled.
-
-        Raises:
-            ValueError: a key names no event of this log.
-        """
-        fresh = {key for key in keys if key.position.stream != self.stream or not place.has_settled(key)}
-        for key in fresh:
-            (stream, seq), ordinal = key
-            entry = self.entries.get(seq)
-            if stream != self.stream or entry is None or not 0 <= ordinal < entry.events:
-                raise ValueError(f"{key} names no event of this log; nothing was changed")
-        return fresh
-
-    def settle(self, place: Place, fresh: Iterable[Key]) -> None:
-        """Settle events that were not, and move the place."""
-        for key in fresh:
-            place.settle(self.entries[key.position.seq], key.ordinal)
-        place.advance(self.entries)
-
-    def bury(self, letter: DeadLetter) -> None:
-        """Keep a dead letter, and count those that leave for it."""
-        for gone in self.dead.bury(letter):
-            if (owner := self.places.get(gone.tool)) is not None:
-                owner.counts[DEAD_EVICTED] += 1
-
-    def place(self, tool: str) -> Place:
-        """Return the place of a tool that an owner named.
-
-        Raises:
-            LookupError: it is not registered.
-        """
-        if (place := self.places.get(tool)) is None:
-            known = ", ".join(sorted(self.places)) or "none"
-            raise LookupError(f"no tool has the id {tool!r}; registered are: {known}")
-        return place
-
-    def reached(self) -> int:
-        """Return the sequence number of the last record of which some tool has settled something."""
-        return max((max(place.beyond, default=place.prefix) for place in self.places.values()), default=0)
-
-    def erase(self, rewritten: Callable[[bytes], bytes | None]) -> dict[str, int]:
-        """Take a person out of everything. Returns how many records, parked items and dead letters that were."""
-        changed = {seq: new for seq, entry in self.entries.items() if (new := rewritten(entry.record)) is not None}
-        for seq, record in changed.items():
-            self.entries[seq] = self.entries[seq]._replace(record=record)
-        parked = sum(self.erase_parked(place, rewritten) for place in self.places.values())
-        meant = [key for key, letter in self.dead.letters.items() if rewritten(letter.record) is not None]
-        for tool, key in meant:
-            self.dead.exhume(tool, key)
-        return {"records": len(changed), "parked": parked, "dead": len(meant)}
-
-    def erase_parked(self, place: Place, rewritten: Callable[[bytes], bytes | None]) -> int:
-        """End the parked items of a person, and have the place read again."""
-        keys = [key for key, item in place.parking.items.items() if rewritten(item.record) is not None]
-        if keys:
-            self.repark(place, Commit(unpark=keys))
-            place.counts[ERASED] += len(keys)
-        place.restart()
-        return len(keys)
-
-    def first_since(self, since_ms: int) -> int:
-        """Return the sequence number of the first kept record recorded then or later, else the one after the last."""
-        kept = range(self.base + 1, self.appended.records + 1)
-        return next((seq for seq in kept if self.entries[seq].recorded_ms >= since_ms), kept.stop)
 
 
 class MemoryJournal:
@@ -231,8 +58,8 @@ class MemoryJournal:
         rewrite: Rewrite | None = None,
     ) -> None:
         self._rewrite = rewrite
-        self._log = _Log(cap_bytes, retain_bytes, dead_bytes)
-        _logs.add(self._log)
+        self._log = Log(cap_bytes, retain_bytes, dead_bytes)
+        logs.add(self._log)
 
     @property
     def durability(self) -> Durability:
@@ -379,7 +206,7 @@ class MemoryJournal:
 class _Lease:
     """The right to move places in a memory journal. See `eventmw.journal.Lease`."""
 
-    def __init__(self, log: _Log) -> None:
+    def __init__(self, log: Log) -> None:
         self._log = log
 
     def read(self, tool: str, max_records: int) -> list[Reading]:
@@ -481,15 +308,3 @@ def _call(wake: Callable[[], None]) -> None:
         wake()
     except Exception:
         _logger.exception("the function given to on_append failed; delivery goes on at the courier's next look")
-
-
-_logs: Final[WeakSet[_Log]] = WeakSet()
-
-
-def _after_fork_in_child() -> None:
-    # A thread of the parent may have held a lock, which nobody here would ever release, or been in the middle of a change.
-    for log in _logs:
-        log.start_afresh()
-
-
-os.register_at_fork(after_in_child=_after_fork_in_child)
