@@ -26,6 +26,8 @@ _BODIES: Final = {1: 5_000, 100: 100}
 _UVICORN: Final = "eventmw on uvicorn"
 _WSGI: Final = "eventmw on granian WSGI"
 _ASGI: Final = "eventmw on granian ASGI"
+_DURABLE: Final = f"{_UVICORN}, on disk"
+_DURABLE_WSGI: Final = f"{_WSGI}, on disk"
 _BARE: Final = "a constant answer on uvicorn"
 _BARE_WSGI: Final = "a constant answer on granian WSGI"
 _FASTIFY: Final = "Fastify"
@@ -34,6 +36,7 @@ _PLAIN: Final = "FastAPI, plain answer"
 _CONTROLS: Final = (_FASTIFY, _FASTAPI, _PLAIN)
 _DELIVERING: Final = (f"{_UVICORN}, delivering", f"{_WSGI}, delivering")
 SINK: Final = (sys.executable, "-m", "benchmarks.sites.sink", "{port}")
+_IN_MEMORY: Final = {"EVENTMW_JOURNAL": "memory"}
 _ROOM: Final = {"EVENTMW_LIMITS_JOURNAL_BYTES": str(1024**3)}
 
 
@@ -66,7 +69,8 @@ def run(effort: Effort) -> Report:
         results = _measure([*servers, *delivering], delivering, folder, rounds, seconds)
     return Report(
         name="serving",
-        control=f"{_FASTIFY} with its built-in Ajv and a response schema, and FastAPI with pydantic; none stores anything",
+        control=f"{_FASTIFY} with its built-in Ajv and a response schema, and FastAPI with pydantic; none stores anything. "
+        "«on disk» syncs every event before it answers, the others of eventmw keep them in memory",
         measured="CPU time (user and system, children included) of the server's whole process group from /proc, from before "
         f"the first connection to the last answer; {CONNECTIONS} connections for {seconds:g} s, every answer checked to be "
         "200 and whole. One worker on core 0, the client on core 1, all other servers stopped. «delivering» has one Webhook "
@@ -99,9 +103,11 @@ def granian(app: str, interface: str) -> list[str]:
 
 
 def _servers(folder: Path, notes: list[str]) -> Iterator[Server]:
-    yield Server(_UVICORN, uvicorn("benchmarks.sites.asgi_site:app"))
-    yield Server(_WSGI, granian("benchmarks.sites.wsgi_site:app", "wsgi"))
-    yield Server(_ASGI, granian("benchmarks.sites.asgi_site:app", "asginl"))
+    yield Server(_UVICORN, uvicorn("benchmarks.sites.asgi_site:app"), environ=_IN_MEMORY)
+    yield Server(_WSGI, granian("benchmarks.sites.wsgi_site:app", "wsgi"), environ=_IN_MEMORY)
+    yield Server(_ASGI, granian("benchmarks.sites.asgi_site:app", "asginl"), environ=_IN_MEMORY)
+    yield Server(_DURABLE, uvicorn("benchmarks.sites.asgi_site:app"), environ=_on_disk(folder / "uvicorn"))
+    yield Server(_DURABLE_WSGI, granian("benchmarks.sites.wsgi_site:app", "wsgi"), environ=_on_disk(folder / "granian"))
     yield Server(_BARE, uvicorn("benchmarks.sites.static_site:over_asgi"))
     yield Server(_BARE_WSGI, granian("benchmarks.sites.static_site:over_wsgi", "wsgi"))
     yield Server(_FASTAPI, uvicorn("benchmarks.sites.fastapi_site:declared"))
@@ -110,8 +116,12 @@ def _servers(folder: Path, notes: list[str]) -> Iterator[Server]:
         yield Server(_FASTIFY, [node, "fastify.mjs", "{port}"], folder=folder)
 
 
+def _on_disk(data_dir: Path) -> Mapping[str, str]:
+    return {**_ROOM, "EVENTMW_JOURNAL": "file", "EVENTMW_DATA_DIR": str(data_dir)}
+
+
 def _delivering(port: int) -> Iterator[Server]:
-    environ = {**_ROOM, "BENCH_SINK": f"http://127.0.0.1:{port}/"}
+    environ = {**_ROOM, **_IN_MEMORY, "BENCH_SINK": f"http://127.0.0.1:{port}/"}
     on_uvicorn, on_granian = _DELIVERING
     yield Server(on_uvicorn, uvicorn("benchmarks.sites.asgi_site:app"), environ=environ)
     yield Server(on_granian, granian("benchmarks.sites.wsgi_site:app", "wsgi"), environ=environ)
@@ -259,7 +269,21 @@ def _figures(results: Results) -> Iterator[Figure]:
         (_UVICORN, _FASTAPI, 100, 10.0, None),
         (_UVICORN, _PLAIN, 100, 10.0, None),
         (_WSGI, _FASTIFY, 1, 2.0, None),
+        (_DURABLE, _FASTIFY, 1, 1.0, None),
+        (_DURABLE, _FASTIFY, 100, 0.7, None),
+        (_DURABLE, _FASTAPI, 1, 3.0, None),
+        (_DURABLE, _FASTAPI, 100, 10.0, None),
     )
     for ours, control, size, floor, aim in asked:
         what = f"{ours} to {control}, {size} a request"
         yield Figure(what, "at least", floor, "x", _ratio(results, ours, control, size), aim=aim)
+    what = f"requests a second: {_DURABLE} to {_UVICORN}, 1 a request"
+    yield Figure(what, "at least", 0.8, "x", _kept(results))
+
+
+def _kept(results: Results) -> Spread | None:
+    """Return which share of the requests a second is left when every event is synced first."""
+    if (_DURABLE, 1) not in results:
+        return None
+    pairs = zip(results[_DURABLE, 1].per_s, results[_UVICORN, 1].per_s, strict=True)
+    return Spread.of(one / other for one, other in pairs)

@@ -76,11 +76,15 @@ def test_the_servers_rounds_are_told_with_each_control_and_without_one_that_is_m
     results = {(name, size): rounds for name in names for size in serving.SIZES}
     assert "x Fastify" in serving._table(results, 1).as_text()
     verdicts = [figure.verdict for figure in serving._figures(results)]
-    assert verdicts.count("not measured") == 3
+    assert verdicts.count("not measured") == 3 + 5
     assert verdicts.count("missed") == 4
     faster = serving.Measured([30.0, 40.0, 60.0], [1.0], [1.0], [1.0], [1.0])
     ours = {(name, size): faster for name in names[:2] for size in serving.SIZES}
     assert [figure.verdict for figure in serving._figures(results | ours)].count("ok") == 4
+    slower = serving.Measured([27.0, 36.0, 54.0], [1.0], [0.7], [1.0], [1.0])
+    on_disk = {("eventmw on uvicorn, on disk", size): slower for size in serving.SIZES}
+    verdicts = [figure.verdict for figure in serving._figures(results | ours | on_disk)]
+    assert (verdicts.count("ok"), verdicts.count("missed")) == (4 + 1, 1 + 1), "FastAPI with a hundred; the rate kept"
 
 
 def test_the_neighbours_rounds_are_told_beside_the_idle_courier() -> None:
