@@ -34,7 +34,7 @@ def cut(kind: str, how: str, folder: Path) -> Outcome:
     data.mkdir(parents=True)
     command = [sys.executable, "-m", "tests.crash.power.writers", kind, str(data), how]
     subprocess.run(["strace", "-f", "-o", str(folder / "log"), *strace.recording(), *command], check=True)
-    outcome = judge(states([folder / "log"], data), RECOVERS[kind], folder)
+    outcome = judge(states([folder / "log"], data, by_chance=1), RECOVERS[kind], folder)
     assert outcome.states > 50
     assert outcome.acknowledged > 50
     return outcome

@@ -5,6 +5,7 @@ It is forked from a clean server process, so that it starts within milliseconds 
 
 from __future__ import annotations
 
+import logging
 import multiprocessing
 import os
 import time
@@ -31,6 +32,7 @@ class Acting:
     """What runs in the actor's process."""
 
     def __init__(self, folder: str, segment_bytes: int, retain_s: float) -> None:
+        logging.getLogger("eventmw.journal").setLevel(logging.ERROR)  # that the folder is in memory is known
         stream.FIRST_BYTES = segment_bytes  # type: ignore[misc]
         self.journal = FileJournal(folder, retain_s=retain_s)
         self.journal.register(TOOLS)

@@ -53,7 +53,7 @@ def _by_power(vendor: Vendor, **more: Any) -> Look:
         with Nursery() as nursery:
             for seed in range(1, 9):
                 scenario = replace(Scenario.of(seed, folder / str(seed), broken=broken), vendor=vendor, **more)
-                outcome = cuts.judged(scenario, cuts.recorded(nursery, [(scenario, ())]), every=3, by_chance=1)
+                outcome = cuts.judged(scenario, cuts.recorded(nursery, [(scenario, ())]), every=5, by_chance=1)
                 yield from (_said(outcome.states, finding.lost) for finding in outcome.findings if finding.lost)
 
     return look

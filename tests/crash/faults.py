@@ -39,10 +39,11 @@ def faults(yard: Yard, seed: int) -> list[Fault]:
 
 def carry_out(yard: Yard, fault: Fault, tally: Tally) -> None:
     """Work with the fault, then work and deliver without it, and audit both together."""
-    scenario = replace(yard.fresh(fault.seed), closes=True)
+    for_good = fault.when.endswith("+")  # then nothing can be delivered to the end, and it is not waited for
+    scenario = replace(yard.fresh(fault.seed), closes=not for_good)
     failing = strace.failing(fault.call, fault.when, fault.error)
     first = yard.nursery.live(scenario, failing, timeout_s=60.0)
-    then = yard.nursery.live(scenario.then("work"))
+    then = yard.nursery.live(replace(scenario.then("work"), closes=True))
     arrivals = yard.sink.arrivals(Path(scenario.folder).name)
     how = f"{fault} in {scenario.folder}"
     if first.hung or first.status not in {0, NOT_DRAINED, NOT_STARTED} or then.hung or then.status != 0:
