@@ -91,7 +91,11 @@ class Driver:
         while self._take_in(steps):
             await pacer.breathe()
         pacer.make_room()
-        while (batch := self._next()) is not None:
+        while True:
+            if lane.queue.endings:  # what is answered is committed before its room in the window is used anew
+                await self.settle()
+            if (batch := self._next()) is None:
+                break
             self._depart(batch)
             await pacer.breathe()
         await self.settle()
