@@ -60,12 +60,14 @@ class EventsMiddleware(Site):
         """Pass the lifespan by identity; when the site has ended, deliver what would end with the process.
 
         Nothing is awaited after the site's end: uvicorn goes on as soon as the loop turns, and ends the process by a signal.
+        A site that refuses the lifespan, or returns from it at once, has not ended: its next request wakes all again.
         """
         try:
             return await self.app(scope, receive, send)
         finally:
             if scope.get("type") == "lifespan":
                 self.runtime.finish()
+                self._look_first()
 
     async def _answer(self, scope: Scope, receive: Receive) -> Reply:
         exchange = self.exchange(head_of_scope(scope))

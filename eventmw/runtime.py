@@ -184,6 +184,7 @@ class Runtime:
             return
         if self.journal.durability != "memory":
             self._courier.stop(min(_LANDING_S, self.config.limits.exit_grace_s))
+            self._started = False  # the process may go on: a site that has no lifespan ends it at once
             return
         if self._courier.drain(self.config.limits.exit_grace_s):
             return

@@ -50,7 +50,11 @@ class Site:
         self.exchange = _exchanges(self.runtime)
         self._path = config.path
         self.pages = pages_of(self.runtime)
-        paths = (config.path, *(page.path for page in self.pages))
+        self._look_first()
+
+    def _look_first(self) -> None:
+        """Have the next request of any kind wake the runtime: the first one, or the first after the site's lifespan ended."""
+        paths = (self._path, *(page.path for page in self.pages))
         self._tails = FirstLook(frozenset[str | None]({None}).union(*map(tails, paths)), self._first_request)
 
     def page_at(self, prefix: str, path: str) -> Page | None:

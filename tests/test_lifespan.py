@@ -1,0 +1,90 @@
+"""A site that has no lifespan: some refuse it, some return at once. Neither has ended, and its events are delivered."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from starlette.types import Receive, Scope, Send
+
+from eventmw import Delivery, asgi
+from eventmw.testing import Vendor
+from eventmw.tools import Webhook
+
+
+async def refuses(scope: Scope, _receive: Receive, send: Send) -> None:
+    if scope["type"] != "http":
+        raise ValueError("this site answers requests only")
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body", "body": b""})
+
+
+async def ignores(scope: Scope, receive: Receive, send: Send) -> None:
+    if scope["type"] == "http":
+        await refuses(scope, receive, send)
+
+
+async def ask(app: Any, scope: dict[str, Any], body: bytes = b"") -> list[Any]:
+    sent: list[Any] = []
+
+    async def receive() -> Any:
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    try:
+        await app(scope, receive, send)
+    except ValueError:
+        assert scope["type"] == "lifespan"
+    return sent
+
+
+def http(method: str, path: str) -> dict[str, Any]:
+    return {
+        "type": "http",
+        "method": method,
+        "path": path,
+        "headers": [],
+        "query_string": b"",
+        "client": ("127.0.0.1", 1),
+    }
+
+
+@pytest.mark.parametrize("site", [refuses, ignores])
+@pytest.mark.parametrize("journal", ["file", "memory"])
+def test_events_are_delivered_though_the_lifespan_was_over_at_once(tmp_path: Path, site: Any, journal: str) -> None:
+    with Vendor() as vendor:
+        hook = Webhook(vendor.url, delivery=Delivery(first_backoff_s=0.1))
+        app = asgi.EventsMiddleware(site, path="/e", tools=[hook], journal=journal, data_dir=str(tmp_path / "data"))
+        body = json.dumps({"events": [{"client": {"__zarazTrack": "a"}}]}).encode()
+
+        async def visits() -> None:
+            await ask(app, {"type": "lifespan"})
+            await ask(app, http("GET", "/page"))
+            [start, _] = await ask(app, http("POST", "/e"), body)
+            assert start["status"] == 200
+
+        asyncio.run(visits())
+        vendor.wait_for(1)
+        assert app.close()
+
+
+def test_what_an_earlier_process_kept_is_delivered_after_a_request_for_a_page(tmp_path: Path) -> None:
+    with Vendor() as vendor:
+        options: dict[str, Any] = {"path": "/e", "data_dir": str(tmp_path / "data"), "journal": "file"}
+        before = asgi.EventsMiddleware(refuses, tools=[Webhook(vendor.url)], courier="off", **options)
+        before.track("left behind")
+        before.close()
+        app = asgi.EventsMiddleware(refuses, tools=[Webhook(vendor.url)], **options)
+
+        async def visits() -> None:
+            await ask(app, {"type": "lifespan"})
+            await ask(app, http("GET", "/page"))
+
+        asyncio.run(visits())
+        vendor.wait_for(1)
+        assert app.close()
