@@ -53,7 +53,7 @@ class Site:
         self._look_first()
 
     def _look_first(self) -> None:
-        """Have the next request of any kind wake the runtime: the first one, or the first after the site's lifespan ended."""
+        """Have the next request of any kind wake the runtime: the first, or the first after the site's lifespan ended."""
         paths = (self._path, *(page.path for page in self.pages))
         self._tails = FirstLook(frozenset[str | None]({None}).union(*map(tails, paths)), self._first_request)
 

@@ -80,7 +80,7 @@ class Peer:
 
     def take(self, tool: str, most: int = 1000) -> list[str]:
         """Read, and return the records."""
-        return [text(reading) for reading in self.leading().read(tool, most)]
+        return [text(reading) for reading in everything(self.leading(), tool, most)]
 
     def settle_all(self, tool: str) -> int:
         """Read and settle everything there is; return how much that was."""
@@ -303,6 +303,14 @@ class _Keeper(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         self.lines.append(f"{record.levelname} {record.getMessage()}")
+
+
+def everything(lease: Lease, tool: str, most: int) -> list[Reading]:
+    """Read until there are so many, or no more."""
+    readings: list[Reading] = []
+    while len(readings) < most and (more := lease.read(tool, most - len(readings))):
+        readings += more
+    return readings
 
 
 def text(reading: Reading) -> str:

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
+from eventmw.outcome import OUTCOME_KINDS
 from eventmw.version import VERSION
 from eventmw.watching.exposition import Exposition, Sighting
 from eventmw.watching.tally import BOUNDS_S, Tally
@@ -47,7 +48,7 @@ def test_a_journal_that_is_shared_is_figured_once(durability: str, times: int) -
         labels = labelled(found, name)
         assert len(labels) == times
         assert [own.get("process") for own in labels] == (["1", "2"] if times == 2 else [None])
-    assert len(labelled(found, "eventmw_outcomes_total")) == 10 * times
+    assert len(labelled(found, "eventmw_outcomes_total")) == len(OUTCOME_KINDS) * times
     assert len(labelled(found, "eventmw_journal_ready")) == 2
 
 
@@ -63,7 +64,7 @@ def test_what_a_tool_shows() -> None:
     assert found["eventmw_tool_state", frozenset([ga4, ("process", "1"), ("state", "standing")])] == 1
     leading = {dict(labels)["process"]: n for (name, labels), n in found.items() if name == "eventmw_courier_leading"}
     assert leading == {"1": 1, "2": 0}
-    assert len(labelled(found, "eventmw_tool_state")) == 3
+    assert len(labelled(found, "eventmw_tool_state")) == 4
     assert found["eventmw_info", frozenset([("version", VERSION)])] == 1
 
 

@@ -22,6 +22,7 @@ from eventmw.journal import Commit, DeadLetter, Key, Lease, Parked, Position
 from eventmw.journal.files import FileJournal, frames
 from eventmw.journal.files.frames import HEADER_BYTES, Header, Total
 from eventmw.journal.files.stream import HELD_AT
+from tests.journal_peer import everything
 from tests.peers import hub
 
 COUNT = 40
@@ -74,7 +75,7 @@ def led(data: Path, **options: float) -> Iterator[Lease]:
 
 
 def read(lease: Lease, tool: str = "a") -> list[str]:
-    return [reading.entry.record.decode().rstrip(".") for reading in lease.read(tool, 1000)]
+    return [reading.entry.record.decode().rstrip(".") for reading in everything(lease, tool, 1000)]
 
 
 def segment_of(data: Path, number: int = 1) -> Path:
@@ -170,7 +171,7 @@ def test_segments_behind_damage_are_let_go_once_what_is_left_is_consumed(large: 
     with copy_of(large, tmp_path) as data:
         flip(segment_of(data, 1), frames_of(segment_of(data, 1))[3][1] + 60)
         with led(data, retain_s=0.0) as lease:
-            readings = lease.read("a", 1000)
+            readings = everything(lease, "a", 1000)
             assert len(readings) == COUNT - 1
             lease.commit("a", Commit(settled=[Key(reading.entry.position, 0) for reading in readings]))
             lease.tend()

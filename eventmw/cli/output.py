@@ -226,7 +226,12 @@ def looking(folder: str | None) -> Generator[View]:
 def become_owner(folder: Path) -> None:
     """Have root act as the user that a data directory belongs to: what root wrote there, the site could not read."""
     if os.geteuid() == 0 and folder.is_dir() and (owner := folder.stat()).st_uid != 0:
-        codecs.lookup("ascii")  # like every import: that user may not be able to read Python's own folder
+        # That user may not be able to read Python's own folder: what is read of it later is read now.
+        from eventmw.assembly import assembled  # noqa: PLC0415 - other users need not wait for it
+        from eventmw.config import Config  # noqa: PLC0415 - as above
+
+        codecs.lookup("ascii")
+        assembled(Config())
         os.setgroups([owner.st_gid])
         os.setegid(owner.st_gid)
         os.seteuid(owner.st_uid)

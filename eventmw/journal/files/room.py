@@ -10,6 +10,7 @@ Source: JOURNAL.md «Writer» 6.
 from __future__ import annotations
 
 import time
+from threading import Lock
 from typing import Final
 
 from eventmw.errors import JournalFull
@@ -22,7 +23,7 @@ LOOK_S: Final = 0.1
 
 
 class Room:
-    """The room of one data directory, as one writer sees it. Not thread-safe."""
+    """The room of one data directory, as one writer sees it. The writer's lock is around all but `measured`."""
 
     def __init__(self, places: Layout, cap_bytes: int) -> None:
         self._places = places
@@ -31,6 +32,7 @@ class Room:
         self._gauge: Board | None = None
         self.used = self._refused = 0
         self._looked_s = float("-inf")
+        self._measuring = Lock()
 
     def take(self, size: int) -> None:
         """Count a record of `size` bytes.
@@ -59,17 +61,18 @@ class Room:
         self._boards.clear()
         self._gauge = None
 
-    def is_recent(self) -> bool:
-        """Return whether it was measured a moment ago."""
-        return time.monotonic() - self._looked_s < LOOK_S
+    def is_recent(self, within_s: float) -> bool:
+        """Return whether it was measured within so many seconds."""
+        return time.monotonic() - self._looked_s < within_s
 
     def measured(self) -> int:
         """Return how many bytes wait for tools, over all writers, as the files say."""
-        self._looked_s = time.monotonic()
-        try:
-            return self._unconsumed()
-        except OSError:
-            return self.used  # out of descriptors, say: what was counted so far holds on
+        with self._measuring:
+            self._looked_s = time.monotonic()
+            try:
+                return self._unconsumed()
+            except OSError:
+                return self.used  # out of descriptors, say: what was counted so far holds on
 
     def _unconsumed(self) -> int:
         self._follow(layout.streams(self._places.streams))

@@ -20,7 +20,7 @@ from eventmw.errors import EventmwError, JournalDown, JournalFull
 from eventmw.journal import Position
 from eventmw.journal.files import disk, frames
 from eventmw.journal.files.layout import Layout
-from eventmw.journal.files.room import Room
+from eventmw.journal.files.room import LOOK_S, Room
 from eventmw.journal.files.stream import Addition, Stream
 from eventmw.promise import Promise
 
@@ -42,6 +42,9 @@ WAITING_BYTES: Final = 64 * 1024 * 1024
 """So much may wait for the disk, in one process; past it, records are refused at once. It is more than a disk keeps in
 `Limits.append_timeout_s` when it is slow, so who is refused would have waited in vain; and a disk that hangs, which holds
 records whose requests were answered 503 long ago, cannot fill the memory. Source: assumption."""
+
+_GLANCE_S: Final = 0.01
+"""So often at most a request itself looks for room, when it would be refused."""
 
 _STEP_S: Final = 0.0002
 _LOOK_S: Final = 1.0
@@ -101,11 +104,14 @@ class Writer:
         return future
 
     def _take_room(self, size: int) -> None:
+        """Count a record; before it is refused, look whether that is still right: room comes back at any moment."""
         try:
             self._room.take(size)
         except JournalFull:
-            self._changed.notify()  # the thread looks whether that is still so
-            raise
+            if self._room.is_recent(_GLANCE_S):
+                raise
+            self._note_room(self._room.measured())
+            self._room.take(size)
 
     def trouble(self) -> str:
         """Return why nothing can be kept now, "" when all is well."""
@@ -201,11 +207,14 @@ class Writer:
 
     def _look_at_room(self) -> None:
         """Learn what waits for tools. No request waits for it: the lock is free meanwhile."""
-        if self._room.is_recent():
+        if self._room.is_recent(LOOK_S):
             return
         waiting = self._room.measured()
         with self._changed:
-            self._room.used = waiting + sum(len(addition.record) for addition, _ in self._queue)
+            self._note_room(waiting)
+
+    def _note_room(self, waiting: int) -> None:
+        self._room.used = waiting + sum(len(addition.record) for addition, _ in self._queue)
 
     def _gather(self) -> None:
         """Wait a moment for those who sync along, while they keep coming: a sync costs the same for one and for many.
