@@ -25,6 +25,7 @@ from eventmw.config import Config
 from eventmw.delivery.transport import Transport
 from eventmw.erasure import rewrite
 from eventmw.errors import Refused, told
+from eventmw.forks import HeldOff
 from eventmw.intake.door import ANONYMOUS, Door, Visit
 from eventmw.intake.rates import Rates
 from eventmw.intake.recent import Recent
@@ -134,7 +135,8 @@ class Runtime:
         """The courier of this process, made when it is first asked for."""
         with self._starting:
             if self._courier is None:
-                from eventmw.delivery.courier import Courier  # noqa: PLC0415 - asyncio is not needed before the first event
+                with HeldOff():
+                    from eventmw.delivery.courier import Courier  # noqa: PLC0415 - asyncio is needed by no site without events
 
                 self._courier = Courier(
                     self.journal,
@@ -302,6 +304,7 @@ def _opened(config: Config) -> Journal:
 
 
 def _outbound() -> Transport:
-    from eventmw.delivery.outbound import Outbound  # noqa: PLC0415 - aiohttp is not needed before the first event
+    with HeldOff():  # the courier's thread imports this, while a server may fork
+        from eventmw.delivery.outbound import Outbound  # noqa: PLC0415 - aiohttp is not needed before the first event
 
     return Outbound()

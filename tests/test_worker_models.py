@@ -19,7 +19,7 @@ def test_what_was_acknowledged_is_delivered(
     found = measure(model, tmp_path)
     for figure, value in found._asdict().items():
         record_property(figure, value)
-    assert found.errors == []
+    assert not found.errors, "\n".join(found.errors)
     assert found.acknowledged >= LEAST
     assert found.leader != "nobody"
     assert (found.lost, found.phantom, found.changed) == (0, 0, 0)

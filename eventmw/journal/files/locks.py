@@ -14,11 +14,11 @@ import os
 import struct
 from contextlib import suppress
 from pathlib import Path
-from threading import RLock
 from typing import Final
 from weakref import WeakSet
 from zlib import crc32
 
+from eventmw.forks import HeldOff
 from eventmw.journal.files.frames import Total
 
 _numbers = struct.Struct("<QQQ")
@@ -35,7 +35,7 @@ class Lock:
 
     def acquire(self) -> bool:
         """Take the lock if nobody holds it. Returns whether it is held now."""
-        with _forking.lock:
+        with HeldOff():
             if self._fd is None:
                 self._fd = _locked(self.path, os.O_CREAT, fcntl.LOCK_EX)
             return self._fd is not None
@@ -53,7 +53,7 @@ class Lock:
 
     def release(self) -> None:
         """Give the lock back, by closing the only descriptor of it."""
-        with _forking.lock:
+        with HeldOff():
             fd, self._fd = self._fd, None
             if fd is not None:
                 os.close(fd)
@@ -63,37 +63,21 @@ class Lock:
         self.release()
 
 
-class _Forking:
-    """No fork happens between the opening of a file and the note that it is locked: the child would never close it."""
-
-    lock = RLock()
-
-
-_forking: Final = _Forking()
 _locks: Final[WeakSet[Lock]] = WeakSet()
-
-
-def _before_fork() -> None:
-    _forking.lock.acquire()
-
-
-def _after_fork_in_parent() -> None:
-    _forking.lock.release()
 
 
 def _after_fork_in_child() -> None:
     """Close what was inherited, whoever holds it: the parent's descriptors keep its locks."""
-    _forking.lock = RLock()
     for lock in _locks:
         lock.release()
 
 
-os.register_at_fork(before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork_in_child)
+os.register_at_fork(after_in_child=_after_fork_in_child)
 
 
 def is_free(path: Path) -> bool:
     """Return whether nobody holds the lock on a file; one that is not there is free. Two who look do not see each other."""
-    with _forking.lock:
+    with HeldOff():
         try:
             fd = _locked(path, 0, fcntl.LOCK_SH)
         except FileNotFoundError:
