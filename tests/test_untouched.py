@@ -35,10 +35,10 @@ OTHERS = [
 # Ours. One gateway for all scripts: it keeps nothing of a request that is not its own.
 
 _folder = TemporaryDirectory()
-_asgi_gateway = asgi.EventsMiddleware(lambda *_: asyncio.sleep(0), path=OURS, data_dir=_folder.name)
-_wsgi_gateway = wsgi.EventsMiddleware(lambda *_: [], path=OURS, data_dir=_folder.name)
-_asgi_idle = asgi.EventsMiddleware(lambda *_: asyncio.sleep(0), data_dir=_folder.name)
-_wsgi_idle = wsgi.EventsMiddleware(lambda *_: [], data_dir=_folder.name)
+_asgi_gateway = asgi.EventsMiddleware(lambda *_: asyncio.sleep(0), path=OURS, journal="memory", data_dir=_folder.name)
+_wsgi_gateway = wsgi.EventsMiddleware(lambda *_: [], path=OURS, journal="memory", data_dir=_folder.name)
+_asgi_idle = asgi.EventsMiddleware(lambda *_: asyncio.sleep(0), journal="memory", data_dir=_folder.name)
+_wsgi_idle = wsgi.EventsMiddleware(lambda *_: [], journal="memory", data_dir=_folder.name)
 
 
 @pytest.fixture(autouse=True, scope="module")
