@@ -211,7 +211,7 @@ def test_ctrl_c_during_the_story_stops_the_servers(tmp_path: Path) -> None:
         [folder] = tmp_path.glob("eventmw-demo-*")
         logs = [log.read_text() for log in folder.glob("*/log")]
         ports = [int(found[1]) for log in logs if (found := re.search(r"127\.0\.0\.1:(\d+)", log))]
-        assert len(ports) == 6
+        assert len(ports) == 7
 
         process.send_signal(signal.SIGINT)
         assert process.wait(30) == 1
