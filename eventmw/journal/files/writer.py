@@ -81,7 +81,6 @@ class Writer:
         self._full = False
         self._company = 0
         self._waiting_records = self._waiting_bytes = 0
-        self.records = self.events = 0
 
     def append(self, addition: Addition) -> Future[Position]:
         """Have a record kept. The future is done when it is durable, or fails with what `append` may raise.
@@ -302,8 +301,6 @@ class Writer:
                 return
         self._trouble, self._full, self._used_s = "", False, time.monotonic()
         first = stream.total.seq - len(added) + 1
-        self.records += len(added)
-        self.events += sum(addition.events for addition, _ in added)
         for seq, (_, future) in enumerate(added, first):
             future.set_result(Position(stream.sid, seq))
         self._woken()
