@@ -8,9 +8,11 @@ from __future__ import annotations
 import argparse
 import importlib
 import json
+import signal
 import sys
 from pathlib import Path
-from typing import Final
+from types import FrameType
+from typing import Final, NoReturn
 
 from benchmarks.machine import describe
 from benchmarks.report import Effort, Report
@@ -33,6 +35,7 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the results there as well")
     chosen = parser.parse_args(given)
+    signal.signal(signal.SIGTERM, _end)  # its servers end with it
     machine = describe()
     print("\n".join(f"{key}: {value}" for key, value in machine.items()), flush=True)
     reports: list[Report] = []
@@ -44,6 +47,10 @@ def main(arguments: list[str] | None = None) -> int:
         written = {"machine": machine, "quick": chosen.quick, "reports": [report.as_json() for report in reports]}
         chosen.json.write_text(json.dumps(written, indent=1) + "\n", encoding="utf-8")
     return 0 if all(figure.reached for report in reports for figure in report.figures) else 1
+
+
+def _end(number: int, _: FrameType | None) -> NoReturn:
+    sys.exit(128 + number)
 
 
 if __name__ == "__main__":

@@ -17,10 +17,10 @@ from benchmarks.processes import Server
 from benchmarks.report import Effort, Figure, Report, Spread, Table, shown
 from benchmarks.serving import uvicorn
 
-BATCH: Final = 10
+BATCH: Final = 100
 CONNECTIONS: Final = 1024
 PAGES_PER_S: Final = 50
-_BODIES: Final = 500
+_BODIES: Final = 100
 _MIB: Final = 1024 * 1024
 _OURS, _BARE = "eventmw", "bare control"
 

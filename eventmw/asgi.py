@@ -9,10 +9,10 @@ Source: ASGI 3.0 and its HTTP message format 2.5.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import Unpack
-from weakref import WeakKeyDictionary
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -23,8 +23,7 @@ from eventmw.incoming import head_of_scope
 from eventmw.intake.paths import is_ours
 from eventmw.settings import complete, from_toml
 from eventmw.site import Site
-from eventmw.turnstile import Turnstile
-from eventmw.waiting import Within, wait
+from eventmw.waiting import Within, here, wait
 from eventmw.watching.pages import Page
 
 
@@ -33,7 +32,6 @@ class EventsMiddleware(Site):
 
     def __init__(self, app: ASGIApp, **options: Unpack[Settings]) -> None:
         self.app = app
-        self._turnstiles: WeakKeyDictionary[asyncio.AbstractEventLoop, Turnstile] = WeakKeyDictionary()
         self._set_up(complete(options))
 
     @classmethod
@@ -70,22 +68,22 @@ class EventsMiddleware(Site):
                 self._look_first()
 
     async def _answer(self, scope: Scope, receive: Receive) -> Reply:
-        exchange = self.exchange(head_of_scope(scope))
-        reply = (
-            exchange.open() or await self._turn(exchange) or await self._read(exchange, receive) or exchange.submit()
-        )
-        if isinstance(reply, Reply):
+        exchange, turnstile = self.exchange(head_of_scope(scope)), here().turnstile
+        if (reply := exchange.open()) is not None:
             return reply
-        in_time = await wait(reply, self.runtime.config.limits.append_timeout_s)
-        return exchange.settle(reply) if in_time else exchange.late()
-
-    async def _turn(self, exchange: Exchange) -> Reply | None:
-        """Wait for the request's turn. A process may have several loops; each has a line of its own."""
-        loop = asyncio.get_running_loop()
-        turnstile = self._turnstiles.get(loop)
-        if turnstile is None:
-            turnstile = self._turnstiles[loop] = Turnstile()
-        return None if await turnstile.enter() else exchange.crowded()
+        if turnstile.is_full:
+            return exchange.crowded()
+        if (place := turnstile.enter()) is not None:
+            await place
+        if (reply := await self._read(exchange, receive)) is not None:
+            return reply
+        since_s = time.perf_counter()
+        kept = exchange.submit()
+        turnstile.spent(since_s)
+        if isinstance(kept, Reply):
+            return kept
+        in_time = await wait(kept, self.runtime.config.limits.append_timeout_s)
+        return exchange.settle(kept) if in_time else exchange.late()
 
     async def _read(self, exchange: Exchange, receive: Receive) -> Reply | None:
         """Read the whole body within its time: servers let one drip in for ever."""

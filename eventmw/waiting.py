@@ -18,6 +18,8 @@ from functools import partial
 from types import TracebackType
 from typing import Any, Final, Generic, TypeVar
 
+from eventmw.turnstile import Turnstile
+
 _NEVER: Final = float("inf")
 
 K = TypeVar("K")
@@ -27,14 +29,14 @@ async def wait(future: Future[Any], timeout_s: float) -> bool:
     """Return whether the future is done within `timeout_s` seconds; it goes on either way."""
     if future.done():
         return True
-    here = _here()
-    waiter: asyncio.Future[bool] = here.loop.create_future()
-    here.waiters.enter(waiter, timeout_s)
-    future.add_done_callback(partial(here.landing.land, waiter))
+    side = here()
+    waiter: asyncio.Future[bool] = side.loop.create_future()
+    side.waiters.enter(waiter, timeout_s)
+    future.add_done_callback(partial(side.landing.land, waiter))
     try:
         return await waiter
     finally:
-        here.waiters.leave(waiter)
+        side.waiters.leave(waiter)
 
 
 class Within:
@@ -54,12 +56,12 @@ class Within:
         self._timeout_s = timeout_s
 
     def __enter__(self) -> None:
-        here = _here()
-        task = asyncio.current_task(here.loop)
+        side = here()
+        task = asyncio.current_task(side.loop)
         if task is None:
             raise RuntimeError("a time limit needs a task that can be cancelled")
-        self._task, self._tasks, self._before = task, here.tasks, task.cancelling()
-        here.tasks.enter(task, self._timeout_s)
+        self._task, self._tasks, self._before = task, side.tasks, task.cancelling()
+        side.tasks.enter(task, self._timeout_s)
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
         if self._tasks.leave(self._task):
@@ -140,26 +142,27 @@ def _cancel(task: asyncio.Task[Any]) -> None:
     task.cancel()
 
 
-class _Here:
-    """What the waits of one loop share."""
+class LoopSide:
+    """What the requests of one loop share."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.loop = loop
         self.landing = Landing(loop)
         self.waiters: Deadlines[asyncio.Future[bool]] = Deadlines(loop, partial(_tell, in_time=False))
+        self.turnstile = Turnstile(loop)
         self.tasks: Deadlines[asyncio.Task[Any]] = Deadlines(loop, _cancel)
 
 
 class _Local(threading.local):
-    here: _Here | None = None
+    side: LoopSide | None = None
 
 
 _local: Final = _Local()
 
 
-def _here() -> _Here:
+def here() -> LoopSide:
     """Return what belongs to the running loop. A thread runs one at a time, and most run one for all their life."""
-    loop, here = asyncio.get_running_loop(), _local.here
-    if here is None or here.loop is not loop:
-        here = _local.here = _Here(loop)
-    return here
+    loop, side = asyncio.get_running_loop(), _local.side
+    if side is None or side.loop is not loop:
+        side = _local.side = LoopSide(loop)
+    return side
