@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 
-from eventmw.delivery.pacer import REQUEST_NS, REST_S, SLICE_NS, Pacer
+from eventmw.delivery.pacer import LEAST_S, REQUEST_NS, REST_S, SLICE_NS, Pacer
 
 
 def work(spent_ns: int) -> None:
@@ -37,11 +38,41 @@ def test_each_slice_is_followed_by_a_rest() -> None:
     assert rests(Pacer(polite=True), 5) == 5
 
 
-def test_a_rest_is_a_sleep_of_the_whole_thread() -> None:
-    pacer, since_s = Pacer(polite=True), time.monotonic()
-    for _ in range(5):
+def slept_s(pacer: Pacer, times: int) -> float:
+    """Return how long so many rests took. Bounds are from below: no machine is too slow for those."""
+    since_s = time.monotonic()
+    for _ in range(times):
         pacer.rest()
-    assert time.monotonic() - since_s >= 5 * REST_S, "a bound from below: no machine is too slow for it"
+    return time.monotonic() - since_s
+
+
+def test_a_rest_is_as_long_as_the_slice_was() -> None:
+    pacer = Pacer(polite=True)
+    pacer.rest()
+    work(600_000)
+    assert slept_s(pacer, 1) >= 0.0006
+
+
+def test_even_after_no_work_the_thread_sleeps() -> None:
+    assert slept_s(Pacer(polite=True), 5) >= 5 * LEAST_S
+
+
+def test_while_the_site_works_rests_are_longer() -> None:
+    pacer, over = Pacer(polite=True), threading.Event()
+    pacer.rest()
+
+    def site() -> None:
+        while not over.is_set():
+            work(50_000)
+
+    thread = threading.Thread(target=site)
+    thread.start()
+    try:
+        work(20_000_000)  # both threads have their turn meanwhile
+        assert slept_s(pacer, 1) >= 2 * REST_S
+    finally:
+        over.set()
+        thread.join()
 
 
 def test_without_a_site_slices_are_longer() -> None:
