@@ -1,8 +1,8 @@
 """Slices: how the courier works in a site's own process without being felt.
 
 A thread that computes holds the interpreter's lock for up to 5 ms at a time, and every request of the site waits that long:
-measured, a busy background thread moves a neighbour page's p50 from 0.3 to 4 ms and its p99 from 0.7 to 11 ms, one that works
-in slices of 0.5 ms with real sleeps between them to 0.4 and 1.9 ms, of which most is garbage collections. Source:
+measured, a busy background thread moves a neighbour page's p50 from 0.3 to 4 ms and its p99 from 0.7 to 11 ms, one that
+works in slices of 0.5 ms with real sleeps between them to 0.4 and 1.9 ms, of which most is garbage collections. Source:
 ``python -m benchmarks neighbour``. ``await asyncio.sleep(0)`` is no rest: the loop goes straight on.
 
 Layer: input and output (it looks at the thread's own clock, and sleeps).
