@@ -83,7 +83,9 @@ def _records(count: int, size: int) -> Iterator[bytes]:
 
 def step(lease: Lease, tool: str) -> int:
     """Read `STEP_RECORDS` records and settle all of them, as the courier does. Returns how many there were."""
-    readings = lease.read(tool, STEP_RECORDS)
+    readings: list[Reading] = []
+    while len(readings) < STEP_RECORDS and (more := lease.read(tool, STEP_RECORDS - len(readings))):
+        readings += more  # one reading ends after so many bytes
     left = _keys(readings)
     while keys := list(islice(left, _STEP_KEYS)):
         lease.commit(tool, Commit(settled=keys, counts={("delivered", ""): len(keys)}))
