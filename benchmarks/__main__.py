@@ -35,7 +35,6 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the results there as well")
     chosen = parser.parse_args(given)
-    signal.signal(signal.SIGTERM, _end)  # its servers end with it
     machine = describe()
     print("\n".join(f"{key}: {value}" for key, value in machine.items()), flush=True)
     reports: list[Report] = []
@@ -54,4 +53,5 @@ def _end(number: int, _: FrameType | None) -> NoReturn:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, _end)  # its servers end with it
     sys.exit(main())

@@ -9,7 +9,6 @@ Source: ASGI 3.0 and its HTTP message format 2.5.
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import Unpack
@@ -77,7 +76,7 @@ class EventsMiddleware(Site):
             await place
         if (reply := await self._read(exchange, receive)) is not None:
             return reply
-        since_s = time.perf_counter()
+        since_s = turnstile.now_s()
         kept = exchange.submit()
         turnstile.spent(since_s)
         if isinstance(kept, Reply):

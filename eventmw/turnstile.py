@@ -22,17 +22,18 @@ SLICE_S: Final = 0.0005
 """Seconds of one turn that our requests may always have: as long as a slice of the courier."""
 
 SHARE: Final = 0.25
-"""How much they may have of what everything else took in the turn before, when that is more.
+"""How much they may have of what everything else took in the turn before, when that is more: so much longer a page waits.
 
-At a flood of twice what a server can take, of small requests, this takes two thirds of what it could, and a page waits a
-quarter longer than for the refusals alone. Source: ``python -m benchmarks saturation``.
+Measured at twice what a server can take: 70 % of what it could is taken with ten events a request, 75 % with a hundred;
+a fixed number of four took 2 %. Source: ``python -m benchmarks saturation`` for the hundred.
 """
 
 LINE: Final = 500
 """Requests that may wait: about a tenth of a second of one process's work. Source: assumption."""
 
 FIRST_GUESS_S: Final = 0.0001
-"""Seconds that a request costs, before any was judged."""
+"""Seconds that a request costs, before any was judged. Source: assumption."""
+
 _WEIGHT: Final = 0.2
 """Of a turn's mean in the moving mean of what a request costs."""
 
@@ -43,13 +44,16 @@ class Turnstile:
     Args:
         loop: the loop whose turns are meant.
         now_s: a clock, in seconds.
+
+    Attributes:
+        now_s: the same.
     """
 
-    __slots__ = ("_began_s", "_busy_s", "_each_s", "_judged", "_line", "_loop", "_now_s", "_room", "_through")
+    __slots__ = ("_began_s", "_busy_s", "_each_s", "_judged", "_line", "_loop", "_room", "_through", "now_s")
 
     def __init__(self, loop: asyncio.AbstractEventLoop, now_s: Callable[[], float] = time.perf_counter) -> None:
         self._loop = loop
-        self._now_s = now_s
+        self.now_s = now_s
         self._line: deque[asyncio.Future[None]] = deque()
         self._each_s = FIRST_GUESS_S
         self._room = _room(SLICE_S, FIRST_GUESS_S)
@@ -65,7 +69,7 @@ class Turnstile:
         """Return None when it is one's turn, else what to wait for."""
         if self._through < self._room and not self._line:
             if not self._through:
-                self._began_s = self._now_s()
+                self._began_s = self.now_s()
                 self._loop.call_soon(self._turn)
             self._through += 1
             return None
@@ -75,12 +79,12 @@ class Turnstile:
 
     def spent(self, since_s: float) -> None:
         """Note that a request was judged, from a time of the clock until now."""
-        self._busy_s += self._now_s() - since_s
+        self._busy_s += self.now_s() - since_s
         self._judged += 1
 
     def _turn(self) -> None:
         """Begin a new turn with those who wait longest."""
-        now_s = self._now_s()
+        now_s = self.now_s()
         if self._judged:
             self._each_s += _WEIGHT * (self._busy_s / self._judged - self._each_s)
         others_s = now_s - self._began_s - self._busy_s
