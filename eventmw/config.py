@@ -71,6 +71,7 @@ class Settings(TypedDict, total=False):
     path: str | None
     eventbunker_path: str | None
     archive: AnySecret | None
+    geoip: str | None
     tools: Sequence[object]
     consumers: Sequence[object]
     data_dir: str
@@ -104,6 +105,7 @@ class Config:
     path: str | None = None
     eventbunker_path: str | None = None
     archive: AnySecret | None = field(default=None, repr=False)
+    geoip: str | None = None
     tools: Sequence[object] = ()
     consumers: Sequence[object] = ()
     data_dir: str = "eventmw-data"
@@ -206,6 +208,7 @@ def _metrics_problems(config: Config) -> Iterator[str]:
 
 
 def _eventbunker_problems(config: Config) -> Iterator[str]:
+    yield from _geoip_problems(config)
     if config.eventbunker_path is None:
         return
     below = config.eventbunker_path.rstrip("/") + "/"
@@ -216,6 +219,18 @@ def _eventbunker_problems(config: Config) -> Iterator[str]:
         yield "eventbunker_path must not end with /, since /post and others are put behind it"
     if find_spec("sqlalchemy") is None:
         yield "eventbunker_path needs the sqlalchemy package: pip install 'eventmw[eventbunker]'"
+
+
+def _geoip_problems(config: Config) -> Iterator[str]:
+    geoip: object = config.geoip
+    if geoip is None:
+        return
+    if not isinstance(geoip, str) or not geoip:
+        yield "geoip must be the path of a file in MaxMind's format, such as GeoLite2-City.mmdb"
+    if config.eventbunker_path is None:
+        yield "geoip needs eventbunker_path: only tracked events have a place"
+    if find_spec("maxminddb") is None:
+        yield "geoip needs the maxminddb package: pip install 'eventmw[eventbunker]'"
 
 
 def _metrics_key_problems(given: object) -> Iterator[str]:

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from eventmw import Limits
+from eventmw.events_api import EventsApi
 from eventmw.exchange import Exchange
 from eventmw.http import RequestHead
 from eventmw.runtime import Runtime
@@ -74,7 +75,7 @@ def test_answers_are_those_of_the_other_gateways(
 ) -> None:
     runtime = Runtime(complete({"path": pages.PATH, "limits": Limits(max_body_bytes=64 * 1024, max_events=3)}))
     headers = {name.lower().replace("_", "-"): value for name, value in fields.items()}
-    exchange = Exchange(runtime, RequestHead(method, pages.PATH, {"host": "site.example", **headers}))
+    exchange = Exchange(EventsApi(runtime), RequestHead(method, pages.PATH, {"host": "site.example", **headers}))
     expected = exchange.open() or exchange.feed(body) or exchange.submit()
     assert not hasattr(expected, "done")
     with nothing_kept(server):

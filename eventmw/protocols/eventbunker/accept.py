@@ -1,0 +1,71 @@
+"""The schema's verdict on one event, faster: by checks on its decoded form.
+
+Layer: pure rules. `eventmw.schema` is the authority and gives all words; a differential test holds this equal to it.
+
+Source: PROTOCOLS.md 3.1. An array may hold texts, numbers or booleans, but no nulls: so says the service's own page.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from eventmw.jsdates import is_js_time
+
+MAX_NAME: Final = 256
+"""Characters of an event's name: it is part of a database's keys, and those have an end. Source: assumption."""
+
+RESERVED: Final = frozenset({"unique_req_id", "time_recorded", "project_id"})
+"""Names that only the server sets, beside all that begin with `_`."""
+
+PREDEFINED: Final = frozenset({"event_name", "timestamp", "customer_identifier"})
+"""Fields that are more than fields: the event's name, its time, and whose it is."""
+
+_name = re.compile(rf"[A-Za-z0-9._-]{{1,{MAX_NAME}}}").fullmatch
+_NUMBERS: Final = frozenset({int, float})
+_SCALARS: Final = frozenset({str, int, float, bool, type(None)})
+
+
+def is_valid(event: Any) -> bool:
+    """Return what the schema says of a decoded JSON value, exactly."""
+    if type(event) is not dict or not _is_name(event.get("event_name")):
+        return False
+    for name, value in event.items():
+        if type(value) not in _SCALARS and not _is_nested(value):
+            return False
+        if name[:1] == "_" or name in RESERVED or (name in _CHECKS and not _CHECKS[name](value)):
+            return False
+    return True
+
+
+def _is_name(value: Any) -> bool:
+    return type(value) is str and _name(value) is not None
+
+
+def _is_text(value: Any) -> bool:
+    return type(value) is str
+
+
+def _is_time(value: Any) -> bool:
+    return type(value) is str and is_js_time(value)
+
+
+_CHECKS: Final[Mapping[str, Callable[[Any], bool]]] = {
+    "timestamp": _is_time,
+    "customer_identifier": _is_text,
+    "metric_name": _is_text,
+}
+
+
+def _is_nested(value: Any) -> bool:
+    """Return whether an array or an object may be a field."""
+    if type(value) is list:
+        return _is_even(value)
+    return all(type(inner) in _SCALARS or (type(inner) is list and _is_even(inner)) for inner in value.values())
+
+
+def _is_even(values: list[Any]) -> bool:
+    """Return whether all in an array are texts, all numbers, or all booleans."""
+    kinds = set(map(type, values))
+    return kinds <= _NUMBERS or kinds in ({str}, {bool})
