@@ -105,8 +105,8 @@ class EventsMiddleware(_Site):
     Args:
         app: the site. ASGI and WSGI are told apart by coroutine markers, then by the number of positional arguments.
         path: the public, full path of the HTTP Events API, such as ``/zaraz/api``; None answers nothing.
-        eventbunker_path: the public, full path below which the EventBunker API is answered, such as ``/eb``: ``/eb/post`` takes
-            events; needs the extra ``eventbunker``. None answers nothing.
+        eventbunker_path: the public, full path below which the EventBunker API is answered, such as ``/eb``, where
+            ``/eb/post`` takes events; needs the extra ``eventbunker``. None answers nothing.
         archive: where tracked events are kept for questions: an address such as ``postgresql+psycopg://…``. A text,
             `Secret` or `env` name; None: a SQLite file in `data_dir`.
         geoip: a file in MaxMind's format (``.mmdb``), by which tracked events get ``_country``, ``_city`` and so on.

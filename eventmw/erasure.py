@@ -1,7 +1,7 @@
 """Erasing a person from a record: whose events go, what is left in their places, and nothing else changed.
 
 A record keeps its length and its events their ordinals, because places in the log point at both. An event that goes is
-replaced by its dialect's marker, which no sender can ever have sent: the door asks for an object, or for a name that is text.
+replaced by its dialect's marker, which no sender can ever have sent: the door asks for an object, or a name that is text.
 The browser's address goes with it, and of a tracked event all that the server found out about its sender.
 
 Layer: assembly, pure. Source: assumption; RFC 8259 2 allows the blanks after a JSON text that fill the length.
@@ -75,7 +75,7 @@ class _Zaraz:
     def raws(self, record: Record) -> Sequence[bytes]:
         return [bytes(raw) for raw in events.raw_events(record.body)]
 
-    def is_of(self, raw: bytes, _: Record, person: Person) -> bool:
+    def is_of(self, raw: bytes, record: Record, person: Person) -> bool:  # noqa: ARG002 - as the Protocol has it
         return _names(raw, person, inside=("client",))
 
     def without(self, record: Record, raws: Sequence[bytes | None]) -> Record:

@@ -61,7 +61,6 @@ class Api(Protocol[V, A]):
     Attributes:
         path: public and full.
         runtime: what it works on.
-        door: decides from the head.
         max_body_bytes: of a body, inflated.
         patience_s: seconds after which an answer is late.
         again: what a sender is told of events that may not have been kept.
@@ -69,10 +68,14 @@ class Api(Protocol[V, A]):
 
     path: str
     runtime: Runtime
-    door: Gate[V]
     max_body_bytes: int
     patience_s: float
     again: str
+
+    @property
+    def door(self) -> Gate[V]:
+        """What decides from the head."""
+        ...
 
     def accept(self, body: bytes, visit: V, /) -> A:
         """Judge a whole body."""

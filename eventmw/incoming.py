@@ -76,7 +76,7 @@ def head_of_scope(scope: MutableMapping[str, Any], names: Mapping[bytes, str] = 
 def head_of_environ(
     environ: Mapping[str, Any], scheme: str, names: Mapping[str, str] = _ENVIRON, query: str = ""
 ) -> RequestHead:
-    """Return the head that a WSGI environ, or Django's ``request.META``, describes, with the header fields of these names."""
+    """Return the head that a WSGI environ, or Django's ``request.META``, describes, with the fields of these names."""
     headers: dict[str, str] = {name: environ[key] for key, name in names.items() if key in environ}
     # PEP 3333 lets a server write an absent Content-Length as an empty one; the other fields may be sent empty.
     if not environ.get(_CONTENT_LENGTH):

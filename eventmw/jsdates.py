@@ -3,9 +3,9 @@
 Layer: pure rules. Source: ECMA-262 21.4.1.32 «Date Time String Format»; RFC 2822 3.3 and 4.3; V8's ``Date.parse`` for what
 both leave open (a blank for the T, small letters, an offset without a colon, short years).
 
-Whatever is taken here, ``Date.parse`` takes with the same meaning when its zone is UTC. Three things that it takes are refused:
-a day that its month does not have (it would become one of the next month), times before 1970 or after 9999 (tools have no
-word for them), and the spellings of one browser alone. Source for these: assumption.
+Whatever is taken here, ``Date.parse`` takes with the same meaning when its zone is UTC. Three things that it takes are
+refused: a day that its month does not have (it would become one of the next month), times before 1970 or after 9999 (tools
+have no word for them), and the spellings of one browser alone. Source for these: assumption.
 """
 
 from __future__ import annotations
@@ -29,7 +29,9 @@ _MIDDLE: Final = 50
 
 _MONTHS: Final[Mapping[str, int]] = {
     name: number
-    for number, name in enumerate(("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"), 1)
+    for number, name in enumerate(
+        ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"), 1
+    )
 }
 _AMERICAN_H: Final[Mapping[str, int]] = {"e": -5, "c": -6, "m": -7, "p": -8}
 """First letter of a zone in words → hours of its standard time. Source: RFC 2822 4.3."""
@@ -55,9 +57,13 @@ _forms: Final = (
         rf" (?P<hour>[0-9]{{2}}){_REST}(?: ?(?P<zone>Z|{_OFFSET}))?",
         _FLAGS,
     ).fullmatch,
-    re.compile(rf"{_DAY_NAME}(?P<day>[0-9]{{1,2}})[ -]{_MONTH_NAME}[ -](?P<year>[0-9]{{4}}|[0-9]{{2}}){_WORDS_TIME}", _FLAGS).fullmatch,
-    re.compile(rf"{_DAY_NAME}{_MONTH_NAME} (?P<day>[0-9]{{1,2}}),? (?P<year>[0-9]{{4}}){_WORDS_TIME}", _FLAGS).fullmatch,
-)  # fmt: skip
+    re.compile(
+        rf"{_DAY_NAME}(?P<day>[0-9]{{1,2}})[ -]{_MONTH_NAME}[ -](?P<year>[0-9]{{4}}|[0-9]{{2}}){_WORDS_TIME}", _FLAGS
+    ).fullmatch,
+    re.compile(
+        rf"{_DAY_NAME}{_MONTH_NAME} (?P<day>[0-9]{{1,2}}),? (?P<year>[0-9]{{4}}){_WORDS_TIME}", _FLAGS
+    ).fullmatch,
+)
 
 
 def from_js(text: str) -> int:
@@ -66,7 +72,9 @@ def from_js(text: str) -> int:
     Raises:
         ValueError: this is none of the forms, there is no such day, or it lies before 1970 or after 9999.
     """
-    found = next((found for form in _forms if (found := form(text)) is not None), None) if len(text) <= MAX_LENGTH else None
+    found = (
+        next((found for form in _forms if (found := form(text)) is not None), None) if len(text) <= MAX_LENGTH else None
+    )
     if found is None:
         raise ValueError("not a time that JavaScript's Date reads")
     parts = found.groupdict()

@@ -57,7 +57,7 @@ def decode(data: bytes) -> Record:
 
 
 def repeatable_id(credential: str, key: str) -> str:
-    """Return the record's id of every request with this Idempotency-Key: the events' ids are made of it, and repeat as well."""
+    """Return the record's id of every request with this Idempotency-Key: the events' ids are made of it, and repeat too."""
     return hashlib.sha256(f"{credential}\0{key}".encode()).hexdigest()[:32]
 
 

@@ -254,7 +254,7 @@ class Runtime:
             self._control = self._control or ControlServer(self.config.data_dir, Operations(self))
         self._control.start()
 
-    def append(self, accepted: Keepable, /) -> Future[Position]:
+    def append(self, accepted: Keepable) -> Future[Position]:
         """Keep the record of an accepted request.
 
         Raises:
@@ -271,7 +271,7 @@ class Runtime:
             watch.appending(kept, events, since_s)
         return kept
 
-    def accept(self, body: bytes, visit: Visit, /) -> Accepted:
+    def accept(self, body: bytes, visit: Visit) -> Accepted:
         """Judge a payload and run the answering tools within their time.
 
         Raises:

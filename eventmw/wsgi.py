@@ -21,7 +21,6 @@ from eventmw.config import Settings
 from eventmw.exchange import Exchange
 from eventmw.http import Reply
 from eventmw.incoming import head_of_environ
-from eventmw.intake.paths import public_path
 from eventmw.settings import complete, from_toml
 from eventmw.site import Site
 

@@ -22,7 +22,9 @@ TRACK = Draft202012Validator(published("eventbunker-track"), registry=Registry()
 WORDS = Authority(published("eventbunker-track"))
 
 NAMES = st.from_regex(r"[A-Za-z0-9._-]{1,12}", fullmatch=True)
-TIMES = st.sampled_from(["2021-06-26T14:48:00.000", "2021-06-26T14:48:00+09:00", "Sat, 26 Jun 2021 14:48:00 GMT", "2021"])
+TIMES = st.sampled_from(
+    ["2021-06-26T14:48:00.000", "2021-06-26T14:48:00+09:00", "Sat, 26 Jun 2021 14:48:00 GMT", "2021"]
+)
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | own.TEXTS
 LISTS = (
     st.lists(own.TEXTS, max_size=3)
@@ -46,9 +48,22 @@ ODD = [
 ]  # fmt: skip
 SURPRISES = st.sampled_from(ODD)
 KEYS = own.TEXTS | st.sampled_from(
-    ["event_name", "timestamp", "customer_identifier", "metric_name", "unique_req_id", "time_recorded", "project_id", "_a", "_", ""]
+    [
+        "event_name",
+        "timestamp",
+        "customer_identifier",
+        "metric_name",
+        "unique_req_id",
+        "time_recorded",
+        "project_id",
+        "_a",
+        "_",
+        "",
+    ]
 )
-NEARLY = st.builds(lambda event, extra: {**event, **extra}, GOOD, st.dictionaries(KEYS, SURPRISES | own.VALUES, max_size=2))
+NEARLY = st.builds(
+    lambda event, extra: {**event, **extra}, GOOD, st.dictionaries(KEYS, SURPRISES | own.VALUES, max_size=2)
+)
 
 
 @given(GOOD)
@@ -69,7 +84,18 @@ def test_the_fast_verdict_is_the_schemas(event: Any) -> None:
 
 @pytest.mark.parametrize(
     "place",
-    ["event_name", "timestamp", "customer_identifier", "metric_name", "unique_req_id", "time_recorded", "project_id", "_ip", "x", "x.y"],
+    [
+        "event_name",
+        "timestamp",
+        "customer_identifier",
+        "metric_name",
+        "unique_req_id",
+        "time_recorded",
+        "project_id",
+        "_ip",
+        "x",
+        "x.y",
+    ],
 )
 def test_every_odd_value_in_every_place(place: str) -> None:
     outer, _, inner = place.partition(".")

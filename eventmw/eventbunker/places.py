@@ -14,7 +14,11 @@ from eventmw.errors import ConfigError
 
 log = logging.getLogger("eventmw")
 
-_CODES: Final = {"continent": ("continent", "code"), "country": ("country", "iso_code"), "time_zone": ("location", "time_zone")}
+_CODES: Final = {
+    "continent": ("continent", "code"),
+    "country": ("country", "iso_code"),
+    "time_zone": ("location", "time_zone"),
+}
 """Generated field without its `_` → where a City or Country database has it."""
 
 
@@ -32,7 +36,7 @@ class Places:
         try:
             import maxminddb  # noqa: PLC0415 - of an extra
 
-            self._database: Any = maxminddb.open_database(path)
+            self._database: Any = cast(Any, maxminddb).open_database(path)
         except ImportError:
             raise ConfigError(["geoip needs the maxminddb package: pip install 'eventmw[eventbunker]'"]) from None
         except OSError as error:
@@ -42,7 +46,7 @@ class Places:
             raise ConfigError([words]) from error
 
     def of(self, ip: str) -> dict[str, str]:
-        """Return ``continent``, ``country`` (codes), ``region``, ``city`` (English names) and ``time_zone``, as far as known.
+        """Return ``continent``, ``country`` (codes), ``region``, ``city`` (English names) and ``time_zone``, if known.
 
         Never raises: an event is not lost for a damaged database.
         """

@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from concurrent.futures import Future
 from typing import Final
 
-from eventmw.eventbunker.places import Places
 from eventmw.errors import Refused
+from eventmw.eventbunker.places import Places
 from eventmw.exchange import Taken, not_kept_in_time
 from eventmw.formats import is_ip
 from eventmw.http import Headers, Reply

@@ -180,7 +180,9 @@ class Door:
 def wrong_method(head: RequestHead, allow: str) -> Refused:
     """Return the refusal of a method that is not among those in `allow`."""
     expected = "POST" if "GET" not in allow else "GET or POST"
-    return Refused("method_not_allowed", f"Expected {expected}, got {_method(head.method)}.", headers=(("allow", allow),))
+    return Refused(
+        "method_not_allowed", f"Expected {expected}, got {_method(head.method)}.", headers=(("allow", allow),)
+    )
 
 
 def check_origin(head: RequestHead, listed: Container[str | None], proxies: int) -> None:

@@ -2,9 +2,9 @@
 
 Layer: pure rules. What every door does is shared with `eventmw.intake.door`. Source: PROTOCOLS.md 3.1, 2.3 and 2.4.
 
-A preflight carries no key. So it is answered for the origins of any key, and so are the fields by which a page may read an
-answer: they tell a page that some key lists its origin, and no more. The request itself is then let in for the origins of its
-own key alone. Source: assumption.
+A preflight carries no key, so it is answered for the origins of any key. The fields by which a page may read an answer are
+sent to the same origins: they tell a page that some key lists it, and no more. The request itself is let in for the origins
+of its own key alone. Source: assumption.
 """
 
 from __future__ import annotations

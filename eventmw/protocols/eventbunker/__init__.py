@@ -1,6 +1,6 @@
 """The EventBunker dialect: the track API, from a body to a record, from a record to events, from both to an answer.
 
-Layer: open folder, pure. Source: the seed ``eventbunker-track-event.txt`` and PROTOCOLS.md 3.1; what those leave open is ours.
+Layer: open folder, pure. Source: the seed ``eventbunker-track-event.txt`` and PROTOCOLS.md 3.1; all they leave open is ours.
 
 ``accept`` and ``judge`` say which events are valid, ``events`` records them and makes events of records, ``generated`` and
 ``agents`` work out what the server adds, ``answer`` writes ids and error objects.

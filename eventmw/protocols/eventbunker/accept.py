@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from eventmw.jsdates import is_js_time
+from eventmw.strictjson import object_in
 
 MAX_NAME: Final = 256
 """Characters of an event's name: it is part of a database's keys, and those have an end. Source: assumption."""
@@ -29,9 +30,10 @@ _SCALARS: Final = frozenset({str, int, float, bool, type(None)})
 
 def is_valid(event: Any) -> bool:
     """Return what the schema says of a decoded JSON value, exactly."""
-    if type(event) is not dict or not _is_name(event.get("event_name")):
+    fields = object_in(event)
+    if fields is None or not _is_name(fields.get("event_name")):
         return False
-    for name, value in event.items():
+    for name, value in fields.items():
         if type(value) not in _SCALARS and not _is_nested(value):
             return False
         if name[:1] == "_" or name in RESERVED or (name in _CHECKS and not _CHECKS[name](value)):
@@ -60,12 +62,12 @@ _CHECKS: Final[Mapping[str, Callable[[Any], bool]]] = {
 
 def _is_nested(value: Any) -> bool:
     """Return whether an array or an object may be a field."""
-    if type(value) is list:
-        return _is_even(value)
+    if isinstance(value, list):
+        return _is_even(cast(Any, value))
     return all(type(inner) in _SCALARS or (type(inner) is list and _is_even(inner)) for inner in value.values())
 
 
-def _is_even(values: list[Any]) -> bool:
+def _is_even(values: Any) -> bool:
     """Return whether all in an array are texts, all numbers, or all booleans."""
     kinds = set(map(type, values))
     return kinds <= _NUMBERS or kinds in ({str}, {bool})

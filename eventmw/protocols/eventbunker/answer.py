@@ -2,7 +2,7 @@
 
 Layer: pure. Source: PROTOCOLS.md 3.1, with the four messages letter for letter; the shape of an error is ours::
 
-    {"error": "Body JSON validation failed.", "details": [{"path": "/event_name", "code": "pattern", "message": "expected …"}]}
+    {"error": "Body JSON validation failed.", "details": [{"path": "/event_name", "code": "pattern", "message": "…"}]}
 """
 
 from __future__ import annotations

@@ -51,7 +51,7 @@ class _Body(msgspec.Struct, gc=False):
 
 
 _encode = msgspec.json.encode
-_decode = msgspec.json.Decoder(Any).decode
+_decode = msgspec.json.Decoder(dict[str, Any]).decode
 _decode_body = msgspec.json.Decoder(_Body).decode
 
 
@@ -71,7 +71,7 @@ def taken_apart(body: bytes) -> tuple[Context, Sequence[msgspec.Raw]]:
 
 
 def event_id(record_id: str, index: int) -> str:
-    """Return the ``unique_req_id`` of the event at an index of its request: 32 hexadecimal digits, the request's own first."""
+    """Return the ``unique_req_id`` of the event at an index of its request: 32 hexadecimal digits, first the record's."""
     return hashlib.sha256(f"{record_id}-{index}".encode()).hexdigest()[:32] if index else record_id
 
 

@@ -24,7 +24,20 @@ PAGE_FIELDS: Final = ("url", "page_url")
 """Fields in which senders put the address of the page, in this order; else it is the header ``Referer``."""
 
 CLICK_IDS: Final = frozenset(
-    {"dclid", "epik", "fbclid", "gbraid", "gclid", "li_fat_id", "msclkid", "rdt_cid", "ttclid", "twclid", "wbraid", "yclid"}
+    {
+        "dclid",
+        "epik",
+        "fbclid",
+        "gbraid",
+        "gclid",
+        "li_fat_id",
+        "msclkid",
+        "rdt_cid",
+        "ttclid",
+        "twclid",
+        "wbraid",
+        "yclid",
+    }
 )
 """Parameters by which advertisers know a click again. Source: the vendors' own documentation of each."""
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, cast
 
 import msgspec
 
@@ -95,8 +95,8 @@ class Judge:
         """
         strictjson.check_digits(body)
         document: Any = strictjson.decode(body)
-        is_batch = type(document) is list
-        events: list[Any] = document if is_batch else [document]
+        is_batch = isinstance(document, list)
+        events: list[Any] = cast(list[Any], document) if is_batch else [document]
         if len(events) > self._max_events:
             detail = f"Expected at most {self._max_events:,} events in one request, got {len(events):,}."
             raise Refused("too_many_events", detail)
@@ -142,7 +142,9 @@ def _none(judgement: Judgement) -> Refused:
     faults = tuple(_all(judgement))
     if not judgement.count:
         faults = (Fault(None, "", "", "minItems", "expected an array of at least one event, got an empty one"),)
-    detail = f"{judgement.count} of {judgement.count} events are not valid." if judgement.is_batch else "It is not valid."
+    detail = (
+        f"{judgement.count} of {judgement.count} events are not valid." if judgement.is_batch else "It is not valid."
+    )
     return Refused("invalid_body", detail, faults=faults, events=judgement.count)
 
 
