@@ -45,7 +45,13 @@ _WORDS_TIME: Final = (
 )
 _FLAGS: Final = re.ASCII | re.IGNORECASE
 
-# One after the other; the first is what nearly every sender writes.
+# What nearly every sender writes, and the standard library reads in a tenth of the time that the rest takes. The years at both
+# ends are left to the rest, which counts zones in.
+_usual: Final = re.compile(
+    r"(?:197[1-9]|19[89][0-9]|[2-8][0-9]{3})-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]{3})?(?:Z|[+-][0-2][0-9]:[0-5][0-9])?"
+).fullmatch
+
+# One after the other, the commonest first.
 _forms: Final = (
     re.compile(
         r"(?P<year>[0-9]{4}|\+[0-9]{6})(?:-(?P<month>[0-9]{2})(?:-(?P<day>[0-9]{2}))?)?"
@@ -72,6 +78,8 @@ def from_js(text: str) -> int:
     Raises:
         ValueError: this is none of the forms, there is no such day, or it lies before 1970 or after 9999.
     """
+    if _usual(text) is not None and (read := _read(text)) is not None:
+        return read
     found = (
         next((found for form in _forms if (found := form(text)) is not None), None) if len(text) <= MAX_LENGTH else None
     )
@@ -82,6 +90,16 @@ def from_js(text: str) -> int:
     if not 0 <= milliseconds <= LATEST_MS:
         raise ValueError("a time before 1970 or after 9999")
     return milliseconds
+
+
+def _read(text: str) -> int | None:
+    """Return what the standard library reads; it knows no end of the day as 24:00, which is left to the rest."""
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    past = (moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)) - _EPOCH
+    return (past.days * 86_400 + past.seconds) * 1000 + past.microseconds // 1000
 
 
 def _moment(parts: Mapping[str, str | None]) -> datetime:

@@ -112,4 +112,4 @@ class TrackApi:
 
 
 def _wants_privacy(headers: Mapping[str, str]) -> bool:
-    return any(headers.get(name) == "1" for name in _PRIVACY)
+    return headers.get("sec-gpc") == "1" or headers.get("dnt") == "1"

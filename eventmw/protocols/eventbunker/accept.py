@@ -8,7 +8,7 @@ Source: PROTOCOLS.md 3.1. An array may hold texts, numbers or booleans, but no n
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 from typing import Any, Final, cast
 
 from eventmw.jsdates import is_js_time
@@ -33,10 +33,13 @@ def is_valid(event: Any) -> bool:
     fields = object_in(event)
     if fields is None or not _is_name(fields.get("event_name")):
         return False
-    for name, value in fields.items():
-        if type(value) not in _SCALARS and not _is_nested(value):
+    if not RESERVED.isdisjoint(fields):
+        return False
+    for name, check in _CHECKS:
+        if name in fields and not check(fields[name]):
             return False
-        if name[:1] == "_" or name in RESERVED or (name in _CHECKS and not _CHECKS[name](value)):
+    for name, value in fields.items():
+        if name[:1] == "_" or (type(value) not in _SCALARS and not _is_nested(value)):
             return False
     return True
 
@@ -53,11 +56,11 @@ def _is_time(value: Any) -> bool:
     return type(value) is str and is_js_time(value)
 
 
-_CHECKS: Final[Mapping[str, Callable[[Any], bool]]] = {
-    "timestamp": _is_time,
-    "customer_identifier": _is_text,
-    "metric_name": _is_text,
-}
+_CHECKS: Final[Sequence[tuple[str, Callable[[Any], bool]]]] = (
+    ("timestamp", _is_time),
+    ("customer_identifier", _is_text),
+    ("metric_name", _is_text),
+)
 
 
 def _is_nested(value: Any) -> bool:
