@@ -45,8 +45,8 @@ _WORDS_TIME: Final = (
 )
 _FLAGS: Final = re.ASCII | re.IGNORECASE
 
-# What nearly every sender writes, and the standard library reads in a tenth of the time that the rest takes. The years at both
-# ends are left to the rest, which counts zones in.
+# What nearly every sender writes, and the standard library reads in a tenth of the time that the rest takes. The years at
+# both ends are left to the rest, which counts zones in.
 _usual: Final = re.compile(
     r"(?:197[1-9]|19[89][0-9]|[2-8][0-9]{3})-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]{3})?(?:Z|[+-][0-2][0-9]:[0-5][0-9])?"
 ).fullmatch
