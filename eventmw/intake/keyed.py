@@ -33,7 +33,7 @@ _GETTING: Final = frozenset({"GET", "HEAD"})
 
 
 class Keys(Protocol):
-    """All keys that are in force, as a door asks for them. Neither method waits for anything."""
+    """All keys that are in force, as a door asks for them. Both may raise `Refused` while nobody knows the keys."""
 
     def find(self, shown: str) -> Key | None:
         """Return the key that this secret stands for, in constant time; None when there is none."""
@@ -185,13 +185,19 @@ class KeyedDoor:
     def cors(self, head: RequestHead) -> Headers:
         """Return the header fields by which an origin that any key lists may read any answer, errors included."""
         origin = head.headers.get("origin")
-        if origin is None or not self._host.keys.lists(origin):
+        if origin is None or not self._lists(origin):
             return (("vary", "Origin"),)
         return (
             ("access-control-allow-origin", origin),
             ("access-control-expose-headers", "eventmw-rejected, retry-after"),
             ("vary", "Origin"),
         )
+
+    def _lists(self, origin: str) -> bool:
+        try:
+            return self._host.keys.lists(origin)
+        except Refused:  # the request itself will be told so
+            return False
 
 
 def _article(word: str) -> str:
