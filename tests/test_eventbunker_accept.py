@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ from jsonschema import Draft202012Validator, FormatChecker
 from referencing import Registry
 
 from eventmw.jsdates import is_js_time
-from eventmw.protocols.eventbunker.accept import is_valid
+from eventmw.protocols.eventbunker.accept import is_valid, refused_part
 from eventmw.schema import Authority, published
 from tests import strategies as own
 
@@ -102,6 +103,38 @@ def test_every_odd_value_in_every_place(place: str) -> None:
     for value in ODD:
         event = {"event_name": "x", outer: {inner: value} if inner else value}
         assert is_valid(event) == TRACK.is_valid(event), event
+
+
+@given(NEARLY | own.VALUES | st.dictionaries(KEYS, FIELDS | own.VALUES, max_size=8), st.integers(1, 3))
+@example({"event_name": "x", "a": [1, 1.5, "x", True, None]}, 3)
+@example({"event_name": "x", "b": 1, "a": {"b": {}, "c": [1, "x"], "d": 1}, "_a": 1, "_b": 1}, 1)
+def test_of_the_refused_part_the_authority_says_the_same(event: Any, most: int) -> None:
+    """Of less, in less time: its first faults are those that it has for the whole."""
+
+    def told(instance: Any) -> list[tuple[str, str, str]]:
+        return [(fault.path, fault.code, fault.message) for fault in WORDS.faults(instance)]
+
+    of_all = told(event)
+    assert told(refused_part(event, 100)) == of_all
+    few = told(refused_part(event, most))
+    assert set(few) <= set(of_all)
+    assert bool(few) == bool(of_all)
+
+
+def test_a_large_event_costs_the_authority_little() -> None:
+    """It takes its time for every field and member, and one request may hold some hundred thousand of them."""
+    fields = {f"a{number}": 1 for number in range(1000)}
+    for event in (
+        {"event_name": "x", **fields, "bad": [1, "x"]},
+        {"event_name": "x", "bad": [1] * 1000 + ["x"]},
+        {"event_name": "x", "bad": {**fields, "b": {}}},
+        {"event_name": "x", **{"_" + name: 1 for name in fields}},
+        {"event_name": "x", **{name: [[]] for name in fields}},
+        {"event_name": "x", "bad": {name: {} for name in fields}},
+    ):
+        part = refused_part(event, 25)
+        assert len(json.dumps(part)) < 500
+        assert not is_valid(part)
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from itertools import islice
 from typing import Any, Final, cast
 
 from eventmw.jsdates import is_js_time
@@ -22,6 +23,9 @@ RESERVED: Final = frozenset({"unique_req_id", "time_recorded", "project_id"})
 
 PREDEFINED: Final = frozenset({"event_name", "timestamp", "customer_identifier"})
 """Fields that are more than fields: the event's name, its time, and whose it is."""
+
+_NAMED: Final = ("event_name", "timestamp", "customer_identifier", "metric_name", *sorted(RESERVED))
+"""Fields that the schema knows by name."""
 
 _name = re.compile(rf"[A-Za-z0-9._-]{{1,{MAX_NAME}}}").fullmatch
 _NUMBERS: Final = frozenset({int, float})
@@ -74,3 +78,41 @@ def _is_even(values: Any) -> bool:
     """Return whether all in an array are texts, all numbers, or all booleans."""
     kinds = set(map(type, values))
     return kinds <= _NUMBERS or kinds in ({str}, {bool})
+
+
+def refused_part(event: Any, most: int) -> Any:
+    """Return the part of an event that the schema refuses: of that it says the same, in a time that has an end.
+
+    The authority takes its time for every field and every member of an array, and its verdict on one does not hang on the
+    others. So it is given only fields that are wrong, at most `most` of a kind, and of an array one value of each type.
+    """
+    fields = object_in(event)
+    if fields is None:
+        return event
+    own = ((name, value) for name, value in fields.items() if name[:1] == "_")
+    free = (
+        (name, _refused_value(value, most))
+        for name, value in fields.items()
+        if name[:1] != "_" and name not in _NAMED and type(value) not in _SCALARS and not _is_nested(value)
+    )
+    named = {name: fields[name] for name in _NAMED if name in fields}
+    return named | dict(islice(own, most)) | dict(islice(free, most))
+
+
+def _refused_value(value: Any, most: int) -> Any:
+    if type(value) is list:
+        return _one_of_each(value)
+    wrong = (
+        (name, _one_of_each(inner) if type(inner) is list else inner)
+        for name, inner in value.items()
+        if type(inner) not in _SCALARS and not (type(inner) is list and _is_even(inner))
+    )
+    return dict(islice(wrong, most))
+
+
+def _one_of_each(values: list[Any]) -> list[Any]:
+    """Return the first value of each type."""
+    found: dict[type, Any] = {}
+    for value in values:
+        found.setdefault(type(value), value)
+    return list(found.values())

@@ -13,7 +13,7 @@ import msgspec
 
 from eventmw import strictjson
 from eventmw.errors import Fault, Refused
-from eventmw.protocols.eventbunker.accept import is_valid
+from eventmw.protocols.eventbunker.accept import is_valid, refused_part
 from eventmw.schema import Authority, pointer, published
 
 MAX_EXPLAINED: Final = 25
@@ -103,9 +103,8 @@ class Judge:
         judgement = Judgement(len(events), is_batch)
         for index, event in enumerate(events):
             if not is_valid(event):
-                self._check_depth(document)
-                at = f"/{index}" if is_batch else ""
-                _note(judgement, index, self._authority.faults(event, at=at, index=index if is_batch else None))
+                self._check_depth(event, is_batch=is_batch)
+                _note(judgement, index, self._faults(event, index if is_batch else None))
             elif (fault := _unfit(event, writer, names, index if is_batch else None)) is not None:
                 _note(judgement, index, [fault])
         if not judgement.accepted:
@@ -114,8 +113,13 @@ class Judge:
             judgement.raws = _decode_array(body)
         return judgement
 
-    def _check_depth(self, document: Any) -> None:
-        if strictjson.deeper_than(document, self._max_depth):
+    def _faults(self, event: Any, index: int | None) -> Iterator[Fault]:
+        """Return what is wrong with an event; nothing is worked out before it is asked for."""
+        at = "" if index is None else f"/{index}"
+        yield from self._authority.faults(refused_part(event, MAX_EXPLAINED), at=at, index=index)
+
+    def _check_depth(self, event: Any, *, is_batch: bool) -> None:
+        if strictjson.deeper_than(event, self._max_depth - is_batch):
             raise Refused("too_deep", f"Expected at most {self._max_depth} levels of nesting, got more.")
 
 
