@@ -100,19 +100,22 @@ def refused_part(event: Any, most: int) -> Any:
 
 
 def _refused_value(value: Any, most: int) -> Any:
-    if type(value) is list:
+    inside = object_in(value)
+    if inside is None:
         return _one_of_each(value)
     wrong = (
-        (name, _one_of_each(inner) if type(inner) is list else inner)
-        for name, inner in value.items()
-        if type(inner) not in _SCALARS and not (type(inner) is list and _is_even(inner))
+        (name, _one_of_each(inner))
+        for name, inner in inside.items()
+        if type(inner) not in _SCALARS and not (isinstance(inner, list) and _is_even(cast(Any, inner)))
     )
     return dict(islice(wrong, most))
 
 
-def _one_of_each(values: list[Any]) -> list[Any]:
-    """Return the first value of each type."""
-    found: dict[type, Any] = {}
-    for value in values:
-        found.setdefault(type(value), value)
+def _one_of_each(value: Any) -> Any:
+    """Return an array's first value of each type; anything else as it is."""
+    if not isinstance(value, list):
+        return value
+    found: dict[type[object], object] = {}
+    for inner in cast(list[object], value):
+        found.setdefault(type(inner), inner)
     return list(found.values())
