@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eventmw.event import Event, Record
+from eventmw.event import Event, Page, Record
 from eventmw.protocols.eventbunker import Context, Reader
 from eventmw.protocols.eventbunker.events import body_of, event_id, taken_apart
 from eventmw.protocols.eventbunker.generated import MAX_VALUE, generated
@@ -83,7 +83,12 @@ def test_tools_find_the_page_and_the_device_where_those_of_other_events_are() ->
     assert (found.device.ip, found.device.user_agent) == ("192.0.2.7", "curl/8.5.0")
     assert (found.page.url, found.page.referrer) == ("https://shop.example/a", "https://search.example/q")
     assert made(context, {"event_name": "x", "url": "https://shop.example/b"}).page.url == "https://shop.example/b"
-    assert made(context, {"event_name": "x", "url": 5, "referrer": {}}).page.url is None
+    assert made(Context(), {"event_name": "x", "url": 5, "referrer": {}}).page == Page()
+    assert found.system == {
+        "cookies": {},
+        "device": {"ip": "192.0.2.7", "user-agent": "curl/8.5.0"},
+        "page": {"url": "https://shop.example/a", "referrer": "https://search.example/q"},
+    }
     assert found.properties["metric_name"] == "m"
 
 

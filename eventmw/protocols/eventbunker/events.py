@@ -17,7 +17,7 @@ import msgspec
 from eventmw.event import Device, Event, Page, Record
 from eventmw.jsdates import from_js
 from eventmw.protocols.eventbunker.accept import PREDEFINED
-from eventmw.protocols.eventbunker.generated import generated
+from eventmw.protocols.eventbunker.generated import generated, page_address
 from eventmw.record import ERASED, Erased
 
 NAME: Final = "eventbunker"
@@ -102,6 +102,7 @@ def _event(fields: Mapping[str, Any], context: Context, record: Record, index: i
     added = generated(fields, context.user_agent, context.referer, context.ip, context.place)
     properties = {name: value for name, value in fields.items() if name not in PREDEFINED} | added
     when: str | None = fields.get("timestamp")
+    page = _page(fields, context)
     return Event(
         id=event_id(record.id, index),
         name=fields["event_name"],
@@ -110,9 +111,9 @@ def _event(fields: Mapping[str, Any], context: Context, record: Record, index: i
         recorded_ms=record.recorded_ms,
         user_id=customer_of(fields, context),
         device=Device(context.ip, context.user_agent),
-        page=_page(fields, context),
+        page=page,
         client={**fields, **added},
-        system=_system(context),
+        system=_system(context, page),
         dialect=NAME,
     )
 
@@ -124,10 +125,15 @@ def customer_of(fields: Mapping[str, Any], context: Context) -> str | None:
 
 
 def _page(fields: Mapping[str, Any], context: Context) -> Page:
-    url, referrer = fields.get("url", fields.get("page_url", context.referer)), fields.get("referrer")
-    return Page(url if isinstance(url, str) else None, None, referrer if isinstance(referrer, str) else None)
+    """Return the page as far as it is known, so that tools find it where other events have it."""
+    referrer = fields.get("referrer")
+    return Page(page_address(fields, context.referer), None, referrer if isinstance(referrer, str) else None)
 
 
-def _system(context: Context) -> dict[str, Any]:
+def _system(context: Context, page: Page) -> dict[str, Any]:
     device = {"ip": context.ip, "user-agent": context.user_agent}
-    return {"cookies": {}, "device": {name: value for name, value in device.items() if value is not None}, "page": {}}
+    return {
+        "cookies": {},
+        "device": {name: value for name, value in device.items() if value is not None},
+        "page": {name: value for name, value in (("url", page.url), ("referrer", page.referrer)) if value is not None},
+    }

@@ -69,14 +69,15 @@ def generated(
         added["_" + name] = value
     if user_agent:
         added.update(agent(user_agent))
-    for name, value in _tags(_page_address(fields, referer)):
+    for name, value in _tags(page_address(fields, referer)):
         added.setdefault("_" + name, value[:MAX_VALUE])
     if host := _host(fields.get("referrer")) or _host(referer):
         added["_referrer_host"] = host
     return added
 
 
-def _page_address(fields: Mapping[str, Any], referer: str | None) -> str | None:
+def page_address(fields: Mapping[str, Any], referer: str | None) -> str | None:
+    """Return the address of the page that an event tells of, as it says or as its browser says."""
     return next((address for name in PAGE_FIELDS if isinstance(address := fields.get(name), str)), referer)
 
 
