@@ -105,6 +105,11 @@ class EventsMiddleware(_Site):
     Args:
         app: the site. ASGI and WSGI are told apart by coroutine markers, then by the number of positional arguments.
         path: the public, full path of the HTTP Events API, such as ``/zaraz/api``; None answers nothing.
+        eventbunker_path: the public, full path below which the EventBunker API is answered, such as ``/eb``, where
+            ``/eb/post`` takes events; needs the extra ``eventbunker``. None answers nothing.
+        archive: where tracked events are kept for questions: an address such as ``postgresql+psycopg://…``. A text,
+            `Secret` or `env` name; None: a SQLite file in `data_dir`.
+        geoip: a file in MaxMind's format (``.mmdb``), by which tracked events get ``_country``, ``_city`` and so on.
         tools: where events go, in the order of their effects in a Result Object. See `eventmw.tools` and `tool`.
         consumers: own functions that are called at least once for each event. See `consumer`.
         data_dir: the folder for what eventmw keeps; also where ``eventmw stats`` and its kin find this process.

@@ -69,6 +69,9 @@ class Settings(TypedDict, total=False):
     """The keyword parameters of `eventmw.EventsMiddleware`; `Config` has their defaults and checks."""
 
     path: str | None
+    eventbunker_path: str | None
+    archive: AnySecret | None
+    geoip: str | None
     tools: Sequence[object]
     consumers: Sequence[object]
     data_dir: str
@@ -100,6 +103,9 @@ class Config:
     """
 
     path: str | None = None
+    eventbunker_path: str | None = None
+    archive: AnySecret | None = field(default=None, repr=False)
+    geoip: str | None = None
     tools: Sequence[object] = ()
     consumers: Sequence[object] = ()
     data_dir: str = "eventmw-data"
@@ -129,6 +135,8 @@ class Config:
         object.__setattr__(self, "keys", {name: Secret(key) for name, key in self.named_keys.items()} or None)
         if self.metrics_key is not None:
             object.__setattr__(self, "metrics_key", Secret(reveal(self.metrics_key)))
+        if self.archive is not None:  # an address may hold a password
+            object.__setattr__(self, "archive", Secret(reveal(self.archive)))
 
     @property
     def bound_tools(self) -> tuple[BoundTool, ...]:
@@ -158,6 +166,7 @@ class Config:
 def _problems(config: Config) -> Iterator[str]:
     yield from _all_path_problems(config)
     yield from _metrics_problems(config)
+    yield from _eventbunker_problems(config)
     yield from _choice_problems(config)
     yield from _tool_problems(config)
     yield from _key_problems(config)
@@ -177,7 +186,7 @@ def _problems(config: Config) -> Iterator[str]:
 
 
 def _all_path_problems(config: Config) -> Iterator[str]:
-    names = ("path", "metrics_path", "ready_path")
+    names = ("path", "eventbunker_path", "metrics_path", "ready_path")
     for name in names:
         yield from path_problems(name, getattr(config, name))
     used = [path for name in names if (path := getattr(config, name)) is not None]
@@ -196,6 +205,32 @@ def _metrics_problems(config: Config) -> Iterator[str]:
         )
     if find_spec("prometheus_client") is None:
         yield "metrics_path needs the prometheus-client package: pip install 'eventmw[metrics]'"
+
+
+def _eventbunker_problems(config: Config) -> Iterator[str]:
+    yield from _geoip_problems(config)
+    if config.eventbunker_path is None:
+        return
+    below = config.eventbunker_path.rstrip("/") + "/"
+    for name in ("path", "metrics_path", "ready_path"):
+        if str(getattr(config, name)).startswith(below):
+            yield f"{name} lies below eventbunker_path, whose paths have their own meaning"
+    if config.eventbunker_path.endswith("/"):
+        yield "eventbunker_path must not end with /, since /post and others are put behind it"
+    if find_spec("sqlalchemy") is None:
+        yield "eventbunker_path needs the sqlalchemy package: pip install 'eventmw[eventbunker]'"
+
+
+def _geoip_problems(config: Config) -> Iterator[str]:
+    geoip: object = config.geoip
+    if geoip is None:
+        return
+    if not isinstance(geoip, str) or not geoip:
+        yield "geoip must be the path of a file in MaxMind's format, such as GeoLite2-City.mmdb"
+    if config.eventbunker_path is None:
+        yield "geoip needs eventbunker_path: only tracked events have a place"
+    if find_spec("maxminddb") is None:
+        yield "geoip needs the maxminddb package: pip install 'eventmw[eventbunker]'"
 
 
 def _metrics_key_problems(given: object) -> Iterator[str]:

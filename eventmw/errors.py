@@ -84,6 +84,7 @@ class Fault:
 # The closed list of problem codes: code → (status, title). Source: PROTOCOLS.md 2.3; the codes' names are ours.
 PROBLEMS: Final[Mapping[str, tuple[int, str]]] = {
     "invalid_json": (400, "The body is not valid JSON"),
+    "invalid_body": (400, "The body is not what this call expects"),
     "invalid_envelope": (400, "The body is not an object with an array of events"),
     "no_valid_event": (400, "None of the events is valid"),
     "rejected_events": (400, "Some of the events are not valid"),
@@ -109,6 +110,7 @@ PROBLEMS: Final[Mapping[str, tuple[int, str]]] = {
     "journal_full": (503, "No room to keep events now"),
     "journal_down": (503, "Events cannot be kept now"),
     "journal_timeout": (503, "Keeping the events took too long"),
+    "call_timeout": (503, "The answer took too long"),
 }
 
 

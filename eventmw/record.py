@@ -7,6 +7,7 @@ Layer: pure rules. The format is versioned by its first element; the journal aro
 
 from __future__ import annotations
 
+import hashlib
 from enum import Enum
 from typing import Final
 
@@ -53,6 +54,11 @@ def decode(data: bytes) -> Record:
     if fields[0] != _VERSION or not newline:
         raise UnreadableRecord(f"record format {fields[0]} is not understood; this version reads format {_VERSION}")
     return Record._make((*fields[1:], body))
+
+
+def repeatable_id(credential: str, key: str) -> str:
+    """Return the record's id of every request with this Idempotency-Key: the events' ids are made of it, and repeat too."""
+    return hashlib.sha256(f"{credential}\0{key}".encode()).hexdigest()[:32]
 
 
 def recorded_ms(data: bytes) -> int:

@@ -10,12 +10,12 @@ import atexit
 import logging
 import os
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
-from functools import cache
+from functools import cache, partial
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 from weakref import WeakSet
 
 from eventmw import record as records
@@ -25,13 +25,17 @@ from eventmw.config import Config
 from eventmw.delivery.transport import Transport
 from eventmw.erasure import rewrite
 from eventmw.errors import Refused, told
+from eventmw.event import Record
+from eventmw.eventbunker.pool import CallPool
 from eventmw.forks import HeldOff
-from eventmw.intake.door import ANONYMOUS, Door, Visit
+from eventmw.intake.door import ANONYMOUS, Door, Visit, Visitor
+from eventmw.intake.keyed import Keys, NoKeys
 from eventmw.intake.rates import Rates
 from eventmw.intake.recent import Recent
 from eventmw.journal import Journal, Position
 from eventmw.journal.memory import MemoryJournal
 from eventmw.logs import printable
+from eventmw.protocols.eventbunker import AnyName, Names, agents
 from eventmw.protocols.zaraz import Accepted
 from eventmw.watching.watch import Watch
 
@@ -79,6 +83,46 @@ def _register_exit() -> None:
     register(_finish_all)
 
 
+class Counted(Protocol):
+    """What became of each event of a request, as far as it is counted."""
+
+    @property
+    def accepted(self) -> int:
+        """How many events are accepted."""
+        ...
+
+
+class Keepable(Protocol):
+    """An accepted request, of whatever dialect."""
+
+    @property
+    def record(self) -> Record:
+        """What the journal keeps."""
+        ...
+
+    @property
+    def judgement(self) -> Counted:
+        """What became of its events."""
+        ...
+
+
+class Identified(Protocol):
+    """An accepted request whose events have ids of their own."""
+
+    duplicates: Sequence[int]
+    """Where the indexes are put of events that are known already."""
+
+    @property
+    def record(self) -> Record:
+        """What the journal keeps."""
+        ...
+
+    @property
+    def own_ids(self) -> Sequence[tuple[str, int]]:
+        """The id and the index of each event that has one."""
+        ...
+
+
 class Runtime:
     """Everything that one wrapped site shares between its requests. Building it starts no thread.
 
@@ -91,6 +135,9 @@ class Runtime:
         journal: where records are kept.
         engine: the tools and the dialects.
         watch: is told what happens, when logs or metrics are set.
+        keys: the keys of the EventBunker API; there are none without `eventbunker_path`.
+        names: counts the names of each project's events; as it is here, it takes all.
+        calls: where the calls of the EventBunker API are answered.
         polite: whether the courier yields to a site in this process; a worker has none.
     """
 
@@ -107,10 +154,13 @@ class Runtime:
         self.zaraz, self.engine = assembled(config, self.watch.at_the_door if self.watch else None)
         self.polite = True
         self.clock: Clock = SystemClock()
-        self.transport: Callable[[], Transport] = _outbound
+        self.transport: Callable[[], Transport] = partial(_outbound, reads_agents=config.eventbunker_path is not None)
         self.journal: Journal = _opened(config)
         self.journal.register([tool.id for tool in self.engine.tools])
         self.recent, self.rates = Recent(), self._fresh_rates()
+        self.keys: Keys = NoKeys()
+        self.names: Names = AnyName()
+        self.calls = CallPool()
         self._courier: Courier | None = None
         self._started = False
         self._control: ControlServer | None = None
@@ -123,6 +173,7 @@ class Runtime:
         self._courier = None
         self._started = False
         self.recent, self.rates = Recent(), self._fresh_rates()
+        self.calls = CallPool()
         if self.watch is not None:
             self.watch.start_afresh()
 
@@ -203,7 +254,7 @@ class Runtime:
             self._control = self._control or ControlServer(self.config.data_dir, Operations(self))
         self._control.start()
 
-    def append(self, accepted: Accepted) -> Future[Position]:
+    def append(self, accepted: Keepable) -> Future[Position]:
         """Keep the record of an accepted request.
 
         Raises:
@@ -235,12 +286,12 @@ class Runtime:
         deadline_s = self.clock.monotonic_s() + self.config.limits.answer_budget_s
         return lambda: self.clock.monotonic_s() > deadline_s
 
-    def remember(self, accepted: Accepted) -> None:
+    def remember(self, accepted: Identified) -> None:
         """Note which of the events that have ids, and are now durable, were known to be so already."""
         record = accepted.record
         accepted.duplicates = self.recent.remember(record.credential, accepted.own_ids, record.recorded_ms)
 
-    def check_rate(self, rates: Rates, visit: Visit) -> None:
+    def check_rate(self, rates: Rates, visit: Visitor) -> None:
         """Count a request against its sender's rate.
 
         Raises:
@@ -280,6 +331,7 @@ class Runtime:
     def close(self, grace_s: float) -> bool:
         """Take no more records, deliver for at most `grace_s` seconds, stop. Returns whether all was delivered."""
         self.journal.close(grace_s)
+        self.calls.close()
         drained = True
         if self._courier is not None:
             drained = self._courier.drain(grace_s)
@@ -303,8 +355,10 @@ def _opened(config: Config) -> Journal:
     return FileJournal(config.data_dir, cap_bytes=config.journal_bytes, site=config.path or "", rewrite=rewrite)
 
 
-def _outbound() -> Transport:
+def _outbound(*, reads_agents: bool) -> Transport:
     with HeldOff():  # the courier's thread imports this, while a server may fork
         from eventmw.delivery.outbound import Outbound  # noqa: PLC0415 - aiohttp is not needed before the first event
 
+        if reads_agents:
+            agents.parser()
     return Outbound()

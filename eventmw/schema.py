@@ -19,6 +19,7 @@ from referencing import Registry
 
 from eventmw.errors import Fault
 from eventmw.formats import is_ip, is_timestamp
+from eventmw.jsdates import is_js_time
 
 Schema = Mapping[str, Any]
 
@@ -37,11 +38,12 @@ _formats = FormatChecker(formats=())
 
 _formats.checks("eventmw-timestamp")(is_timestamp)
 _formats.checks("eventmw-ip")(is_ip)
+_formats.checks("eventmw-js-time")(is_js_time)
 
 
 @cache
 def published(name: str) -> Schema:
-    """Return one of the published schemas: ``zaraz-request``, ``zaraz-advice`` or ``zaraz-reply``."""
+    """Return a published schema: ``zaraz-request``, ``zaraz-advice``, ``zaraz-reply`` or ``eventbunker-track``."""
     return cast(Schema, msgspec.json.decode(files("eventmw").joinpath("schemas", f"{name}.json").read_bytes()))
 
 
@@ -103,6 +105,10 @@ def _shape(error: ValidationError) -> str:
             return f"{len(instance)} characters"
         case "maxItems":
             return f"an array of {len(instance)}"
+        case "anyOf" if isinstance(instance, list):
+            return f"an array with {' and '.join(dict.fromkeys(map(kind_of, cast(list[object], instance))))}"
+        case "not":
+            return "this one"
         case "pattern" | "format":
             return f"other {kind_of(instance)}"
         case _:

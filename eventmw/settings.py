@@ -25,6 +25,9 @@ PREFIX: Final = "EVENTMW_"
 _TEXTS: Final = (
     *(
         "path",
+        "eventbunker_path",
+        "archive",
+        "geoip",
         "data_dir",
         "journal",
         "courier",

@@ -9,7 +9,7 @@ import pytest
 
 from eventmw.config import Config, Limits
 from eventmw.errors import ConfigError
-from eventmw.secret import EnvSecret
+from eventmw.secret import EnvSecret, Secret, reveal
 from eventmw.settings import complete, from_toml
 from eventmw.tools import Console, File
 from tests.gateways import both
@@ -37,6 +37,8 @@ def test_code_wins_over_a_variable_and_a_variable_over_the_file(
     ("variable", "text", "name", "value"),
     [
         ("DATA_DIR", "/srv/x", "data_dir", "/srv/x"),
+        ("EVENTBUNKER_PATH", "/eb", "eventbunker_path", "/eb"),
+        ("ARCHIVE", "postgresql://x:y@z/d", "archive", Secret("postgresql://x:y@z/d")),
         ("STRICT", "1", "strict", True),
         ("STRICT", "No", "strict", False),
         ("DRY_RUN", "true", "dry_run", True),
@@ -230,3 +232,14 @@ def test_both_gateways_read_variables(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("EVENTMW_STRICT", "1")
     with both() as pair:
         assert all(site.runtime.config.strict for site in pair.sites)
+
+
+def test_the_settings_of_the_eventbunker_api(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = written(tmp_path, 'eventbunker_path = "/eb"\ngeoip = "/srv/a.mmdb"\narchive = {env = "SHOP_ARCHIVE"}\n')
+    monkeypatch.setenv("SHOP_ARCHIVE", "postgresql://x:do-not-show@z/d")
+    monkeypatch.setenv("EVENTMW_GEOIP", "/srv/b.mmdb")
+    config = complete(from_toml(file))
+    assert (config.eventbunker_path, config.geoip) == ("/eb", "/srv/b.mmdb")
+    assert config.archive is not None
+    assert reveal(config.archive) == "postgresql://x:do-not-show@z/d"
+    assert "do-not-show" not in repr(config)

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from typing import Any
 
 import pytest
 
 from eventmw import Limits, tool
 from eventmw.errors import JournalFull
-from eventmw.testing import deliver
+from eventmw.testing import deliver, with_keys
 from tests.contract import GOOD, MIXED, ONE
+from tests.eventbunker import ANN, BASE, HEADER, KEYS, POST, WRITE
 from tests.eventlog import captured, everything, fields
 from tests.gateways import Pair, Request, both
 
@@ -206,3 +208,38 @@ def test_off_means_that_nothing_is_put_around_a_request() -> None:
             assert site.runtime.watch is None
             assert site.runtime.watched_delivery() is None
     assert records == []
+
+
+TRACKED = {HEADER: WRITE, "user-agent": "a-secret-agent", "referer": "https://do-not-tell.example/"}
+
+
+def test_a_tracked_event_is_told_of_like_any_other() -> None:
+    body = b'[{"event_name": "x"}, {"event_name": "do not tell"}]'
+    request = Request(path=POST, body=body, headers=tuple(TRACKED.items()))
+    with watched(eventbunker_path=BASE) as pair:
+        for site in pair.sites:
+            with_keys(site, KEYS)
+        asked, answered = asked_and_answered(pair, request)
+        counts = counted(pair)
+    assert asked["path"] == POST
+    assert answered["receipt_id"] == "017a543c48d070008000000000000001"
+    assert (answered["accepted"], answered["rejected"], answered["credential"]) == (1, 1, "p1/k1")
+    assert counts == {("requests", "200", ""): 1, ("events", "accepted"): 1, ("events", "rejected"): 1}
+
+
+def test_nothing_of_a_tracked_event_is_said() -> None:
+    secret = "do-not-tell"
+    event = {"event_name": secret, "customer_identifier": secret, "free": secret, secret: secret}
+    with watched(eventbunker_path=BASE) as pair, captured() as records:
+        for site in pair.sites:
+            with_keys(site, KEYS)
+        for body in (event, event | {"_a": secret}, [event, {}]):
+            for key in (WRITE, WRITE + secret, ANN):
+                headers = {**TRACKED, HEADER: key, "idempotency-key": secret}
+                pair.send(Request(path=POST, body=json.dumps(body).encode(), headers=tuple(headers.items())))
+        for site in pair.sites:
+            deliver(site)
+        wanted = everything(records)
+    assert len(records) == 36
+    for told in (secret, WRITE, ANN, ADDRESS, "a-secret-agent"):
+        assert told not in wanted

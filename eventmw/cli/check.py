@@ -38,7 +38,7 @@ def check(source: str | None, payload: IO[bytes] | None, *, in_json: bool) -> No
     """
     try:
         config = configuration(source or _default())
-        problems = tuple(risks.missing_secrets(config))
+        problems = (*risks.missing_secrets(config), *risks.unusable_files(config))
     except ConfigError as error:
         config, problems = None, error.problems
     if config is None or problems:
@@ -74,6 +74,8 @@ def _show_problems(problems: tuple[str, ...], *, in_json: bool) -> None:
 def _active(config: Config) -> dict[str, Any]:
     return {
         "path": config.path,
+        "eventbunker_path": config.eventbunker_path,
+        "geoip": config.geoip,
         "tools": {tool.id: risks.settings_of(source) for tool, source in _tools(config)},
         "journal": config.journal,
         "data_dir": config.data_dir,
@@ -111,6 +113,11 @@ def _show(config: Config) -> None:
 def _lines(config: Config) -> Iterator[tuple[str, str]]:
     limits = config.limits
     yield "Path", config.path or "none"
+    if config.eventbunker_path is not None:
+        yield "Track", f"{config.eventbunker_path}/post, to who shows a write key"
+        yield "Calls", f"below {config.eventbunker_path}/v1, to who shows a key of their kind"
+    if config.geoip is not None:
+        yield "Places", f"by {config.geoip}"
     for tool, source in _tools(config):
         settings = ", ".join(f"{name} = {plain(value)}" for name, value in risks.settings_of(source).items())
         yield "Tool", f"{tool.id} ({type(source).__name__})" + (f": {settings}" if settings else "")
