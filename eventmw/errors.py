@@ -84,6 +84,7 @@ class Fault:
 # The closed list of problem codes: code → (status, title). Source: PROTOCOLS.md 2.3; the codes' names are ours.
 PROBLEMS: Final[Mapping[str, tuple[int, str]]] = {
     "invalid_json": (400, "The body is not valid JSON"),
+    "invalid_body": (400, "The body is not what this call expects"),
     "invalid_envelope": (400, "The body is not an object with an array of events"),
     "no_valid_event": (400, "None of the events is valid"),
     "rejected_events": (400, "Some of the events are not valid"),
@@ -95,10 +96,12 @@ PROBLEMS: Final[Mapping[str, tuple[int, str]]] = {
     "incomplete_body": (400, "The body ended before its announced length"),
     "unauthorized": (401, "A valid key is needed"),
     "cross_site": (403, "This browser origin is not allowed"),
+    "unknown_id": (404, "There is no such project or key"),
     "method_not_allowed": (405, "Only POST is answered here"),
     "body_timeout": (408, "The body came too slowly"),
     "client_gone": (408, "The sender left before the body ended"),
     "length_required": (411, "The length of the body is needed"),
+    "too_many_projects": (409, "The account has as many projects as it may"),
     "body_too_large": (413, "The body is too large"),
     "too_many_events": (413, "There are too many events in one request"),
     "too_deep": (413, "The body is nested too deeply"),
@@ -106,6 +109,7 @@ PROBLEMS: Final[Mapping[str, tuple[int, str]]] = {
     "rate_limited": (429, "Too many requests"),
     "internal_error": (500, "Something went wrong here"),
     "overloaded": (503, "Too many requests at once"),
+    "keys_down": (503, "Keys cannot be looked up or changed now"),
     "journal_full": (503, "No room to keep events now"),
     "journal_down": (503, "Events cannot be kept now"),
     "journal_timeout": (503, "Keeping the events took too long"),
