@@ -18,7 +18,7 @@ from jsonschema.exceptions import ValidationError
 from referencing import Registry
 
 from eventmw.errors import Fault
-from eventmw.formats import is_ip, is_timestamp
+from eventmw.formats import is_ip, is_origin, is_timestamp
 
 Schema = Mapping[str, Any]
 
@@ -37,6 +37,7 @@ _formats = FormatChecker(formats=())
 
 _formats.checks("eventmw-timestamp")(is_timestamp)
 _formats.checks("eventmw-ip")(is_ip)
+_formats.checks("eventmw-origin")(is_origin)
 
 
 @cache

@@ -25,6 +25,8 @@ PREFIX: Final = "EVENTMW_"
 _TEXTS: Final = (
     *(
         "path",
+        "eventbunker_path",
+        "archive",
         "data_dir",
         "journal",
         "courier",

@@ -16,8 +16,8 @@ __all__ = ["Call", "Gettable", "Key", "KeyKind", "Reply"]
 class Call(Protocol):
     """One HTTP call below `eventbunker_path` that is not tracking.
 
-    The gateway has looked at method, length, encoding, size and time, and has found the key. `answer` may block: it runs in a
-    small pool of threads, never on an event loop.
+    The gateway has looked at method, length, encoding, size and time, and has found the key. `answer` may block: it runs in
+    a small pool of threads, never on an event loop.
 
     Attributes:
         path: below `eventbunker_path`, such as ``/v1/query/json``.

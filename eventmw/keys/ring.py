@@ -31,7 +31,7 @@ EVERY_S: Final = 0.4
 """Seconds between two looks: revoked within one second, with time left for the look itself. Source: PROTOCOLS.md 3.2."""
 
 _SETTLED_NS: Final = 1_000_000_000
-"""A file that was changed longer ago than this cannot be changed again without a new time: file systems keep milliseconds."""
+"""A file that was changed longer ago than this is not changed again without a new time: file systems keep milliseconds."""
 
 _COLUMNS: Final = tuple(
     keys.c[name]
@@ -97,7 +97,7 @@ class KeyRing:
         _rings.add(self)
 
     def _fresh(self) -> None:
-        self._starting = threading.Lock()
+        self._starting, self._looking = threading.Lock(), threading.Lock()
         self._ended = threading.Event()
         self._follows = False
 
@@ -110,7 +110,7 @@ class KeyRing:
         with self._starting:
             if self._follows or self._ended.is_set():
                 return
-            self._look()
+            self.look()
             threading.Thread(target=self._follow, args=(self._ended,), name="eventmw-keys", daemon=True).start()
             self._follows = True
 
@@ -122,8 +122,8 @@ class KeyRing:
         Raises:
             Refused: 503, no key was ever read, since the database has been away all the time.
         """
-        ident = id_in(shown)
-        held = self._now().held.get(ident) if ident else None
+        known, ident = self._now(), id_in(shown)
+        held = known.held.get(ident) if ident else None
         if is_right(shown, held.digest if held else None):
             return held.key if held else None
         return None
@@ -136,6 +136,22 @@ class KeyRing:
         """
         held = self._now().held.get(key_id)
         return held.key if held else None
+
+    def look(self) -> None:
+        """Look at the database now, in the caller's thread. Never fails: what goes wrong is logged, once."""
+        with self._looking:
+            try:
+                self._catch_up()
+            except Exception as error:  # noqa: BLE001 - nothing of ours may end the thread, or reach the site
+                self._prepared, self._seen = False, None  # the tables may be gone
+                if not self._away:
+                    why = str(error) if isinstance(error, KeysAway) else told(error)
+                    log.warning("%s: those known stay in force, and changes are noticed once they can be read", why)
+                self._away = True
+            else:
+                if self._away:
+                    log.warning("the keys can be read again")
+                self._away = False
 
     def close(self) -> None:
         """Follow the database no longer. What is known stays."""
@@ -150,21 +166,7 @@ class KeyRing:
 
     def _follow(self, ended: threading.Event) -> None:
         while not ended.wait(self._every_s):
-            self._look()
-
-    def _look(self) -> None:
-        try:
-            self._catch_up()
-        except Exception as error:  # noqa: BLE001 - nothing of ours may end this thread
-            self._prepared, self._seen = False, None  # the tables may be gone
-            if not self._away:
-                why = str(error) if isinstance(error, KeysAway) else told(error)
-                log.warning("%s: those known stay in force, and changes are noticed once they can be read again", why)
-            self._away = True
-        else:
-            if self._away:
-                log.warning("the keys can be read again")
-            self._away = False
+            self.look()
 
     def _catch_up(self) -> None:
         before = _stamp(self._engine)

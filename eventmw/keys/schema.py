@@ -11,7 +11,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Final
 
 from sqlalchemy import Connection, Engine, func, insert, inspect, select, update
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
 from eventmw.errors import EventmwError
 from eventmw.forks import HeldOff
@@ -51,9 +51,15 @@ def transaction(engine: Engine, *, writes: bool = False) -> Generator[Connection
             with connection.begin():
                 yield connection
     except SQLAlchemyError as error:
-        kind = type(getattr(error, "orig", None) or error).__name__
         where = engine.url.render_as_string(hide_password=True)
-        raise KeysAway(f"the keys in {where} cannot be reached now ({kind})") from None
+        raise KeysAway(f"the keys in {where} cannot be reached now ({_why(error, is_file=is_file)})") from None
+
+
+def _why(error: SQLAlchemyError, *, is_file: bool) -> str:
+    """Return the driver's words where they hold no values: of connecting, and of SQLite's file. Else the error's kind."""
+    if isinstance(error, OperationalError) and (is_file or error.statement is None):
+        return str(error.orig).partition("\n")[0]
+    return type(getattr(error, "orig", None) or error).__name__
 
 
 def prepare(engine: Engine, migrations: Sequence[Callable[[Connection], None]] = MIGRATIONS) -> None:

@@ -11,7 +11,6 @@ from __future__ import annotations
 import os
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from typing import Any, Final
 
 from sqlalchemy import Connection, Engine, Row, Select, delete, func, insert, select, update
@@ -19,10 +18,10 @@ from sqlalchemy import Connection, Engine, Row, Select, delete, func, insert, se
 from eventmw.clock import Clock, SystemClock
 from eventmw.errors import EventmwError
 from eventmw.keys import Key, KeyKind
+from eventmw.keys.grants import Grant, Issued, Listed, Project
 from eventmw.keys.schema import check_version, prepare, transaction
 from eventmw.keys.secrets import CHANCE_BYTES, ID_BYTES, make, new_id, visible
 from eventmw.keys.tables import accounts, keys, projects, state
-from eventmw.secret import Secret
 
 MAX_PROJECTS: Final = 100
 """Of one account. Source: PROTOCOLS.md 3.2."""
@@ -44,46 +43,6 @@ class TooManyProjects(EventmwError):  # noqa: N818 - as above
     """The account has as many projects as it may."""
 
 
-@dataclass(frozen=True, slots=True)
-class Project:
-    """A project: events behind a wall of their own. ``created_ms`` is UTC, in milliseconds since 1970."""
-
-    id: str
-    account_id: str
-    name: str
-    description: str
-    created_ms: int
-
-
-@dataclass(frozen=True, slots=True)
-class Listed:
-    """A key as a list shows it: what it may, what its owner calls it, and what its secret begins with."""
-
-    key: Key
-    name: str
-    prefix: str
-    created_ms: int
-
-
-@dataclass(frozen=True, slots=True)
-class Issued:
-    """A key that was just made, with its secret: it is shown now, and cannot be shown again."""
-
-    key: Key
-    secret: Secret
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Grant:
-    """What a new key of a project may. See `eventmw.keys.Key`; ``name`` is what its owner calls it."""
-
-    kind: KeyKind
-    customer: str | None = None
-    key_filter: Mapping[str, Any] = field(default_factory=dict[str, Any])
-    origins: Sequence[str] = ()
-    name: str = ""
-
-
 class KeyStore:
     """Changes and lists accounts, projects and keys. May be used by several threads; every call is one transaction.
 
@@ -103,17 +62,17 @@ class KeyStore:
 
     def account(self) -> str:
         """Return the id of the oldest account, which is made when there is none; it has no master key then."""
-        oldest = select(accounts.c.id).order_by(accounts.c.created_ms, accounts.c.id).limit(1)
+        oldest = select(accounts.c.id).order_by(accounts.c.made).limit(1)
         with transaction(self._engine) as connection:
             if (found := connection.execute(oldest).scalar()) is not None:
                 return str(found)
-        with self._changing() as (connection, _):
-            return str(connection.execute(oldest).scalar() or self._new_account(connection))
+        with self._changing() as (connection, version):
+            return str(connection.execute(oldest).scalar() or self._new_account(connection, version))
 
     def create_account(self) -> str:
         """Make one more account, and return its id; it has no master key yet."""
-        with self._changing() as (connection, _):
-            return self._new_account(connection)
+        with self._changing() as (connection, version):
+            return self._new_account(connection, version)
 
     def has_account_key(self, account_id: str) -> bool:
         """Return whether an account has a master key."""
@@ -145,7 +104,7 @@ class KeyStore:
             if connection.execute(counted).scalar_one() >= MAX_PROJECTS:
                 raise TooManyProjects(f"an account has at most {MAX_PROJECTS} projects; delete one that is not needed")
             project = Project("prj_" + _fresh_id(), account_id, name, description, self._clock.now_ms())
-            connection.execute(insert(projects).values(_row_of(project)))
+            connection.execute(insert(projects).values(**_row_of(project), made=version))
             return project, self._issue(connection, version, account_id, project.id, Grant(kind="project"))
 
     def projects(self, account_id: str | None = None) -> Sequence[Project]:
@@ -205,7 +164,7 @@ class KeyStore:
         """
         with transaction(self._engine) as connection:
             _project_row(connection, project_id)
-            mine = _living_keys(project_id).order_by(keys.c.created_ms, keys.c.id)
+            mine = _living_keys(project_id).order_by(keys.c.changed)
             return [_listed(row) for row in connection.execute(mine).mappings()]
 
     def revoke(self, project_id: str, key_id: str) -> Key:
@@ -219,8 +178,8 @@ class KeyStore:
             self._revoke(connection, version, keys.c.id == key_id)
             return key_of(row)
 
-    def reset_key(self, project_id: str, key_id: str) -> Issued:
-        """Revoke a key, and make another that may the same: a new id, a new secret.
+    def reset_key(self, project_id: str, key_id: str) -> tuple[Issued, str]:
+        """Revoke a key, and make another that may the same: a new id, a new secret. Returns it and its name.
 
         Raises:
             UnknownId: there is no such key in this project.
@@ -232,7 +191,7 @@ class KeyStore:
             grant = Grant(
                 kind=old.kind, customer=old.customer, key_filter=old.key_filter, origins=old.origins, name=row["name"]
             )
-            return self._issue(connection, version, old.account_id, project_id, grant)
+            return self._issue(connection, version, old.account_id, project_id, grant), grant.name
 
     @contextmanager
     def _changing(self) -> Generator[tuple[Connection, int]]:
@@ -249,9 +208,9 @@ class KeyStore:
         if connection.execute(delete(keys).where(old)).rowcount:
             connection.execute(update(state).values(floor=version))
 
-    def _new_account(self, connection: Connection) -> str:
+    def _new_account(self, connection: Connection, version: int) -> str:
         ident = "acc_" + _fresh_id()
-        connection.execute(insert(accounts).values(id=ident, created_ms=self._clock.now_ms()))
+        connection.execute(insert(accounts).values(id=ident, created_ms=self._clock.now_ms(), made=version))
         return ident
 
     def _check_account(self, connection: Connection, account_id: str) -> None:
@@ -292,7 +251,7 @@ def _row_of(project: Project) -> dict[str, Any]:
 
 
 def _living_projects(account_id: str | None) -> Select[Any]:
-    living = select(projects).where(projects.c.deleted_ms.is_(None)).order_by(projects.c.created_ms, projects.c.id)
+    living = select(projects).where(projects.c.deleted_ms.is_(None)).order_by(projects.c.made)
     return living if account_id is None else living.where(projects.c.account_id == account_id)
 
 

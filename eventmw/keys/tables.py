@@ -32,6 +32,9 @@ accounts: Final = Table(
     metadata,
     Column("id", String, primary_key=True),
     Column("created_ms", BigInteger, nullable=False),
+    Column(
+        "made", BigInteger, nullable=False
+    ),  # the version in which it was made: tells the order within a millisecond
 )
 
 projects: Final = Table(
@@ -42,6 +45,7 @@ projects: Final = Table(
     Column("name", String, nullable=False),
     Column("description", String, nullable=False),
     Column("created_ms", BigInteger, nullable=False),
+    Column("made", BigInteger, nullable=False),
     Column("deleted_ms", BigInteger),  # the row stays: its events may be there still, and its id is never another's
 )
 
