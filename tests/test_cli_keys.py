@@ -258,8 +258,9 @@ def test_a_file_that_is_none_of_ours(data_dir: Place) -> None:
     assert "cannot be reached now" in ran.err
 
 
-def test_a_configuration_says_where(tmp_path: Path, postgres: str) -> None:
+def test_a_configuration_says_where(tmp_path: Path, postgres: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """By its file; an option given beside it wins."""
+    monkeypatch.delenv("EVENTMW_DATA_DIR")  # it would win over the file
     config = tmp_path / "eventmw.toml"
     config.write_text(f'data_dir = "{tmp_path / "of-the-file"}"\narchive = {{env = "SHOP_ARCHIVE"}}\n')
     shown = secret(run("project", "create", "shop", "--config", str(config), SHOP_ARCHIVE=postgres))
@@ -276,7 +277,7 @@ def test_a_configuration_says_where(tmp_path: Path, postgres: str) -> None:
     assert (tmp_path / "given" / "keys.sqlite3").exists()
     config.write_text("nonsense = 1\n")
     wrong = run("project", "list", "--config", str(config))
-    assert (wrong.code, "there is no setting 'nonsense'" in wrong.err) == (1, True)
+    assert (wrong.code, "There is no setting 'nonsense'" in wrong.err) == (1, True)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can act as another user")
