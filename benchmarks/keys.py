@@ -60,6 +60,7 @@ def run(effort: Effort) -> Report:
                 "seconds until another process refuses a revoked key", "at most", 1.0, "s", Spread.of([max(revoked_s)])
             ),
         ],
+        notes=notes,
     )
 
 
