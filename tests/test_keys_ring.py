@@ -96,6 +96,36 @@ def test_changes_are_taken_up_one_by_one(store: KeyStore, shop: str, still: KeyR
     assert [still.by_id(one.key.id) for one in (kept, gone, new)] == [None, None, None]
 
 
+def test_an_origin_is_listed_while_any_key_lists_it(store: KeyStore, shop: str, still: KeyRing) -> None:
+    both, one = ("https://a.example", "https://b.example"), ("https://b.example",)
+    first, second = (store.create_key(shop, Grant(kind="write", origins=origins)) for origins in (both, one))
+
+    def listed() -> list[bool]:
+        still.look()
+        return [still.lists(origin) for origin in (*both, "https://c.example")]
+
+    assert listed() == [True, True, False]
+    store.revoke(shop, first.key.id)
+    assert listed() == [False, True, False]
+    store.revoke(shop, second.key.id)
+    assert listed() == [False, False, False]
+    store.create_key(shop, Grant(kind="write", origins=both))
+    assert listed() == [True, True, False]
+
+
+def test_what_is_read_twice_counts_once(store: KeyStore, shop: str, engine: Engine, still: KeyRing) -> None:
+    """On PostgreSQL a look may see more than the version that it read first."""
+    issued = store.create_key(shop, Grant(kind="write", origins=("null",)))
+    still.start()
+    with engine.connect().execution_options(writes=True) as connection, connection.begin():
+        connection.execute(text("UPDATE eventmw_keys SET changed = changed + 1"))
+        connection.execute(text("UPDATE eventmw_keys_state SET version = version + 1"))
+    still.look()
+    store.revoke(shop, issued.key.id)
+    still.look()
+    assert not still.lists("null")
+
+
 def test_a_thread_takes_them_up(store: KeyStore, shop: str, ring: KeyRing) -> None:
     issued = store.create_key(shop, WRITE)
     shown = issued.secret.reveal()
@@ -364,7 +394,7 @@ def test_nobody_is_told_that_a_key_is_wrong_while_nobody_knows_any(postgres_serv
     KeyStore(engine)
     ring = KeyRing(engine, NEVER_S)
     with postgres_server.away(str(make_url(postgres).database)):
-        for ask in (ring.find, ring.by_id):
+        for ask in (ring.find, ring.by_id, ring.lists):
             with pytest.raises(Refused) as raised:
                 ask("eb_write_x")
             assert (raised.value.status, raised.value.code) == (503, "keys_down")

@@ -12,6 +12,7 @@ import logging
 import os
 import threading
 import time
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 from weakref import WeakSet
@@ -60,11 +61,22 @@ class _Held(NamedTuple):
 
 @dataclass(slots=True)
 class _Known:
-    """The keys of one version of one database, by id."""
+    """The keys of one version of one database, by id, and how many of them list each browser origin."""
 
-    lineage: str = ""
-    version: int = 0
+    lineage: str
+    version: int
     held: dict[str, _Held] = field(default_factory=dict[str, _Held])
+    origins: Counter[str] = field(default_factory=Counter[str])
+
+    def take(self, row: KeyRow) -> None:
+        """Take a key in, or out when it is revoked; one that is here already is the same."""
+        key = key_of(row)
+        if row["revoked_ms"] is None and key.id not in self.held:
+            self.held[key.id] = _Held(key, row["digest"])
+            self.origins.update(key.origins)
+        elif row["revoked_ms"] is not None and self.held.pop(key.id, None) is not None:
+            self.origins.subtract(key.origins)
+            self.origins = +self.origins  # those that nobody lists any more are gone
 
 
 _rings: WeakSet[KeyRing] = WeakSet()
@@ -137,6 +149,14 @@ class KeyRing:
         held = self._now().held.get(key_id)
         return held.key if held else None
 
+    def lists(self, origin: str) -> bool:
+        """Return whether any key may be used by pages of a browser origin.
+
+        Raises:
+            Refused: as `find`.
+        """
+        return origin in self._now().origins
+
     def look(self) -> None:
         """Look at the database now, in the caller's thread. Never fails: what goes wrong is logged, once."""
         with self._looking:
@@ -204,18 +224,13 @@ def _is_another(found: Row[Any], known: _Known) -> bool:
 
 
 def _all_keys(connection: Connection, found: Row[Any]) -> _Known:
-    rows = connection.execute(select(*_COLUMNS).where(keys.c.revoked_ms.is_(None))).mappings()
-    return _Known(found.lineage, found.version, {row["id"]: _held(row) for row in rows})
+    known = _Known(found.lineage, found.version)
+    for row in connection.execute(select(*_COLUMNS).where(keys.c.revoked_ms.is_(None))).mappings():
+        known.take(row)
+    return known
 
 
 def _apply_changes(connection: Connection, known: _Known) -> None:
     """Take in what changed since. Others may commit meanwhile: what is read too early is read once more, and is the same."""
     for row in connection.execute(select(*_COLUMNS).where(keys.c.changed > known.version)).mappings():
-        if row["revoked_ms"] is None:
-            known.held[row["id"]] = _held(row)
-        else:
-            known.held.pop(row["id"], None)
-
-
-def _held(row: KeyRow) -> _Held:
-    return _Held(key_of(row), row["digest"])
+        known.take(row)
