@@ -11,11 +11,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from typing import Any, Final, Literal, TypedDict, cast
-from urllib.parse import urlsplit
 
 from eventmw.contract import BoundTool, bind
 from eventmw.erasure import PERSON_FIELDS
 from eventmw.errors import ConfigError
+from eventmw.formats import is_origin
 from eventmw.intake.paths import path_problems
 from eventmw.outcome import Outcome
 from eventmw.secret import AnySecret, EnvSecret, Secret, reveal
@@ -337,23 +337,11 @@ def _origin_problems(origins: object) -> Iterator[str]:
         yield "allowed_origins must be a list, such as ['https://shop.example']"
         return
     for origin in map(str, cast(Sequence[object], origins)):
-        if origin == "null":
-            continue
-        if not _is_origin(origin):
+        if not is_origin(origin):
             yield (
                 f"allowed_origins: {origin!r} is not an origin; write scheme://host[:port] in lower case, as browsers do, "
                 "without a slash at the end"
             )
-
-
-def _is_origin(origin: str) -> bool:
-    try:
-        parts = urlsplit(origin)
-        port = "" if parts.port is None else f":{parts.port}"
-    except ValueError:
-        return False
-    host = parts.netloc.removesuffix(port)
-    return parts.scheme in {"http", "https"} and host != "" and origin == f"{parts.scheme}://{host.lower()}{port}"
 
 
 def _field_problems(fields: object) -> Iterator[str]:

@@ -18,8 +18,8 @@ from jsonschema.exceptions import ValidationError
 from referencing import Registry
 
 from eventmw.errors import Fault
-from eventmw.formats import is_ip, is_timestamp
 from eventmw.jsdates import is_js_time
+from eventmw.formats import is_ip, is_origin, is_timestamp
 
 Schema = Mapping[str, Any]
 
@@ -39,6 +39,7 @@ _formats = FormatChecker(formats=())
 _formats.checks("eventmw-timestamp")(is_timestamp)
 _formats.checks("eventmw-ip")(is_ip)
 _formats.checks("eventmw-js-time")(is_js_time)
+_formats.checks("eventmw-origin")(is_origin)
 
 
 @cache

@@ -8,16 +8,32 @@ write, in every version before 3.51.3, which is what most Pythons have. Source: 
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any, Final
+from weakref import WeakSet
 
-from sqlalchemy import Engine, create_engine, event, make_url
+from sqlalchemy import URL, Engine, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError
 
 from eventmw.errors import ConfigError
 
 _BUSY_S: Final = 10.0
 """Seconds that one waits while another connection writes to SQLite."""
+
+_CONNECT_S: Final = 5
+"""Seconds that a PostgreSQL server has to answer a new connection. Source: assumption."""
+
+_engines: WeakSet[Engine] = WeakSet()
+
+
+def _after_fork() -> None:
+    """Leave the parent its connections: a child begins with none. Source: SQLAlchemy, «Connection Pools with os.fork»."""
+    for engine in list(_engines):
+        engine.dispose(close=False)
+
+
+os.register_at_fork(after_in_child=_after_fork)
 
 
 def engine_of(address: str) -> Engine:
@@ -33,11 +49,13 @@ def engine_of(address: str) -> Engine:
     if url.get_backend_name() not in {"sqlite", "postgresql"}:
         raise ConfigError([f"archive must be SQLite or PostgreSQL, not {url.get_backend_name()}"])
     try:
-        return _sqlite(address) if url.get_backend_name() == "sqlite" else create_engine(url, pool_pre_ping=True)
+        engine = _sqlite(address) if url.get_backend_name() == "sqlite" else _postgresql(url)
     except ImportError as error:
         raise ConfigError(
             [f"archive needs a package that is missing: pip install 'eventmw[postgresql]' ({error.name})"]
         ) from None
+    _engines.add(engine)
+    return engine
 
 
 def sqlite_address(file: Path) -> str:
@@ -45,8 +63,13 @@ def sqlite_address(file: Path) -> str:
     return f"sqlite:///{file}"
 
 
+def _postgresql(url: URL) -> Engine:
+    wait = {} if "connect_timeout" in url.query else {"connect_timeout": _CONNECT_S}
+    return create_engine(url, connect_args=wait, pool_pre_ping=True, hide_parameters=True)
+
+
 def _sqlite(address: str) -> Engine:
-    engine = create_engine(address, connect_args={"timeout": _BUSY_S})
+    engine = create_engine(address, connect_args={"timeout": _BUSY_S}, hide_parameters=True)
     event.listen(engine, "connect", _prepare)
     event.listen(engine, "begin", _begin)
     return engine

@@ -27,6 +27,8 @@ _COMMANDS: Final = {
     "tools": "eventmw.cli.tools",
     "erase": "eventmw.cli.erase",
     "worker": "eventmw.cli.worker",
+    "project": "eventmw.cli.project",
+    "keys": "eventmw.cli.keys",
 }
 
 
