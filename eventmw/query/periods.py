@@ -82,10 +82,10 @@ def words_of(words: str, zone: ZoneInfo, now_ms: int) -> Period:
         ValueError: it is none, or reaches back before 1970.
     """
     if found := _minus(words):
-        begin = now_ms - int(found[1]) * LENGTHS_MS[found[2]]
-        if begin < 0 or begin == now_ms:
+        since = now_ms - int(found[1]) * LENGTHS_MS[found[2]]
+        if since < 0 or since == now_ms:
             raise ValueError("not a time after 1970")
-        return Period(begin, now_ms + 1)
+        return Period(since, now_ms + 1)
     today = datetime.fromtimestamp(now_ms // 1000, UTC).astimezone(zone).date()
     begin, end = _calendar(words, today)
     return Period(start_of(begin, zone), now_ms + 1 if end is None else start_of(end, zone))
