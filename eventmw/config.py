@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.util import find_spec
@@ -28,6 +29,9 @@ RESERVED: Final = frozenset({"anonymous", "track"})
 
 MIN_KEY: Final = 16
 """Characters of a key: as many random ones resist guessing over a network."""
+
+_is_frame_source = re.compile(r"'self'|'none'|https?://(\*\.)?[a-z0-9.-]+(:[0-9]{1,5})?|https:").fullmatch
+"""What stands in ``frame-ancestors``. Source: CSP Level 3, 6.4.2; without ``*`` and ``http:``, which are anybody at all."""
 
 _MIB: Final = 1024 * 1024
 _JOURNALS: Final[Mapping[str, int]] = {"file": 2048 * _MIB, "memory": 64 * _MIB}
@@ -71,6 +75,7 @@ class Settings(TypedDict, total=False):
     path: str | None
     eventbunker_path: str | None
     archive: AnySecret | None
+    frame_ancestors: Sequence[str]
     tools: Sequence[object]
     consumers: Sequence[object]
     data_dir: str
@@ -104,6 +109,7 @@ class Config:
     path: str | None = None
     eventbunker_path: str | None = None
     archive: AnySecret | None = field(default=None, repr=False)
+    frame_ancestors: Sequence[str] = ("'self'",)
     tools: Sequence[object] = ()
     consumers: Sequence[object] = ()
     data_dir: str = "eventmw-data"
@@ -165,6 +171,7 @@ def _problems(config: Config) -> Iterator[str]:
     yield from _all_path_problems(config)
     yield from _metrics_problems(config)
     yield from _eventbunker_problems(config)
+    yield from _frame_problems(config.frame_ancestors)
     yield from _choice_problems(config)
     yield from _tool_problems(config)
     yield from _key_problems(config)
@@ -339,6 +346,20 @@ def _is_origin(origin: str) -> bool:
         return False
     host = parts.netloc.removesuffix(port)
     return parts.scheme in {"http", "https"} and host != "" and origin == f"{parts.scheme}://{host.lower()}{port}"
+
+
+def _frame_problems(sources: object) -> Iterator[str]:
+    if isinstance(sources, str) or not isinstance(sources, Sequence) or not sources:
+        yield "frame_ancestors must be a list, such as [\"'self'\", 'https://shop.example'], or [\"'none'\"]"
+        return
+    for source in cast(Sequence[object], sources):
+        if not isinstance(source, str) or not _is_frame_source(source):
+            yield (
+                f"frame_ancestors: {source!r} is not whom a page can be framed by; write \"'self'\", \"'none'\" or an origin "
+                "such as https://shop.example or https://*.example.com"
+            )
+    if "'none'" in sources and len(cast(Sequence[object], sources)) > 1:
+        yield "frame_ancestors: 'none' stands alone, since it means that nobody may"
 
 
 def _field_problems(fields: object) -> Iterator[str]:

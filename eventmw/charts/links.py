@@ -4,8 +4,8 @@ Layer: pure rules; the present and the secret are arguments. ``v1.<payload>.<sig
 array, readable by whoever has the link, and the signature HMAC-SHA256 over all that stands before it.
 
 The secret is made of the key's digest, which the site keeps and nobody sees. So a site needs no other secret; a key that is
-revoked or reset takes its links with it; and a server that holds the key itself can make links without asking anybody. A link
-stands for its key and nothing more: what the key may see is asked when the link is used.
+revoked or reset takes its links with it; and a server that holds the key itself can make links without asking anybody. A
+link stands for its key and nothing more: what the key may see is asked when the link is used.
 
 Source: RFC 2104, RFC 4648 5; PROTOCOLS.md 3.3; the form is ours.
 """
@@ -36,7 +36,8 @@ MAX_TOKEN: Final = 3900
 
 _parts = re.compile(r"v1\.([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]{43})").fullmatch
 
-Why = Literal["missing", "not_a_link", "forged", "expired"]
+Why = Literal["missing", "not_a_link", "forged", "expired", "withdrawn"]
+
 
 class BadLink(EventmwError):  # noqa: N818 - what it is
     """A link opens nothing. `why` is all that is told of it; the token is in no message."""
@@ -44,6 +45,7 @@ class BadLink(EventmwError):  # noqa: N818 - what it is
     def __init__(self, why: Why) -> None:
         super().__init__(f"the link cannot be used: {why}")
         self.why: Final[Why] = why
+
 
 @dataclass(frozen=True, slots=True)
 class Link:
@@ -62,6 +64,7 @@ class Link:
     query: str = field(repr=False)
     expires_s: int
     title: str = field(default="", repr=False)
+
 
 def token_of(link: Link, digest: bytes) -> str:
     """Return the token of a link: letters, digits, ``-``, ``_`` and two dots.
@@ -98,6 +101,7 @@ def token_in(query_string: str) -> str:
         raise BadLink("not_a_link" if len(found) > 1 else "missing")
     return found[0]
 
+
 def claimed(token: str) -> Link:
     """Return what a token says, which anybody may have written: it is only good for finding the key.
 
@@ -108,12 +112,12 @@ def claimed(token: str) -> Link:
     if parts is None:
         raise BadLink("not_a_link")
     try:
-
         content = urlsafe_b64decode(parts[1] + "=" * (-len(parts[1]) % 4))
         payload = strictjson.decode(content)
     except (ValueError, Refused):
         raise BadLink("not_a_link") from None
     return _link(payload)
+
 
 def _link(payload: object) -> Link:
     match payload:
@@ -121,6 +125,7 @@ def _link(payload: object) -> Link:
             return Link(project_id, key_id, query, expires_s, title)
         case _:
             raise BadLink("not_a_link")
+
 
 def check(token: str, digest: bytes, now_s: float) -> Link:
     """Return the link of a token that the key of this digest has signed and whose time has not come.

@@ -1,8 +1,8 @@
 """The page of a chart: one HTML document that asks nobody for anything, and the header fields that hold it to that.
 
 Layer: pure rules. What a table holds comes from anybody: it reaches the page as escaped text, or as JSON that a script reads
-as data; our script makes text of it and never HTML, which the policy enforces (`require-trusted-types-for`). The sandbox puts
-the page outside its site's origin, so that whatever went wrong here could read nothing of the site.
+as data; our script makes text of it and never HTML, which the policy enforces (`require-trusted-types-for`). The sandbox
+puts the page outside its site's origin, so that whatever went wrong here could read nothing of the site.
 
 Source: PROTOCOLS.md 3.3; W3C Content Security Policy Level 3; WAI-ARIA 1.2 for the roles.
 """
@@ -26,6 +26,7 @@ from eventmw.query.table import Cell, Column, Table, iso
 SELF: Final = ("'self'",)
 """Who may show the page in a frame when nobody says otherwise: pages of the same site."""
 
+_TO: Final = "\N{EN DASH}"
 _SCRIPTS: Final = ("vendor/uplot/uPlot.iife.min.js", "assets/chart.js")
 _STYLES: Final = ("vendor/uplot/uPlot.min.css", "assets/chart.css")
 
@@ -43,6 +44,12 @@ def _hash(text: str) -> str:
 
 def policy(frame_ancestors: Sequence[str]) -> str:
     """Return the Content-Security-Policy of our pages: the one script, the one style, and nothing from anywhere."""
+    return f"{_content_policy()}; frame-ancestors {' '.join(frame_ancestors)}; sandbox allow-scripts"
+
+
+@cache
+def _content_policy() -> str:
+    """Return the part that also counts inside of a document: a page that was saved, or put into ``srcdoc``, keeps it."""
     return "; ".join(
         (
             "default-src 'none'",
@@ -50,10 +57,8 @@ def policy(frame_ancestors: Sequence[str]) -> str:
             f"style-src {_hash(_asset(_STYLES))}",
             "base-uri 'none'",
             "form-action 'none'",
-            f"frame-ancestors {' '.join(frame_ancestors)}",
             "require-trusted-types-for 'script'",
             "trusted-types 'none'",
-            "sandbox allow-scripts",
         )
     )
 
@@ -66,19 +71,21 @@ def chart_page(table: Table, title: str | None = None, frame_ancestors: Sequence
         title: for people, any text; None: what the table's columns say.
         frame_ancestors: sources of a Content-Security-Policy, checked by `eventmw.config`.
     """
-    heading = title or title_of(table)
+    heading = _sound(title or title_of(table))
     shape = shape_of(table)
+    drawn = (
+        '<section id="chart" class="chart" aria-labelledby="title" hidden></section>' if shape.axis else "",
+        f"{_data(heading, table, shape)}<script>{_asset(_SCRIPTS)}</script>" if shape.axis else "",
+    )
     body = "".join(
         (
             '<a class="skip" href="#table">Skip to the table</a>',
-            f'<header><div class="words"><h1 id="title" dir="auto">{_text(heading)}</h1>',
-            f"<p>{_facts(table)}</p></div>",
-            '<div id="controls" class="controls" hidden></div></header>',
-            '<main id="main">',
-            '<section id="chart" class="chart" aria-labelledby="title" hidden></section>' if shape.axis else "",
+            f'<header><div class="words"><h1 id="title"><bdi>{_text(heading)}</bdi></h1><p>{_facts(table)}</p></div>',
+            '<div id="controls" class="controls" hidden></div></header><main>',
+            drawn[0],
             *(_table(table) if table.rows else _nothing()),
             "</main>",
-            _data(heading, table, shape) if shape.axis else "",
+            drawn[1],
         )
     )
     return _reply(200, _document(heading, body), frame_ancestors)
@@ -107,10 +114,11 @@ def _reply(status: int, document: str, frame_ancestors: Sequence[str]) -> Reply:
 def _document(heading: str, body: str) -> str:
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
+        f'<meta http-equiv="Content-Security-Policy" content="{_content_policy()}">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         '<meta name="color-scheme" content="light dark"><meta name="referrer" content="no-referrer">'
         f"<title>{_text(heading)}</title><style>{_asset(_STYLES)}</style></head>"
-        f"<body>{body}<script>{_asset(_SCRIPTS)}</script></body></html>\n"
+        f"<body>{body}</body></html>\n"
     )
 
 
@@ -121,8 +129,7 @@ def _text(text: str) -> str:
 
 def _facts(table: Table) -> str:
     clock = Clock(clock_of(table, (), buckets=False).zone, "minute")
-    # The end does not belong to the period: of whole days the reader expects the last one, and gets the moment it ended.
-    period = f"{clock.text(table.from_ms)} – {clock.text(table.to_ms)}"
+    period = f"{clock.text(table.from_ms)} {_TO} {clock.text(table.to_ms)}"
     count = f"{len(table.rows):,} row{'' if len(table.rows) == 1 else 's'}"
     if table.truncated:
         count = f"the first {count}; there are more"
@@ -189,7 +196,7 @@ def _data(heading: str, table: Table, shape: Shape) -> str:
         "zone": table.time_zone,
         "omitted": shape.omitted,
         "measures": [
-            {"name": one.name, "omitted": one.omitted, "series": _series((s.name, s.values) for s in one.series)}
+            {"name": _one_line(one.name), "omitted": one.omitted, "series": _series((s.name, s.values) for s in one.series)}
             for one in shape.measures
         ],
     }
@@ -201,4 +208,9 @@ def _series(series: Iterable[tuple[str, Sequence[float | None]]]) -> list[dict[s
 
 
 def _one_line(label: str) -> str:
-    return " ".join(label.split()) or "“”"
+    return " ".join(_sound(label).split()) or "“”"
+
+
+def _sound(text: str) -> str:
+    """Return a text that UTF-8 can hold: a title of the command line may have halves of characters in it."""
+    return text.encode("utf-8", "replace").decode()

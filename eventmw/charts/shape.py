@@ -21,7 +21,7 @@ Axis = Literal["time", "groups"]
 Point = float | None
 
 MAX_SERIES: Final = 8
-"""Lines that eyes and colours tell apart. Source: Okabe and Ito, «Color Universal Design», whose palette has eight colours."""
+"""Lines that eyes and colours tell apart. Source: Okabe and Ito, «Color Universal Design»: a palette of eight colours."""
 
 MAX_BARS: Final = 100
 """Groups that are drawn, 28 pixels each, which every browser's canvas can hold. Source: assumption."""

@@ -514,9 +514,9 @@
     if (state.view === "table") return;
     legends();
     describe();
+    plot.style.height = "";
     const { width, height } = size();
     if (grouped || root.hasAttribute("data-printing")) plot.style.height = `${height}px`;
-    else plot.style.height = "";
     drawn = `${width} ${innerHeight} ${plot.clientHeight}`;
     chart = new uPlot(options(width, height), [places, ...measure().series.map((one) => one.values)], plot);
     chart.over.append(band);
