@@ -355,8 +355,8 @@ def _frame_problems(sources: object) -> Iterator[str]:
     for source in cast(Sequence[object], sources):
         if not isinstance(source, str) or not _is_frame_source(source):
             yield (
-                f"frame_ancestors: {source!r} is not whom a page can be framed by; write \"'self'\", \"'none'\" or an origin "
-                "such as https://shop.example or https://*.example.com"
+                f"frame_ancestors: {source!r} is not whom a page can be framed by; write \"'self'\", \"'none'\" or "
+                "an origin such as https://shop.example or https://*.example.com"
             )
     if "'none'" in sources and len(cast(Sequence[object], sources)) > 1:
         yield "frame_ancestors: 'none' stands alone, since it means that nobody may"

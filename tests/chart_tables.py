@@ -54,7 +54,7 @@ TABLES: Final = {
     "empty": table([TIME, COUNT], [], interval="hour"),
     "one_point": table([TIME, COUNT], [(T0, 17)], interval="hour"),
     "figures": table([COUNT, number("avg_price")], [(182340, 145 / 3)]),
-    "thousands": table([TIME, COUNT], ((T0 + at * 60_000, 1_000_000 + wave(at) * 10_000) for at in range(6000)), interval="minute"),
+    "thousands": table([TIME, COUNT], ((T0 + at * 60_000, 1_000_000 + wave(at) * 10_000) for at in range(3000)), interval="minute"),
     "columns": table(
         [TIME, number("p50"), number("p90"), number("p99")],
         ((T0 + at * HOUR, 50 + at % 7, 120 + at % 11, None if at in (7, 8, 20) else 400 + at) for at in range(36)),

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chart_tables import COUNT, HOUR, T0, TIME, table
 from eventmw.charts.cells import Clock, cell_text, clock_of, number_text
+from tests.chart_tables import COUNT, HOUR, T0, TIME, table
 
 
 @pytest.mark.parametrize(

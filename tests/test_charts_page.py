@@ -16,11 +16,11 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from chart_tables import COUNT, HOSTILE, HOUR, T0, TABLES, TIME, group, number, table
 from eventmw.charts.page import chart_page, notice_page, policy
 from eventmw.charts.shape import shape_of
 from eventmw.http import Reply
 from eventmw.query.table import Table
+from tests.chart_tables import COUNT, HOSTILE, HOUR, T0, TABLES, TIME, group, number, table
 
 VENDOR = files("eventmw.charts").joinpath("vendor", "uplot")
 
@@ -54,7 +54,7 @@ class Reader(HTMLParser):
     def handle_data(self, data: str) -> None:
         if self._cell:
             self.cells[-1] += data
-        elif self._open in self.inside and self.inside[self._open]:
+        elif self.inside.get(self._open):
             self.inside[self._open][-1] += data
 
 

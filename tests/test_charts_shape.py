@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chart_tables import COUNT, DAY, HOUR, T0, TABLES, TIME, group, number, table
 from eventmw.charts.shape import MAX_BARS, MAX_SERIES, shape_of, title_of
 from eventmw.query.table import Column, Table
+from tests.chart_tables import COUNT, DAY, HOUR, T0, TABLES, TIME, group, number, table
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,6 @@ from hashlib import sha256
 
 import pytest
 
-from chart_tables import TABLES
 from eventmw.charts.links import Link, token_of
 from eventmw.errors import Fault, Refused
 from eventmw.eventbunker import Gettable
@@ -17,6 +16,7 @@ from eventmw.eventbunker.charts import ChartCall
 from eventmw.http import Reply
 from eventmw.keys import Key
 from eventmw.query.table import Table
+from tests.chart_tables import TABLES
 
 DIGEST = sha256(b"secret of k1").digest()
 KEY = Key(id="k1", kind="query", account_id="a1", project_id="p1", customer="ann")

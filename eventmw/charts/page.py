@@ -196,7 +196,11 @@ def _data(heading: str, table: Table, shape: Shape) -> str:
         "zone": table.time_zone,
         "omitted": shape.omitted,
         "measures": [
-            {"name": _one_line(one.name), "omitted": one.omitted, "series": _series((s.name, s.values) for s in one.series)}
+            {
+                "name": _one_line(one.name),
+                "omitted": one.omitted,
+                "series": _series((s.name, s.values) for s in one.series),
+            }
             for one in shape.measures
         ],
     }

@@ -15,6 +15,7 @@ from typing import Final, Literal
 from eventmw.charts.cells import Clock, cell_text, clock_of
 from eventmw.query.periods import LENGTHS_MS
 from eventmw.query.table import Cell, Table
+from eventmw.schema import kind_of
 
 View = Literal["line", "bar", "table"]
 Axis = Literal["time", "groups"]
@@ -187,10 +188,10 @@ def _has_point(one: Series) -> bool:
 
 def _by_group(table: Table, bucket: int, groups: Sequence[int], value: int, times: tuple[int, ...]) -> Measure:
     """Return a line for each group, the largest first: those whose values together are furthest from zero."""
-    cells: dict[tuple[tuple[type, Cell], ...], dict[int, Cell]] = {}
+    cells: dict[tuple[tuple[str, Cell], ...], dict[int, Cell]] = {}
     for row in table.rows:
         # The text «1», the number and true are different groups, and look alike.
-        cells.setdefault(tuple((type(row[at]), row[at]) for at in groups), {})[row[bucket]] = row[value]
+        cells.setdefault(tuple((kind_of(row[at]), row[at]) for at in groups), {})[row[bucket]] = row[value]
     series = [Series(_label(cell for _, cell in group), _placed(times, found)) for group, found in cells.items()]
     series.sort(key=lambda one: -sum(abs(point) for point in one.values if point is not None))
     return Measure(table.columns[value].name, tuple(series[:MAX_SERIES]), max(0, len(series) - MAX_SERIES))

@@ -35,10 +35,10 @@
 
   function ticks(values, step) {
     const largest = Math.max(...values.map(Math.abs));
-    const compact = largest >= 1e4;
+    const notation = largest >= 1e15 || largest < 1e-4 ? "scientific" : largest >= 1e4 ? "compact" : "standard";
     const fine = /^[125]0*$/.test(String(step).replace(/^0\.0*|\./g, "").replace(/e.*/, "")) ? 0 : 1; // a step of 2.5
     const digits = Math.min(15, Math.max(1, Math.ceil(Math.log10(largest / step) + 1e-9) + 1 + fine));
-    const style = { notation: compact ? "compact" : "standard", maximumSignificantDigits: digits };
+    const style = { notation, maximumSignificantDigits: digits };
     return values.map((value) => (value === 0 ? "0" : value.toLocaleString("en-US", style)));
   }
 
@@ -290,10 +290,10 @@
   }
 
   // From zero, unless the values lie close together and far from it; a bar always stands on zero.
+  const isFar = (low, high) => (low > 0 && low > 0.7 * high) || (high < 0 && high < 0.7 * low);
   function range(low, high) {
     if (low == null) return [0, 1];
-    const far = (low > 0 && low > 0.7 * high) || (high < 0 && high < 0.7 * low);
-    if (state.view === "line" && far) return low === high ? around(low) : uPlot.rangeNum(low, high, 0.1, true);
+    if (state.view === "line" && isFar(low, high)) return low === high ? around(low) : uPlot.rangeNum(low, high, 0.1, true);
     const [bottom, top] = [Math.min(0, low), Math.max(0, high)];
     if (bottom === top) return [0, 1];
     const air = (top - bottom) * 0.06;
@@ -339,7 +339,8 @@
 
   function axisWidth(_, values) {
     sketch.font = font();
-    return values ? Math.ceil(Math.max(0, ...values.map((text) => measured(text)))) + GAP + 2 : 30;
+    // At least half of the first time's width, which stands below the corner.
+    return values ? Math.ceil(Math.max(24, ...values.map((text) => measured(text)))) + GAP + 2 : 36;
   }
 
   const font = (weight = 400) => `${weight} ${FONT}px ${getComputedStyle(document.body).fontFamily}`;
@@ -371,12 +372,14 @@
 
   function line(index, paint, alone) {
     const colour = paint.series[index];
+    const numbers = measure().series[index].values.filter((value) => value != null);
+    const filled = alone && !isFar(Math.min(...numbers), Math.max(...numbers)); // an area stands on zero
     const values = measure().series[index].values;
     const single = values.flatMap((value, at) =>
       (value != null && values[at - 1] == null && values[at + 1] == null ? [at] : []));
     return {
       stroke: colour, width: places.length > plot.clientWidth ? 1 : 2, dash: DASHES[index], spanGaps: false,
-      fill: alone ? shaded(colour, paint.shade) : undefined,
+      fill: filled ? shaded(colour, paint.shade) : undefined,
       points: {
         size: 6, width: 0, fill: colour, space: 40, filter: (_, __, all) => (all || !single.length ? null : single),
       },
