@@ -62,7 +62,7 @@ class Value:
     @property
     def is_there(self) -> Holds:
         """Whether the event has such a field, if only with null."""
-        return self.json.is_not(literal_column("NULL"))
+        return self.kind.is_not(None)
 
     @property
     def has_value(self) -> Holds:
@@ -108,7 +108,7 @@ def scalar_order(scalar: Sql) -> Sequence[Sql]:
     """Return what scalars are ordered by: null, numbers, texts by code points, false, true."""
     value = Value(scalar)
     rank = case(
-        (scalar.is_(literal_column("NULL")), 0), (value.kind == "number", 1), (value.kind == "string", 2), else_=3
+        (value.kind.is_(None), 0), (value.kind == "number", 1), (value.kind == "string", 2), else_=3
     )
     return [rank, value.number, case((value.kind != "number", value.text)).collate("C")]
 
