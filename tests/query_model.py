@@ -235,9 +235,7 @@ def answer(query: dict[str, Any], key: Key, rows: list[Row]) -> tuple[list[tuple
         for row in rows
         if may_see(key, row)
         and begin <= row["time_ms"] < end
-        and all(
-            fulfils(row, one["field_name"], one["op"], wanted_of(one, zone)) for one in query.get("filters", [])
-        )
+        and all(fulfils(row, one["field_name"], one["op"], wanted_of(one, zone)) for one in query.get("filters", []))
     ]
     grouping = query.get("group_by") or query.get("interval") or query.get("computations")
     found = grouped(query, seen, zone) if grouping else listed(query, seen)
@@ -324,7 +322,15 @@ TAME_NAMES = {named(path) for path in TAME_PATHS}
 TEXT_NAMES = ["event_name", "customer_identifier", "metric_name", "unique_req_id"]
 
 ZONES = st.sampled_from(
-    ["UTC", "Europe/Berlin", "America/New_York", "Asia/Kathmandu", "Australia/Lord_Howe", "America/Havana", "Pacific/Apia"]
+    [
+        "UTC",
+        "Europe/Berlin",
+        "America/New_York",
+        "Asia/Kathmandu",
+        "Australia/Lord_Howe",
+        "America/Havana",
+        "Pacific/Apia",
+    ]
 )
 # The edges of days, months, changes of clocks (also those at midnight), and the first day that there is.
 EDGES_MS = [

@@ -27,7 +27,7 @@ from eventmw.query.table import Column
 
 Dialect = Literal["sqlite", "postgresql"]
 
-_WORDS: Final[Mapping[Dialect, Words]] = {"sqlite": sqlite, "postgresql": postgresql}
+WORDS: Final[Mapping[Dialect, Words]] = {"sqlite": sqlite, "postgresql": postgresql}
 
 _OF_EVENTS: Final = {
     "timestamp": events.c.time_ms,
@@ -79,7 +79,7 @@ def compiled(query: Query, key: Key, dialect: Dialect, *, most: int) -> Statemen
     """
     if not key.project_id:
         raise ValueError("a key of a project was expected")
-    return _Compiler(query, key, _WORDS[dialect]).statement(most)
+    return _Compiler(query, key, WORDS[dialect]).statement(most)
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +159,7 @@ class _Compiler:
         return self.words.fenced(select(*columns).where(*self._wall())), places
 
     def _key(self, field: Field) -> Sql:
-        return self._value(field).scalar if field.column is None else _OF_EVENTS[field.path[0]]
+        return self._value(field).scalar if field.column is None else self.words.text_order(_OF_EVENTS[field.path[0]])
 
     def _operand(self, field: Field, form: str) -> Sql:
         if field.column is not None:

@@ -71,6 +71,10 @@ class Words(Protocol):
         """Return what scalars are ordered by: null, numbers, texts by code points, false, true."""
         ...
 
+    def scalar_of(self, cell: Any) -> Any:
+        """Return the scalar that a cell of such a column stands for; a number may be a Decimal."""
+        ...
+
     def text_order(self, text: Sql) -> Sql:
         """Return a text so that it is ordered by code points."""
         ...

@@ -31,7 +31,10 @@ from sqlalchemy.dialects.postgresql import JSONB
 from eventmw.archive.tables import events
 from eventmw.query.dialects import Branch, Holds, Sql
 
-_SCALARS: Final = ("string", "number", "boolean")
+_NUMBER: Final = "1"
+_TEXT: Final = "2"
+_BOOLEAN: Final = "3"
+"""Marks of kinds, in their order. Grouping by such texts takes half the time of grouping by jsonb."""
 _WHOLE: Final[Sql] = literal_column("'{}'")
 
 
@@ -76,8 +79,17 @@ class Value:
 
     @property
     def scalar(self) -> Sql:
-        """The text, number or boolean that it is, else NULL."""
-        return case((self.kind.in_(_SCALARS), self.json))
+        """The text, number or boolean that it is, as text with a mark of its kind before it; else NULL."""
+        return case(
+            (self.kind == "string", literal_column(f"'{_TEXT}'").op("||", return_type=String())(self.text)),
+            (self.kind == "number", literal_column(f"'{_NUMBER}'").op("||", return_type=String())(self._digits)),
+            (self.kind == "boolean", literal_column(f"'{_BOOLEAN}'").op("||", return_type=String())(self.text)),
+        ).collate("C")
+
+    @property
+    def _digits(self) -> Sql:
+        """Its digits: 1.0 and 1 have the same."""
+        return cast(func.trim_scale(cast(self.json, Numeric)), String)
 
     def of_text(self, holds: Callable[[Sql], Holds]) -> Branch:
         """Return a branch for texts."""
@@ -106,11 +118,17 @@ def value_at(path: tuple[str, ...]) -> Value:
 
 def scalar_order(scalar: Sql) -> Sequence[Sql]:
     """Return what scalars are ordered by: null, numbers, texts by code points, false, true."""
-    value = Value(scalar)
-    rank = case(
-        (value.kind.is_(None), 0), (value.kind == "number", 1), (value.kind == "string", 2), else_=3
-    )
-    return [rank, value.number, case((value.kind != "number", value.text)).collate("C")]
+    mark = func.left(scalar, 1, type_=String()).collate("C")
+    digits = case((func.left(scalar, 1) == _NUMBER, cast(func.substr(scalar, 2), Numeric)))
+    return [mark, digits, scalar.collate("C")]
+
+
+def scalar_of(cell: str | None) -> str | Decimal | bool | None:
+    """Return the scalar that a cell stands for."""
+    if cell is None:
+        return None
+    mark, rest = cell[0], cell[1:]
+    return rest if mark == _TEXT else Decimal(rest) if mark == _NUMBER else rest == "true"
 
 
 def text_order(text: Sql) -> Sql:

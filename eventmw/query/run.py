@@ -19,7 +19,7 @@ from sqlalchemy.exc import DBAPIError, OperationalError
 
 from eventmw.errors import Refused
 from eventmw.keys import Key
-from eventmw.query.compile import Dialect, compiled
+from eventmw.query.compile import WORDS, Dialect, compiled
 from eventmw.query.language import Query
 from eventmw.query.periods import DAY_MS, bucket_start, zone_of
 from eventmw.query.sqlite import prepare
@@ -116,7 +116,7 @@ class Runner:
         self, connection: Connection, select: Any, query: Query, columns: Sequence[Column]
     ) -> list[tuple[Cell, ...]]:
         options: dict[str, Any] = {"yield_per": _ROWS_AT_ONCE} if query.lists else {}
-        cells = [_reader(column, query) for column in columns]
+        cells = [_reader(column, query, WORDS[self.dialect].scalar_of) for column in columns]
         rows: list[tuple[Cell, ...]] = []
         size = 0
         deadline = time.monotonic() + self.limits.timeout_s
@@ -170,19 +170,19 @@ def _in_time(connection: Connection, timeout_s: float) -> Generator[None]:
         driver.set_progress_handler(None, 0)
 
 
-def _reader(column: Column, query: Query) -> Callable[[Any], Cell]:
+def _reader(column: Column, query: Query, scalar_of: Callable[[Any], Any]) -> Callable[[Any], Cell]:
     """Return what makes a cell of what the driver hands out, the same for both databases."""
     if column.role == "bucket":
         assert query.interval is not None
         interval, zone = query.interval, zone_of(query.time_zone)
         return lambda number: bucket_start(interval, int(number), zone)
+    if column.kind == "scalar":
+        return lambda cell: _plain(scalar_of(cell))
     return _plain
 
 
 def _plain(value: Any) -> Cell:
     match value:
-        case bytes():  # how a boolean leaves SQLite
-            return value == b"\x01"
         case Decimal():
             return (
                 int(value) if value == (whole := value.to_integral_value()) and int(whole) in _INT64 else float(value)

@@ -36,6 +36,7 @@ from sqlalchemy import (
 
 from eventmw.archive.tables import events
 from eventmw.query.dialects import Branch, Holds, Sql
+from eventmw.query.table import Cell
 
 _plain = re.compile(r"[ !#-\[\]-~]+").fullmatch
 _NUMBERS: Final = ("integer", "real")
@@ -139,6 +140,11 @@ def value_at(path: tuple[str, ...]) -> Value:
 def scalar_order(scalar: Sql) -> Sequence[Sql]:
     """Return what scalars are ordered by: null, numbers, texts by code points, false, true."""
     return [scalar]
+
+
+def scalar_of(cell: Cell) -> Cell:
+    """Return the scalar that a cell stands for."""
+    return cell == b"\x01" if isinstance(cell, bytes) else cell
 
 
 def text_order(text: Sql) -> Sql:
