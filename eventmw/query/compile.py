@@ -65,7 +65,7 @@ class Statement(NamedTuple):
     columns: tuple[Column, ...]
 
 
-def compiled(query: Query, key: Key, dialect: Dialect, *, most: int) -> Statement:
+def compiled(query: Query, key: Key, dialect: Dialect, *, most: int, wide: bool = False) -> Statement:
     """Return the statement that answers a query as far as a key may see.
 
     Args:
@@ -73,13 +73,14 @@ def compiled(query: Query, key: Key, dialect: Dialect, *, most: int) -> Statemen
         key: who asks.
         dialect: the database's.
         most: rows that are let through at most.
+        wide: sums do not fail past 64 bits; they take longer.
 
     Raises:
         ValueError: the key is of no project.
     """
     if not key.project_id:
         raise ValueError("a key of a project was expected")
-    return _Compiler(query, key, WORDS[dialect]).statement(most)
+    return _Compiler(query, key, WORDS[dialect], wide).statement(most)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +88,7 @@ class _Compiler:
     query: Query
     key: Key
     words: Words
+    wide: bool
 
     def statement(self, most: int) -> Statement:
         return self._list(most) if self.query.lists else self._groups(most)
@@ -182,7 +184,7 @@ class _Compiler:
             "count_distinct": lambda seen: func.count(seen.distinct()),
             "min": func.min,
             "max": func.max,
-            "sum": words.total,
+            "sum": words.wide_total if self.wide else words.total,
             "avg": words.mean,
             "percentile": lambda seen: words.percentile(seen, one.share),
         }

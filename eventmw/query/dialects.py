@@ -92,7 +92,11 @@ class Words(Protocol):
         ...
 
     def total(self, number: Sql) -> Sql:
-        """Return a sum: exact where all numbers are integers and it has 64 bits; NULL of nothing."""
+        """Return a sum: exact where all numbers are integers; NULL of nothing. It may fail past 64 bits."""
+        ...
+
+    def wide_total(self, number: Sql) -> Sql:
+        """Return a sum that does not fail: exact where all numbers are integers and it has 64 bits, else a double."""
         ...
 
     def mean(self, number: Sql) -> Sql:

@@ -43,24 +43,27 @@ class Value:
     """A value inside an event, as jsonb; NULL where there is none."""
 
     json: Sql
+    text: Sql
+    """The text that it is; anything else as JSON."""
 
     @classmethod
     def at(cls, path: tuple[str, ...]) -> Self:
         """Return the value of a field. A name never counts as the number of an array's member."""
-        json: Sql = events.c.fields
-        for step in path:
-            json = json.op("->", return_type=JSONB())(literal(step, String))
-        return cls(json)
+        inside: Sql = events.c.fields
+        for step in path[:-1]:
+            inside = inside.op("->", return_type=JSONB())(literal(step, String))
+        last = literal(path[-1], String)
+        return cls(inside.op("->", return_type=JSONB())(last), inside.op("->>", return_type=String())(last))
+
+    @classmethod
+    def of(cls, json: Sql) -> Self:
+        """Return the value that a jsonb expression is."""
+        return cls(json, json.op("#>>", return_type=String())(_WHOLE))
 
     @property
     def kind(self) -> Sql:
         """Its kind, a word of ``jsonb_typeof``; NULL where there is none."""
         return func.jsonb_typeof(self.json, type_=String())
-
-    @property
-    def text(self) -> Sql:
-        """The text that it is; anything else as JSON."""
-        return self.json.op("#>>", return_type=String())(_WHOLE)
 
     @property
     def is_there(self) -> Holds:
@@ -80,11 +83,12 @@ class Value:
     @property
     def scalar(self) -> Sql:
         """The text, number or boolean that it is, as text with a mark of its kind before it; else NULL."""
-        return case(
-            (self.kind == "string", literal_column(f"'{_TEXT}'").op("||", return_type=String())(self.text)),
-            (self.kind == "number", literal_column(f"'{_NUMBER}'").op("||", return_type=String())(self._digits)),
-            (self.kind == "boolean", literal_column(f"'{_BOOLEAN}'").op("||", return_type=String())(self.text)),
-        ).collate("C")
+        marked = {
+            "string": literal_column(f"'{_TEXT}'").op("||", return_type=String())(self.text),
+            "number": literal_column(f"'{_NUMBER}'").op("||", return_type=String())(self._digits),
+            "boolean": literal_column(f"'{_BOOLEAN}'").op("||", return_type=String())(self.text),
+        }
+        return case(marked, value=self.kind).collate("C")
 
     @property
     def _digits(self) -> Sql:
@@ -108,7 +112,7 @@ class Value:
         is_array = self.kind == "array"
         members = case((is_array, self.json), else_=cast(literal_column("'[]'"), JSONB))
         member = func.jsonb_array_elements(members).table_valued(column("value", JSONB), joins_implicitly=True)
-        return is_array, exists(select(literal_column("1")).select_from(member).where(holds(Value(member.c.value))))
+        return is_array, exists(select(literal_column("1")).select_from(member).where(holds(Value.of(member.c.value))))
 
 
 def value_at(path: tuple[str, ...]) -> Value:
@@ -154,6 +158,9 @@ def contains(text: Sql, part: str) -> Holds:
 def total(number: Sql) -> Sql:
     """Return a sum, exact; NULL of nothing."""
     return func.sum(number)
+
+
+wide_total = total
 
 
 def mean(number: Sql) -> Sql:

@@ -19,7 +19,7 @@ from sqlalchemy.exc import DBAPIError, OperationalError
 
 from eventmw.errors import Refused
 from eventmw.keys import Key
-from eventmw.query.compile import WORDS, Dialect, compiled
+from eventmw.query.compile import WORDS, Dialect, Statement, compiled
 from eventmw.query.language import Query
 from eventmw.query.periods import DAY_MS, bucket_start, zone_of
 from eventmw.query.sqlite import prepare
@@ -32,6 +32,13 @@ _STEPS: Final = 20_000
 
 _CANCELLED: Final = "57014"
 """PostgreSQL's code for a statement that was stopped. Source: PostgreSQL, appendix A, «query_canceled»."""
+
+_OF_TRANSACTION: Final = text(
+    "SELECT set_config('transaction_read_only', 'on', true), set_config('statement_timeout', :timeout, true)"
+)
+
+_OVERFLOW: Final = "integer overflow"
+"""What SQLite says of a sum past 64 bits."""
 
 _EXACT: Final = 1 << 53
 """Below it every whole double is an integer without doubt."""
@@ -81,10 +88,11 @@ class Runner:
         most = self.limits.max_groups if query.limit is None else min(query.limit, self.limits.max_groups)
         statement = compiled(query, key, self.dialect, most=most + 1)
         try:
-            with self.engine.connect() as connection, _in_time(connection, self.limits.timeout_s):
-                rows = self._rows(connection, statement.select, query, statement.columns)
+            rows = self._asked(statement, query)
         except DBAPIError as error:
-            raise self._refusal(error) from None
+            if str(error.orig) != _OVERFLOW:
+                raise self._refusal(error) from None
+            rows = self._asked_again(compiled(query, key, self.dialect, most=most + 1, wide=True), query)
         if len(rows) > most and query.limit is None:
             raise Refused(
                 "query_too_large",
@@ -105,6 +113,16 @@ class Runner:
         most = self.limits.max_groups if query.limit is None else query.limit
         statement = compiled(query, key, self.dialect, most=most).select
         return str(statement.compile(self.engine, compile_kwargs={"literal_binds": True}))
+
+    def _asked(self, statement: Statement, query: Query) -> list[tuple[Cell, ...]]:
+        with self.engine.connect() as connection, _in_time(connection, self.limits.timeout_s):
+            return self._rows(connection, statement.select, query, statement.columns)
+
+    def _asked_again(self, statement: Statement, query: Query) -> list[tuple[Cell, ...]]:
+        try:
+            return self._asked(statement, query)
+        except DBAPIError as error:
+            raise self._refusal(error) from None
 
     def _check_period(self, query: Query) -> None:
         if query.period.to_ms - query.period.from_ms > self.limits.max_days * DAY_MS:
@@ -156,8 +174,7 @@ def _too_long(timeout_s: float) -> Refused:
 def _in_time(connection: Connection, timeout_s: float) -> Generator[None]:
     """Have the database itself give up after a while."""
     if connection.dialect.name == "postgresql":
-        connection.execute(text("SET TRANSACTION READ ONLY"))
-        connection.execute(text(f"SET LOCAL statement_timeout = {max(1, int(timeout_s * 1000))}"))
+        connection.execute(_OF_TRANSACTION, {"timeout": str(max(1, int(timeout_s * 1000)))})
         yield
         return
     driver: Any = connection.connection.driver_connection
