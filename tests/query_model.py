@@ -92,7 +92,7 @@ def compares(op: str, value: Any, wanted: Any) -> bool:
     }[op]()
 
 
-def fulfils(row: Row, name: str, op: str, wanted: Any = None) -> bool:
+def fulfils(row: Row, name: str, op: str, wanted: Any = None) -> bool:  # noqa: PLR0911 - a branch for each op
     value = value_of(row, name)
     match op:
         case "exists":
@@ -167,6 +167,8 @@ class Near:
     value: float
     slack: float
 
+    __hash__ = None  # type: ignore[assignment]
+
     def __eq__(self, other: object) -> bool:
         return (
             isinstance(other, int | float)
@@ -196,7 +198,7 @@ def counts_events(function: str, name: str | None) -> bool:
     return function == "count" and name in (None, "*")
 
 
-def computed(function: str, name: str | None, rows: list[Row]) -> Any:
+def computed(function: str, name: str | None, rows: list[Row]) -> Any:  # noqa: PLR0911 - a branch for each function
     if counts_events(function, name):
         return len(rows)
     values = [value_of(row, str(name)) for row in rows]

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
-from sqlalchemy import Engine, create_engine, delete, insert
+from sqlalchemy import Engine, delete, insert
 
 from eventmw.archive.database import engine_of
 from eventmw.archive.tables import events, metadata

@@ -55,52 +55,58 @@ def drawn(table: Table, width: int, *, blocks: bool = True) -> Iterator[Text]:
 
 def _bars(table: Table, place: int, width: int, *, blocks: bool) -> Iterator[Text]:
     labels = [_label(table, row) for row in table.rows]
-    values = [row[place] for row in table.rows]
-    told = [number_text(value) for value in values]
-    right = max((len(text) for text in told), default=0)
-    left = min(max((cell_len(label) for label in labels), default=0), int(width * _MOST_LABEL))
-    room = width - left - right - 2
+    values: list[Number | None] = [row[place] for row in table.rows]
+    told, left, room = _shares(labels, values, width)
     most = max((abs(value) for value in values if value is not None), default=0)
     for label, value, text in zip(labels, values, told, strict=True):
-        bar = _bar(value, most, room, blocks=blocks) if room > 0 else ""
-        yield Text.assemble(_fitted(label, left), " ", (_fitted(bar, max(0, room)), "cyan"), " ", text.rjust(right))
+        bar = _bar(value, most, room, blocks=blocks)
+        yield Text.assemble(_fitted(label, left), " ", (_fitted(bar, room), "cyan"), " ", text)
+
+
+def _shares(labels: Sequence[str], values: Sequence[Number | None], width: int) -> tuple[list[str], int, int]:
+    """Return the values as aligned texts, and the columns that a label and a drawing may take."""
+    told = [number_text(value) for value in values]
+    if max(map(len, told), default=0) > width // 3:
+        told = [number_text(value if value is None else float(f"{value:.3g}"), digits=3) for value in values]
+    right = max(map(len, told), default=0)
+    left = min(max(map(cell_len, labels), default=0), int(width * _MOST_LABEL))
+    return [text.rjust(right) for text in told], left, max(1, width - left - right - 2)
 
 
 def _bar(value: Number | None, most: Number, room: int, *, blocks: bool) -> str:
-    if not value or not most:
+    """Return a bar of at least a bit where there is a value; one that is less than nothing is of another stuff."""
+    if not value:
         return ""
-    if value < 0 or not blocks:
-        return ("-" if value < 0 and not blocks else _BELOW if value < 0 else "#") * max(
-            1, round(-value / most * room if value < 0 else value / most * room)
-        )
-    eighths = max(1, round(value / most * room * 8))
-    return "█" * (eighths // 8) + (_EIGHTHS[eighths % 8] if eighths % 8 else "")
+    part = abs(value) / most * room
+    if value < 0:
+        return (_BELOW if blocks else "-") * max(1, round(part))
+    if not blocks:
+        return "#" * max(1, round(part))
+    eighths = max(1, round(part * 8))
+    return "█" * (eighths // 8) + _EIGHTHS[eighths % 8].rstrip()
 
 
 def _courses(table: Table, place: int, width: int, *, blocks: bool) -> Iterator[Text]:
     """Draw a line for each group: a step for each bucket, or for the largest of several where the line is too short."""
     times = _times(table)
     groups: dict[str, dict[int, Number | None]] = {}
+    labels: dict[str, str] = {}
+    first = 1 + sum(column.role == "group" for column in table.columns)
     for row in table.rows:
-        groups.setdefault(_label(table, row), {})[row[0]] = row[place]
+        group = repr(row[1:first])  # 1 and true, and null and a text like its label, stay apart
+        labels.setdefault(group, _label(table, row))
+        groups.setdefault(group, {})[row[0]] = row[place]
     known = [value for course in groups.values() for value in course.values() if value is not None]
-    low, high = min(0, *known, 0), max(0, *known, 0)
-    tops = {
-        label: number_text(max((v for v in course.values() if v is not None), default=None))
-        for label, course in groups.items()
-    }
-    right = max(map(len, tops.values()), default=0)
-    left = min(max(map(cell_len, groups), default=0), int(width * _MOST_LABEL))
-    room = max(1, width - left - right - 2)
-    for label, course in groups.items():
+    low, high = min([0, *known]), max([0, *known])
+    tops = [max((v for v in course.values() if v is not None), default=None) for course in groups.values()]
+    told, left, room = _shares([*labels.values()], tops, width)
+    for label, course, text in zip(labels.values(), groups.values(), told, strict=True):
         line = _line([course.get(at) for at in times], room, low, high, blocks=blocks)
-        yield Text.assemble(
-            _fitted(label, left), " " if left else "", (_fitted(line, room), "cyan"), " ", tops[label].rjust(right)
-        )
+        yield Text.assemble(_fitted(label, left), " " if left else "", (_fitted(line, room), "cyan"), " ", text)
     zone = zone_of(table.time_zone)
     if times:
         begin, end = iso(times[0], zone)[:16], iso(times[-1], zone)[:16]
-        yield Text(f"{begin} to {end}"[:width], QUIET)
+        yield Text(_fitted(f"{begin} to {end}", width).rstrip(), QUIET)
 
 
 def _times(table: Table) -> list[int]:
@@ -146,10 +152,10 @@ def _fitted(text: str, width: int) -> str:
     )
 
 
-def number_text(value: Number | None) -> str:
-    """Return a number for people: whole ones in full, others to six digits; ``-`` for none."""
+def number_text(value: Number | None, *, digits: int = 6) -> str:
+    """Return a number for people: whole ones in full, others to some digits; ``-`` for none."""
     if value is None:
         return "-"
     if isinstance(value, int):
         return f"{value:,}"
-    return f"{value:,.6g}"
+    return f"{value:,.{digits}g}"

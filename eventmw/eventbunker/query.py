@@ -11,12 +11,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from eventmw.errors import Refused
 from eventmw.http import Reply
 from eventmw.jsontext import encode
 from eventmw.keys import Key, KeyKind
 from eventmw.query.language import parse_text
-from eventmw.query.run import Runner
+from eventmw.query.run import Runner, too_many_bytes
 from eventmw.query.table import Table
 
 HEADER: Final = "x-eventbunker-query-key"
@@ -56,10 +55,7 @@ def reply(table: Table, max_bytes: int) -> Reply:
     """
     body = encode(table.as_json())
     if len(body) > max_bytes:
-        raise Refused(
-            "query_too_large",
-            f"Expected an answer of at most {max_bytes:,} bytes, got a larger one. Set a smaller limit.",
-        )
+        raise too_many_bytes(max_bytes)
     headers = (
         ("content-type", "application/json"),
         ("content-length", str(len(body))),

@@ -35,6 +35,7 @@ _NUMBER: Final = "1"
 _TEXT: Final = "2"
 _BOOLEAN: Final = "3"
 """Marks of kinds, in their order. Grouping by such texts takes half the time of grouping by jsonb."""
+_ONE: Final[Sql] = literal_column("1")
 _WHOLE: Final[Sql] = literal_column("'{}'")
 
 
@@ -112,7 +113,7 @@ class Value:
         is_array = self.kind == "array"
         members = case((is_array, self.json), else_=cast(literal_column("'[]'"), JSONB))
         member = func.jsonb_array_elements(members).table_valued(column("value", JSONB), joins_implicitly=True)
-        return is_array, exists(select(literal_column("1")).select_from(member).where(holds(Value.of(member.c.value))))
+        return is_array, exists(select(_ONE).select_from(member).where(holds(Value.of(member.c.value))))
 
 
 def value_at(path: tuple[str, ...]) -> Value:

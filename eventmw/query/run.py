@@ -9,7 +9,7 @@ import json
 import logging
 import time
 from collections.abc import Callable, Generator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, Final, Literal, cast
@@ -138,17 +138,15 @@ class Runner:
         rows: list[tuple[Cell, ...]] = []
         size = 0
         deadline = time.monotonic() + self.limits.timeout_s
-        for raw in connection.execute(select, execution_options=options):
-            row = tuple(read(cell) for read, cell in zip(cells, raw, strict=True))
-            size += sum(map(_size, row))
-            if size > self.limits.max_bytes:
-                raise Refused(
-                    "query_too_large",
-                    f"Expected an answer of at most {self.limits.max_bytes:,} bytes, got a larger one. Set a smaller limit.",
-                )
-            if time.monotonic() > deadline:
-                raise _too_long(self.limits.timeout_s)
-            rows.append(row)
+        with closing(connection.execute(select, execution_options=options)) as result:
+            for raw in result:
+                row = tuple(read(cell) for read, cell in zip(cells, raw, strict=True))
+                size += sum(map(_size, row))
+                if size > self.limits.max_bytes:
+                    raise too_many_bytes(self.limits.max_bytes)
+                if time.monotonic() > deadline:
+                    raise _too_long(self.limits.timeout_s)
+                rows.append(row)
         return rows
 
     def _refusal(self, error: DBAPIError) -> Refused:
@@ -160,6 +158,13 @@ class Runner:
                 "archive_down", "The archive cannot be asked now. Try again soon.", headers=(("retry-after", "5"),)
             )
         raise error
+
+
+def too_many_bytes(max_bytes: int) -> Refused:
+    """Return the refusal of an answer that is too large."""
+    return Refused(
+        "query_too_large", f"Expected an answer of at most {max_bytes:,} bytes, got a larger one. Set a smaller limit."
+    )
 
 
 def _too_long(timeout_s: float) -> Refused:

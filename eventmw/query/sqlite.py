@@ -72,14 +72,17 @@ class Value:
         """Return the value of a field with a name that no path can hold."""
 
         def found(column: str) -> Sql:
-            source: Any = events.c.fields
-            conditions: list[Holds] = []
-            for step in path:
-                member = func.json_each(source).table_valued("key", "value", "type", "atom", joins_implicitly=True)
-                conditions.append(member.c.key == literal(step, String))
-                source = case((member.c.type == "object", member.c.value), else_="{}")
-            column_of = case((member.c.type == "array", member.c.value)) if column == "array" else member.c[column]
-            return select(column_of).where(and_(*conditions)).scalar_subquery().correlate(events)
+            source: Sql = events.c.fields
+            members: list[TableValuedAlias] = []
+            for _ in path:
+                members.append(
+                    func.json_each(source).table_valued("key", "value", "type", "atom", joins_implicitly=True)
+                )
+                source = case((members[-1].c.type == "object", members[-1].c.value), else_="{}")
+            last = members[-1].c
+            wanted = case((last.type == "array", last.value)) if column == "array" else last[column]
+            named = [member.c.key == literal(step, String) for member, step in zip(members, path, strict=True)]
+            return select(wanted).where(and_(*named)).scalar_subquery().correlate(events)
 
         return cls(
             found("type"),
