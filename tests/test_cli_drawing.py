@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from typing import Any
 
 import pytest
@@ -34,25 +35,27 @@ def text(table: Table, width: int = 40, **more: Any) -> list[str]:
 def test_bars() -> None:
     assert text(bars([("pro", 10), ("free", 5), (None, 0), (True, None), ("lost", -10)]), 30) == [
         "sum_price",
-        "pro    ████████████████████ 10",
-        "free   ██████████            5",
+        "pro    ███████████████████  10",
+        "free   █████████▌            5",
         "(none)                       0",
         "true                         -",
-        "lost   ▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒ -10",
+        "lost   ▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒ -10",
     ]
 
 
 def test_bars_in_plain_ascii() -> None:
-    lines = text(bars([("a", 2), ("b", -1)]), 24, blocks=False)
-    assert all(line.isascii() for line in lines)
-    assert lines[1].count("#") == 2 * lines[2].count("-") - 2 or "#" in lines[1]
+    assert text(bars([("a", 2), ("b", -1)]), 20, blocks=False) == [
+        "sum_price",
+        "a ###############  2",
+        "b --------        -1",
+    ]
 
 
 def test_courses_show_gaps_and_stretch_to_the_width() -> None:
     table = courses([(0, "a", 1), (HOUR_MS, "a", 4), (3 * HOUR_MS, "a", 8), (0, "b", 8)])
     assert text(table, 20) == [
         "n",
-        "a ▁▁▁▁▄▄▄▄    ████ 8".replace("▄", "▅"),
+        "a ▂▂▂▂▅▅▅▅    ████ 8",
         "b ████             8",
         "1970-01-01T00:00 to…",
     ]
@@ -68,7 +71,7 @@ def test_one_and_true_are_two_courses() -> None:
 def test_bars_fit(rows: list[tuple[Any, Any]], width: int, blocks: bool) -> None:
     for line in drawn(bars(rows), width, blocks=blocks):
         assert cell_len(line.plain) <= max(width, MIN_WIDTH)
-        assert line.plain.isprintable()
+        assert "Cc" not in set(map(unicodedata.category, line.plain))
 
 
 @given(
@@ -79,7 +82,7 @@ def test_bars_fit(rows: list[tuple[Any, Any]], width: int, blocks: bool) -> None
 def test_courses_fit(rows: list[tuple[Any, ...]], width: int, interval: str) -> None:
     for line in drawn(courses(rows, interval), width):
         assert cell_len(line.plain) <= max(width, MIN_WIDTH)
-        assert line.plain.isprintable()
+        assert "Cc" not in set(map(unicodedata.category, line.plain))
 
 
 def test_what_can_be_drawn() -> None:

@@ -116,7 +116,8 @@ def query(file: str | None, **options: Any) -> None:
     value; a name alone: there is such a field; with ! before it: there is none. Numbers, true and false are taken as
     these, "…" in double quotes as text. docs/query.md has all.
     """
-    document = _document(file) | _given(options, _document(file))
+    document = _document(file)
+    document |= _given(options, document)
     if options["as_query"]:
         output.say_json(document)
         return
@@ -220,13 +221,16 @@ def _answer(asked: Query, options: Mapping[str, Any]) -> None:
     from eventmw.query.run import Limits, Runner  # noqa: PLC0415 - of an extra
 
     engine = _engine(options["archive"], options["data_dir"])
-    ask = Runner(engine, Limits(timeout_s=options["timeout_s"]))
-    project = options["project"] or _only_project(engine)
-    key = Key(id="command line", kind="query", account_id="", project_id=project)
-    if options["in_sql"]:
-        click.echo(ask.sql(asked, key))
-        return
-    _show(ask(asked, key), options)
+    try:
+        project = options["project"] or _only_project(engine)
+        ask = Runner(engine, Limits(timeout_s=options["timeout_s"]))
+        key = Key(id="command line", kind="query", account_id="", project_id=project)
+        if options["in_sql"]:
+            click.echo(ask.sql(asked, key))
+        else:
+            _show(ask(asked, key), options)
+    finally:
+        engine.dispose()
 
 
 def _engine(archive: str | None, data_dir: str | None) -> Any:
