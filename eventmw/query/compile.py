@@ -27,7 +27,7 @@ from eventmw.query.table import Column
 
 Dialect = Literal["sqlite", "postgresql"]
 
-_WORDS: Final[Mapping[Dialect, Words]] = {"sqlite": sqlite, "postgresql": postgresql}
+WORDS: Final[Mapping[Dialect, Words]] = {"sqlite": sqlite, "postgresql": postgresql}
 
 _OF_EVENTS: Final = {
     "timestamp": events.c.time_ms,
@@ -65,7 +65,7 @@ class Statement(NamedTuple):
     columns: tuple[Column, ...]
 
 
-def compiled(query: Query, key: Key, dialect: Dialect, *, most: int) -> Statement:
+def compiled(query: Query, key: Key, dialect: Dialect, *, most: int, wide: bool = False) -> Statement:
     """Return the statement that answers a query as far as a key may see.
 
     Args:
@@ -73,13 +73,14 @@ def compiled(query: Query, key: Key, dialect: Dialect, *, most: int) -> Statemen
         key: who asks.
         dialect: the database's.
         most: rows that are let through at most.
+        wide: sums do not fail past 64 bits; they take longer.
 
     Raises:
         ValueError: the key is of no project.
     """
     if not key.project_id:
         raise ValueError("a key of a project was expected")
-    return _Compiler(query, key, _WORDS[dialect]).statement(most)
+    return _Compiler(query, key, WORDS[dialect], wide).statement(most)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +88,7 @@ class _Compiler:
     query: Query
     key: Key
     words: Words
+    wide: bool
 
     def statement(self, most: int) -> Statement:
         return self._list(most) if self.query.lists else self._groups(most)
@@ -159,7 +161,7 @@ class _Compiler:
         return self.words.fenced(select(*columns).where(*self._wall())), places
 
     def _key(self, field: Field) -> Sql:
-        return self._value(field).scalar if field.column is None else _OF_EVENTS[field.path[0]]
+        return self._value(field).scalar if field.column is None else self.words.text_order(_OF_EVENTS[field.path[0]])
 
     def _operand(self, field: Field, form: str) -> Sql:
         if field.column is not None:
@@ -182,7 +184,7 @@ class _Compiler:
             "count_distinct": lambda seen: func.count(seen.distinct()),
             "min": func.min,
             "max": func.max,
-            "sum": words.total,
+            "sum": words.wide_total if self.wide else words.total,
             "avg": words.mean,
             "percentile": lambda seen: words.percentile(seen, one.share),
         }

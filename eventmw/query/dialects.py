@@ -71,6 +71,10 @@ class Words(Protocol):
         """Return what scalars are ordered by: null, numbers, texts by code points, false, true."""
         ...
 
+    def scalar_of(self, cell: Any) -> Any:
+        """Return the scalar that a cell of such a column stands for; a number may be a Decimal."""
+        ...
+
     def text_order(self, text: Sql) -> Sql:
         """Return a text so that it is ordered by code points."""
         ...
@@ -88,7 +92,11 @@ class Words(Protocol):
         ...
 
     def total(self, number: Sql) -> Sql:
-        """Return a sum: exact where all numbers are integers and it has 64 bits; NULL of nothing."""
+        """Return a sum: exact where all numbers are integers; NULL of nothing. It may fail past 64 bits."""
+        ...
+
+    def wide_total(self, number: Sql) -> Sql:
+        """Return a sum that does not fail: exact where all numbers are integers and it has 64 bits, else a double."""
         ...
 
     def mean(self, number: Sql) -> Sql:

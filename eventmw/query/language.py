@@ -34,6 +34,9 @@ MAX_VALUES: Final = 1000
 MAX_TEXT: Final = 10_000
 """Characters of a filter's value. Source: assumption."""
 
+_ANY_MS: Final = 1 << 40
+"""A present, where it does not matter which."""
+
 _INT64: Final = range(-(1 << 63), 1 << 63)
 
 Function = Literal["count", "sum", "avg", "min", "max", "count_distinct", "percentile"]
@@ -164,14 +167,15 @@ def filters_of(wanted: Mapping[str, Any]) -> tuple[Filter, ...]:
     Raises:
         Refused: a name or a value cannot be used; whoever asks sees nothing then.
     """
-    filters = [
-        {"field_name": name, "op": "is_null"} if value is None
-        else {"field_name": name, "op": "in" if isinstance(value, list) else "equals", "value": value}
-        for name, value in wanted.items()
-    ]  # fmt: skip
     return tuple(
-        one for at in range(0, len(filters), 50) for one in parse({"filters": filters[at : at + 50]}, 1 << 40).filters
+        one for name, value in wanted.items() for one in parse({"filters": [_wanted(name, value)]}, _ANY_MS).filters
     )
+
+
+def _wanted(name: str, value: object) -> dict[str, object]:
+    if value is None:
+        return {"field_name": name, "op": "is_null"}
+    return {"field_name": name, "op": "in" if isinstance(value, list) else "equals", "value": value}
 
 
 def field_of(name: str) -> Field:
@@ -300,7 +304,8 @@ class _Reading:
             except (ValueError, OverflowError):
                 pass
         wanted = "an ISO 8601 time or whole milliseconds since 1970, before the year 9999"
-        self._fault(at, "time", f"expected {wanted}, got other {kind_of(value)}")
+        got = {str: "other text", int: "another number", float: "another number"}.get(type(value)) or kind_of(value)
+        self._fault(at, "time", f"expected {wanted}, got {got}")
         return 0
 
     def _read_field(self, name: str, at: Sequence[object]) -> Field:
@@ -360,15 +365,12 @@ class _Reading:
             )
 
     def _check_names(self, names: Sequence[str], computed_from: int, given: Sequence[Mapping[str, Any]]) -> None:
-        seen: set[str] = set()
-        for place, name in enumerate(names):
-            if name in seen:
-                at = ["computations", max(0, place - computed_from)]
+        for place, name in enumerate(names[computed_from:]):
+            at = ["computations", place]
+            if name in names[: computed_from + place]:
                 self._fault(at, "repeated", "expected a column's name that no other column has, got one again: set as")
-            elif not _is_storable(name) and place >= computed_from and "as" in given[place - computed_from]:
-                at = ["computations", place - computed_from, "as"]
-                self._fault(at, "text", "expected text without U+0000 and lone surrogates, got other text")
-            seen.add(name)
+            elif not _is_storable(name) and "as" in given[place]:
+                self._fault([*at, "as"], "text", "expected text without U+0000 and lone surrogates, got other text")
 
     def _read_order(self, names: Sequence[str], computations: Sequence[Computation]) -> Iterator[Order]:
         for place, one in enumerate(self._document.get("order_by", [])):
@@ -411,7 +413,9 @@ class _Reading:
         if op != "in":
             return [self._read_value(field, op, value, where)]
         if not isinstance(value, list) or not 1 <= len(cast(list[object], value)) <= MAX_VALUES:
-            self._fault(where, "type", f"expected an array of 1 to {MAX_VALUES:,} values, got {_size(value)}")
+            self._fault(
+                where, "type", f"expected an array of 1 to {MAX_VALUES:,} values, got {_size(cast(object, value))}"
+            )
             return ()
         return [self._read_value(field, op, each, [*where, n]) for n, each in enumerate(cast(list[object], value))]
 

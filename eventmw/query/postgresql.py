@@ -31,7 +31,11 @@ from sqlalchemy.dialects.postgresql import JSONB
 from eventmw.archive.tables import events
 from eventmw.query.dialects import Branch, Holds, Sql
 
-_SCALARS: Final = ("string", "number", "boolean")
+_NUMBER: Final = "1"
+_TEXT: Final = "2"
+_BOOLEAN: Final = "3"
+"""Marks of kinds, in their order. Grouping by such texts takes half the time of grouping by jsonb."""
+_ONE: Final[Sql] = literal_column("1")
 _WHOLE: Final[Sql] = literal_column("'{}'")
 
 
@@ -40,14 +44,22 @@ class Value:
     """A value inside an event, as jsonb; NULL where there is none."""
 
     json: Sql
+    text: Sql
+    """The text that it is; anything else as JSON."""
 
     @classmethod
     def at(cls, path: tuple[str, ...]) -> Self:
         """Return the value of a field. A name never counts as the number of an array's member."""
-        json: Sql = events.c.fields
-        for step in path:
-            json = json.op("->", return_type=JSONB())(literal(step, String))
-        return cls(json)
+        inside: Sql = events.c.fields
+        for step in path[:-1]:
+            inside = inside.op("->", return_type=JSONB())(literal(step, String))
+        last = literal(path[-1], String)
+        return cls(inside.op("->", return_type=JSONB())(last), inside.op("->>", return_type=String())(last))
+
+    @classmethod
+    def of(cls, json: Sql) -> Self:
+        """Return the value that a jsonb expression is."""
+        return cls(json, json.op("#>>", return_type=String())(_WHOLE))
 
     @property
     def kind(self) -> Sql:
@@ -55,14 +67,9 @@ class Value:
         return func.jsonb_typeof(self.json, type_=String())
 
     @property
-    def text(self) -> Sql:
-        """The text that it is; anything else as JSON."""
-        return self.json.op("#>>", return_type=String())(_WHOLE)
-
-    @property
     def is_there(self) -> Holds:
         """Whether the event has such a field, if only with null."""
-        return self.json.is_not(literal_column("NULL"))
+        return self.kind.is_not(None)
 
     @property
     def has_value(self) -> Holds:
@@ -76,8 +83,18 @@ class Value:
 
     @property
     def scalar(self) -> Sql:
-        """The text, number or boolean that it is, else NULL."""
-        return case((self.kind.in_(_SCALARS), self.json))
+        """The text, number or boolean that it is, as text with a mark of its kind before it; else NULL."""
+        marked = {
+            "string": literal_column(f"'{_TEXT}'").op("||", return_type=String())(self.text),
+            "number": literal_column(f"'{_NUMBER}'").op("||", return_type=String())(self._digits),
+            "boolean": literal_column(f"'{_BOOLEAN}'").op("||", return_type=String())(self.text),
+        }
+        return case(marked, value=self.kind).collate("C")
+
+    @property
+    def _digits(self) -> Sql:
+        """Its digits: 1.0 and 1 have the same."""
+        return cast(func.trim_scale(cast(self.json, Numeric)), String)
 
     def of_text(self, holds: Callable[[Sql], Holds]) -> Branch:
         """Return a branch for texts."""
@@ -96,7 +113,7 @@ class Value:
         is_array = self.kind == "array"
         members = case((is_array, self.json), else_=cast(literal_column("'[]'"), JSONB))
         member = func.jsonb_array_elements(members).table_valued(column("value", JSONB), joins_implicitly=True)
-        return is_array, exists(select(literal_column("1")).select_from(member).where(holds(Value(member.c.value))))
+        return is_array, exists(select(_ONE).select_from(member).where(holds(Value.of(member.c.value))))
 
 
 def value_at(path: tuple[str, ...]) -> Value:
@@ -106,11 +123,17 @@ def value_at(path: tuple[str, ...]) -> Value:
 
 def scalar_order(scalar: Sql) -> Sequence[Sql]:
     """Return what scalars are ordered by: null, numbers, texts by code points, false, true."""
-    value = Value(scalar)
-    rank = case(
-        (scalar.is_(literal_column("NULL")), 0), (value.kind == "number", 1), (value.kind == "string", 2), else_=3
-    )
-    return [rank, value.number, case((value.kind != "number", value.text)).collate("C")]
+    mark = func.left(scalar, 1, type_=String()).collate("C")
+    digits = case((func.left(scalar, 1) == _NUMBER, cast(func.substr(scalar, 2), Numeric)))
+    return [mark, digits, scalar.collate("C")]
+
+
+def scalar_of(cell: str | None) -> str | Decimal | bool | None:
+    """Return the scalar that a cell stands for."""
+    if cell is None:
+        return None
+    mark, rest = cell[0], cell[1:]
+    return rest if mark == _TEXT else Decimal(rest) if mark == _NUMBER else rest == "true"
 
 
 def text_order(text: Sql) -> Sql:
@@ -136,6 +159,9 @@ def contains(text: Sql, part: str) -> Holds:
 def total(number: Sql) -> Sql:
     """Return a sum, exact; NULL of nothing."""
     return func.sum(number)
+
+
+wide_total = total
 
 
 def mean(number: Sql) -> Sql:

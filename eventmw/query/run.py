@@ -9,7 +9,7 @@ import json
 import logging
 import time
 from collections.abc import Callable, Generator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, Final, Literal, cast
@@ -19,7 +19,7 @@ from sqlalchemy.exc import DBAPIError, OperationalError
 
 from eventmw.errors import Refused
 from eventmw.keys import Key
-from eventmw.query.compile import Dialect, compiled
+from eventmw.query.compile import WORDS, Dialect, Statement, compiled
 from eventmw.query.language import Query
 from eventmw.query.periods import DAY_MS, bucket_start, zone_of
 from eventmw.query.sqlite import prepare
@@ -32,6 +32,13 @@ _STEPS: Final = 20_000
 
 _CANCELLED: Final = "57014"
 """PostgreSQL's code for a statement that was stopped. Source: PostgreSQL, appendix A, «query_canceled»."""
+
+_OF_TRANSACTION: Final = text(
+    "SELECT set_config('transaction_read_only', 'on', true), set_config('statement_timeout', :timeout, true)"
+)
+
+_OVERFLOW: Final = "integer overflow"
+"""What SQLite says of a sum past 64 bits."""
 
 _EXACT: Final = 1 << 53
 """Below it every whole double is an integer without doubt."""
@@ -81,10 +88,11 @@ class Runner:
         most = self.limits.max_groups if query.limit is None else min(query.limit, self.limits.max_groups)
         statement = compiled(query, key, self.dialect, most=most + 1)
         try:
-            with self.engine.connect() as connection, _in_time(connection, self.limits.timeout_s):
-                rows = self._rows(connection, statement.select, query, statement.columns)
+            rows = self._asked(statement, query)
         except DBAPIError as error:
-            raise self._refusal(error) from None
+            if str(error.orig) != _OVERFLOW:
+                raise self._refusal(error) from None
+            rows = self._asked_again(compiled(query, key, self.dialect, most=most + 1, wide=True), query)
         if len(rows) > most and query.limit is None:
             raise Refused(
                 "query_too_large",
@@ -106,6 +114,16 @@ class Runner:
         statement = compiled(query, key, self.dialect, most=most).select
         return str(statement.compile(self.engine, compile_kwargs={"literal_binds": True}))
 
+    def _asked(self, statement: Statement, query: Query) -> list[tuple[Cell, ...]]:
+        with self.engine.connect() as connection, _in_time(connection, self.limits.timeout_s):
+            return self._rows(connection, statement.select, query, statement.columns)
+
+    def _asked_again(self, statement: Statement, query: Query) -> list[tuple[Cell, ...]]:
+        try:
+            return self._asked(statement, query)
+        except DBAPIError as error:
+            raise self._refusal(error) from None
+
     def _check_period(self, query: Query) -> None:
         if query.period.to_ms - query.period.from_ms > self.limits.max_days * DAY_MS:
             raise Refused(
@@ -116,21 +134,19 @@ class Runner:
         self, connection: Connection, select: Any, query: Query, columns: Sequence[Column]
     ) -> list[tuple[Cell, ...]]:
         options: dict[str, Any] = {"yield_per": _ROWS_AT_ONCE} if query.lists else {}
-        cells = [_reader(column, query) for column in columns]
+        cells = [_reader(column, query, WORDS[self.dialect].scalar_of) for column in columns]
         rows: list[tuple[Cell, ...]] = []
         size = 0
         deadline = time.monotonic() + self.limits.timeout_s
-        for raw in connection.execute(select, execution_options=options):
-            row = tuple(read(cell) for read, cell in zip(cells, raw, strict=True))
-            size += sum(map(_size, row))
-            if size > self.limits.max_bytes:
-                raise Refused(
-                    "query_too_large",
-                    f"Expected an answer of at most {self.limits.max_bytes:,} bytes, got a larger one. Set a smaller limit.",
-                )
-            if time.monotonic() > deadline:
-                raise _too_long(self.limits.timeout_s)
-            rows.append(row)
+        with closing(connection.execute(select, execution_options=options)) as result:
+            for raw in result:
+                row = tuple(read(cell) for read, cell in zip(cells, raw, strict=True))
+                size += sum(map(_size, row))
+                if size > self.limits.max_bytes:
+                    raise too_many_bytes(self.limits.max_bytes)
+                if time.monotonic() > deadline:
+                    raise _too_long(self.limits.timeout_s)
+                rows.append(row)
         return rows
 
     def _refusal(self, error: DBAPIError) -> Refused:
@@ -142,6 +158,13 @@ class Runner:
                 "archive_down", "The archive cannot be asked now. Try again soon.", headers=(("retry-after", "5"),)
             )
         raise error
+
+
+def too_many_bytes(max_bytes: int) -> Refused:
+    """Return the refusal of an answer that is too large."""
+    return Refused(
+        "query_too_large", f"Expected an answer of at most {max_bytes:,} bytes, got a larger one. Set a smaller limit."
+    )
 
 
 def _too_long(timeout_s: float) -> Refused:
@@ -156,8 +179,7 @@ def _too_long(timeout_s: float) -> Refused:
 def _in_time(connection: Connection, timeout_s: float) -> Generator[None]:
     """Have the database itself give up after a while."""
     if connection.dialect.name == "postgresql":
-        connection.execute(text("SET TRANSACTION READ ONLY"))
-        connection.execute(text(f"SET LOCAL statement_timeout = {max(1, int(timeout_s * 1000))}"))
+        connection.execute(_OF_TRANSACTION, {"timeout": str(max(1, int(timeout_s * 1000)))})
         yield
         return
     driver: Any = connection.connection.driver_connection
@@ -170,19 +192,19 @@ def _in_time(connection: Connection, timeout_s: float) -> Generator[None]:
         driver.set_progress_handler(None, 0)
 
 
-def _reader(column: Column, query: Query) -> Callable[[Any], Cell]:
+def _reader(column: Column, query: Query, scalar_of: Callable[[Any], Any]) -> Callable[[Any], Cell]:
     """Return what makes a cell of what the driver hands out, the same for both databases."""
     if column.role == "bucket":
         assert query.interval is not None
         interval, zone = query.interval, zone_of(query.time_zone)
         return lambda number: bucket_start(interval, int(number), zone)
+    if column.kind == "scalar":
+        return lambda cell: _plain(scalar_of(cell))
     return _plain
 
 
 def _plain(value: Any) -> Cell:
     match value:
-        case bytes():  # how a boolean leaves SQLite
-            return value == b"\x01"
         case Decimal():
             return (
                 int(value) if value == (whole := value.to_integral_value()) and int(whole) in _INT64 else float(value)

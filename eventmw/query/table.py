@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, tzinfo
 from typing import Any, Final, Literal
@@ -113,10 +112,8 @@ def _text(cell: Cell) -> str:
             return ""
         case str():
             return cell
-        case float() | bool() | int() | Mapping():
-            return for_line(cell)
         case _:
-            return str(cell)
+            return for_line(cell)
 
 
 def _for_csv(cell: Cell) -> str:
