@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.util import find_spec
@@ -28,6 +29,9 @@ RESERVED: Final = frozenset({"anonymous", "track"})
 
 MIN_KEY: Final = 16
 """Characters of a key: as many random ones resist guessing over a network."""
+
+_is_frame_source = re.compile(r"'self'|'none'|https?://(\*\.)?[a-z0-9.-]+(:[0-9]{1,5})?|https:").fullmatch
+"""What stands in ``frame-ancestors``. Source: CSP Level 3, 6.4.2; without ``*`` and ``http:``, which are anybody at all."""
 
 _MIB: Final = 1024 * 1024
 _JOURNALS: Final[Mapping[str, int]] = {"file": 2048 * _MIB, "memory": 64 * _MIB}
@@ -72,6 +76,7 @@ class Settings(TypedDict, total=False):
     eventbunker_path: str | None
     archive: AnySecret | None
     geoip: str | None
+    frame_ancestors: Sequence[str]
     tools: Sequence[object]
     consumers: Sequence[object]
     data_dir: str
@@ -106,6 +111,7 @@ class Config:
     eventbunker_path: str | None = None
     archive: AnySecret | None = field(default=None, repr=False)
     geoip: str | None = None
+    frame_ancestors: Sequence[str] = ("'self'",)
     tools: Sequence[object] = ()
     consumers: Sequence[object] = ()
     data_dir: str = "eventmw-data"
@@ -167,6 +173,7 @@ def _problems(config: Config) -> Iterator[str]:
     yield from _all_path_problems(config)
     yield from _metrics_problems(config)
     yield from _eventbunker_problems(config)
+    yield from _frame_problems(config.frame_ancestors)
     yield from _choice_problems(config)
     yield from _tool_problems(config)
     yield from _key_problems(config)
@@ -342,6 +349,20 @@ def _origin_problems(origins: object) -> Iterator[str]:
                 f"allowed_origins: {origin!r} is not an origin; write scheme://host[:port] in lower case, as browsers do, "
                 "without a slash at the end"
             )
+
+
+def _frame_problems(sources: object) -> Iterator[str]:
+    if isinstance(sources, str) or not isinstance(sources, Sequence) or not sources:
+        yield "frame_ancestors must be a list, such as [\"'self'\", 'https://shop.example'], or [\"'none'\"]"
+        return
+    for source in cast(Sequence[object], sources):
+        if not isinstance(source, str) or not _is_frame_source(source):
+            yield (
+                f"frame_ancestors: {source!r} is not whom a page can be framed by; write \"'self'\", \"'none'\" or "
+                "an origin such as https://shop.example or https://*.example.com"
+            )
+    if "'none'" in sources and len(cast(Sequence[object], sources)) > 1:
+        yield "frame_ancestors: 'none' stands alone, since it means that nobody may"
 
 
 def _field_problems(fields: object) -> Iterator[str]:

@@ -40,7 +40,7 @@ _TEXTS: Final = (
     ),
 )
 _FLAGS: Final = ("strict", "dry_run")
-_LISTS: Final = ("keys", "allowed_origins", "person_fields")
+_LISTS: Final = ("keys", "allowed_origins", "person_fields", "frame_ancestors")
 _named_key = re.compile(r"([A-Za-z0-9_.-]+):(.*)").fullmatch
 _FLAG_WORDS: Final[Mapping[str, bool]] = {
     **dict.fromkeys(("1", "true", "yes", "on"), True),

@@ -46,6 +46,7 @@ def test_code_wins_over_a_variable_and_a_variable_over_the_file(
         ("RECEIPT", "full", "receipt", "full"),
         ("TRUSTED_PROXIES", "2", "trusted_proxies", 2),
         ("ALLOWED_ORIGINS", "https://a.example,null", "allowed_origins", ["https://a.example", "null"]),
+        ("FRAME_ANCESTORS", "'self',https://a.example", "frame_ancestors", ["'self'", "https://a.example"]),
         ("LIMITS_MAX_EVENTS", "5", "limits", Limits(max_events=5)),
         ("LIMITS_REQUESTS_PER_S", "0.5", "limits", Limits(requests_per_s=0.5)),
     ],

@@ -1,0 +1,68 @@
+"""The databases' answers beside those of plain Python, over rows, keys and queries that Hypothesis makes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from sqlalchemy import Engine, delete, insert
+
+from eventmw.archive.database import engine_of
+from eventmw.archive.tables import events, metadata
+from eventmw.keys import Key
+from eventmw.query.language import parse
+from eventmw.query.run import Limits, Runner
+from tests import query_model as model
+
+LIMITS = Limits(max_days=100_000)
+ONE_ENGINE = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def engine(request: pytest.FixtureRequest) -> Iterator[Engine]:
+    address = "sqlite://" if request.param == "sqlite" else request.getfixturevalue("postgres")
+    made = engine_of(address)
+    metadata.create_all(made)
+    yield made
+    made.dispose()
+
+
+def fill(engine: Engine, rows: list[dict[str, Any]]) -> None:
+    with engine.connect().execution_options(writes=True) as connection, connection.begin():
+        connection.execute(delete(events))
+        if rows:
+            connection.execute(insert(events), rows)
+
+
+def same(got: object, wanted: object) -> bool:
+    """Whether two cells are alike, in kind as well."""
+    if isinstance(wanted, model.Near):
+        return wanted == got
+    if isinstance(got, dict):
+        return got == wanted
+    return model.kind(got) == model.kind(wanted) and got == wanted
+
+
+def check(engine: Engine, rows: list[dict[str, Any]], key: Key, query: dict[str, Any]) -> None:
+    fill(engine, rows)
+    table = Runner(engine, LIMITS)(parse(query, model.NOW_MS), key)
+    wanted, truncated = model.answer(query, key, rows)
+    got = list(table.rows)
+    if not model.has_sure_order(query):
+        keys = sum(column.role != "value" for column in table.columns)
+        for lines in (got, wanted):
+            lines.sort(key=lambda line: [model.rank(cell) for cell in line[:keys]])
+    assert len(got) == len(wanted)
+    for got_row, wanted_row in zip(got, wanted, strict=True):
+        assert all(map(same, got_row, wanted_row)), (got_row, wanted_row)
+    assert table.truncated == truncated
+
+
+@given(model.event_rows(), model.keys(), model.queries())
+@settings(max_examples=400, suppress_health_check=ONE_ENGINE)
+def test_the_answer_is_that_of_plain_python(
+    engine: Engine, rows: list[dict[str, Any]], key: Key, query: dict[str, Any]
+) -> None:
+    check(engine, rows, key, query)
