@@ -243,3 +243,14 @@ def test_nothing_of_a_tracked_event_is_said() -> None:
     assert len(records) == 36
     for told in (secret, WRITE, ANN, ADDRESS, "a-secret-agent"):
         assert told not in wanted
+
+
+def test_a_tracked_event_that_is_sent_again_counts_as_a_duplicate() -> None:
+    headers = {**TRACKED, "idempotency-key": "order 4711"}
+    request = Request(path=POST, body=b'{"event_name": "x"}', headers=tuple(headers.items()))
+    with watched(eventbunker_path=BASE) as pair:
+        for site in pair.sites:
+            with_keys(site, KEYS)
+        answers = [pair.send(request).json["unique_req_id"] for _ in range(2)]
+        assert counted(pair)["events", "duplicate"] == 1
+    assert answers[0] == answers[1]
