@@ -18,8 +18,8 @@ from jsonschema.exceptions import ValidationError
 from referencing import Registry
 
 from eventmw.errors import Fault
-from eventmw.jsdates import is_js_time
 from eventmw.formats import is_ip, is_origin, is_timestamp
+from eventmw.jsdates import is_js_time
 
 Schema = Mapping[str, Any]
 

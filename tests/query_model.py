@@ -81,15 +81,16 @@ def members(value: Any) -> Iterable[Any]:
 def compares(op: str, value: Any, wanted: Any) -> bool:
     if kind(value) != kind(wanted):
         return False
-    return {
-        "greater_than": lambda: value > wanted,
-        "greater_than_or_equals": lambda: value >= wanted,
-        "less_than": lambda: value < wanted,
-        "less_than_or_equals": lambda: value <= wanted,
-        "contains": lambda: wanted in value,
-        "starts_with": lambda: value.startswith(wanted),
-        "ends_with": lambda: value.endswith(wanted),
-    }[op]()
+    tests: dict[str, Callable[[Any, Any], bool]] = {
+        "greater_than": lambda one, other: one > other,
+        "greater_than_or_equals": lambda one, other: one >= other,
+        "less_than": lambda one, other: one < other,
+        "less_than_or_equals": lambda one, other: one <= other,
+        "contains": lambda one, other: other in one,
+        "starts_with": lambda one, other: one.startswith(other),
+        "ends_with": lambda one, other: one.endswith(other),
+    }
+    return tests[op](value, wanted)
 
 
 def fulfils(row: Row, name: str, op: str, wanted: Any = None) -> bool:  # noqa: PLR0911 - a branch for each op
@@ -284,8 +285,8 @@ def grouped(query: dict[str, Any], rows: list[Row], zone: ZoneInfo) -> list[tupl
               *(title(one) for one in computations)]  # fmt: skip
     usual = [] if interval or not names else [{"field_name": titles[keys], "direction": "desc"}]
     for order in reversed(query.get("order_by") or usual):
-        at = titles.index(order["field_name"])
-        answers.sort(key=lambda line: rank(bare(line[at])), reverse=order.get("direction") == "desc")
+        place = titles.index(order["field_name"])
+        answers.sort(key=lambda line: rank(bare(line[place])), reverse=order.get("direction") == "desc")
     return answers
 
 
@@ -436,7 +437,7 @@ def computations(draw: Callable[..., Any]) -> dict[str, Any]:
         )
     )  # fmt: skip
     if function == "count" and draw(st.booleans()):
-        return draw(st.sampled_from([{"function": "count"}, {"function": "count", "field_name": "*"}]))
+        return {"function": "count", **draw(st.sampled_from([{}, {"field_name": "*"}]))}
     names = FREE | st.sampled_from(sorted(TAME_NAMES))
     if function in {"count", "count_distinct"}:
         names = names | st.sampled_from([*TEXT_NAMES, *TIMES])
@@ -453,7 +454,7 @@ def queries(draw: Callable[..., Any]) -> dict[str, Any]:
     if draw(st.integers(0, 4)) == 0:
         names = st.lists(FREE | st.sampled_from([*TEXT_NAMES, *TIMES]), max_size=3, unique=True)
         made["order_by"] = draw(orders(names))
-        return made | draw(st.sampled_from([{}, {"limit": 1}, {"limit": 3}]))
+        return {**made, **draw(st.sampled_from([{}, {"limit": 1}, {"limit": 3}]))}
     if draw(st.booleans()):
         made["interval"] = draw(st.sampled_from(["minute", "hour", "day", "week", "month"]))
     made["group_by"] = draw(st.lists(FREE | st.sampled_from(TEXT_NAMES), max_size=2, unique=True))

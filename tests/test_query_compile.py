@@ -15,7 +15,7 @@ from tests import query_model as model
 
 KEY = Key(id="k", kind="query", account_id="a", project_id="p")
 EVIL = "x'\"); DROP TABLE events; -- %s :p \\"
-DIALECTS: dict[Dialect, Any] = {"sqlite": sqlite.dialect(), "postgresql": postgresql.dialect()}
+DIALECTS: dict[Dialect, Any] = {"sqlite": sqlite.dialect(), "postgresql": postgresql.dialect()}  # type: ignore[no-untyped-call]
 
 
 def sql(query: dict[str, Any], key: Key, dialect: Dialect) -> tuple[str, dict[str, Any]]:

@@ -13,6 +13,7 @@ from eventmw.schema import Authority, kind_of, pointer, published
 from tests import strategies as own
 
 NAMES = ["zaraz-request", "zaraz-advice", "zaraz-reply", "eventbunker-manage"]
+NAMES = ["zaraz-request", "zaraz-advice", "zaraz-reply", "eventbunker-query"]
 
 
 @pytest.mark.parametrize("name", NAMES)

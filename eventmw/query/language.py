@@ -304,7 +304,7 @@ class _Reading:
             except (ValueError, OverflowError):
                 pass
         wanted = "an ISO 8601 time or whole milliseconds since 1970, before the year 9999"
-        got = {str: "other text", int: "another number", float: "another number"}.get(type(value)) or kind_of(value)
+        got = "other text" if isinstance(value, str) else kind_of(value)
         self._fault(at, "time", f"expected {wanted}, got {got}")
         return 0
 
