@@ -20,6 +20,7 @@ import pytest
 from eventmw.charts.links import Link, token_of
 from eventmw.eventbunker.charts import PATH, ChartCall
 from eventmw.keys import Key
+from eventmw.query.language import Query
 from eventmw.query.table import Table
 from tests.chart_tables import HOSTILE, TABLES
 
@@ -33,7 +34,8 @@ playwright = pytest.importorskip(
 SHOTS = Path(__file__).parent.parent / "build" / "charts"
 DIGEST = sha256(b"secret").digest()
 KEY = Key(id="k1", kind="query", account_id="a", project_id="p")
-EXPIRES_S = 2000
+NOW_MS = 1_750_000_000_000
+EXPIRES_S = 1_750_000_001
 
 
 class Keys:
@@ -44,9 +46,13 @@ class Keys:
         return DIGEST if key_id == "k1" else None
 
 
-def run(body: bytes, key: Key) -> Table:
-    """Answer a query that is the name of a table."""
-    return TABLES[json.loads(body)]
+def ask(query: Query, key: Key) -> Table:
+    """Answer a query for events of a name with the table of that name."""
+    return TABLES[str(query.filters[0].values[0])]
+
+
+def query_for(name: str) -> str:
+    return json.dumps({"filters": [{"field_name": "event_name", "op": "equals", "value": name}]})
 
 
 class Quiet(WSGIRequestHandler):
@@ -64,7 +70,7 @@ class Site:
     """A site whose one path is the chart call, and whose others are pages with it in a frame."""
 
     def __init__(self) -> None:
-        self.call = ChartCall(run, Keys(), lambda: 1000.0)
+        self.call = ChartCall(ask, Keys(), lambda: NOW_MS)
         self.asked: list[str] = []
         self.server = make_server("127.0.0.1", 0, self, server_class=Server, handler_class=Quiet)
         self.thread = threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
@@ -86,7 +92,7 @@ class Site:
     def link(
         self, name: str, *, title: str = "", expires_s: int = EXPIRES_S, host: str = "127.0.0.1", path: str = PATH
     ) -> str:
-        token = token_of(Link("p", "k1", json.dumps(name), expires_s, title), DIGEST)
+        token = token_of(Link("p", "k1", query_for(name), expires_s, title), DIGEST)
         return f"http://{host}:{self.server.server_port}{path}?token={token}"
 
     def close(self) -> None:
@@ -437,7 +443,7 @@ def test_a_page_of_another_site_does_not(site: Site, tabs: Any) -> None:
 @pytest.mark.parametrize("look", ["light", "dark", "narrow"])
 def test_a_link_that_opens_nothing_says_why(site: Site, tabs: Any, look: str) -> None:
     tab = tabs(**LOOKS[look])
-    answer = tab.page.goto(site.link("hours", expires_s=1000))
+    answer = tab.page.goto(site.link("hours", expires_s=1_750_000_000))
     assert answer.status == 410
     tab.shot(f"expired-{look}")
     assert tab.page.get_by_role("alert").inner_text().startswith("This link has expired")

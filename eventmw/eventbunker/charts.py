@@ -16,6 +16,7 @@ from eventmw.charts.page import SELF, chart_page, notice_page
 from eventmw.errors import Refused, told
 from eventmw.http import Reply
 from eventmw.keys import Key, KeyKind
+from eventmw.query.language import Query, parse_text
 from eventmw.query.table import Table
 
 log = logging.getLogger("eventmw")
@@ -60,9 +61,9 @@ class ChartCall:
     """Answers with a page. A `Call`, and a `Gettable`.
 
     Args:
-        run: from a query's JSON text and the key that asks to its table; may block. Raises `Refused`.
+        ask: the archive, `eventmw.query.run.Runner`; may block, and raises `Refused`.
         keys: where the key behind a link is looked up.
-        now_s: the seconds since 1970.
+        now_ms: the clock's.
         frame_ancestors: who may show a page in a frame.
     """
 
@@ -72,14 +73,14 @@ class ChartCall:
 
     def __init__(
         self,
-        run: Callable[[bytes, Key], Table],
+        ask: Callable[[Query, Key], Table],
         keys: LinkKeys,
-        now_s: Callable[[], float],
+        now_ms: Callable[[], int],
         frame_ancestors: Sequence[str] = SELF,
     ) -> None:
-        self._run = run
+        self._ask = ask
         self._keys = keys
-        self._now_s = now_s
+        self._now_ms = now_ms
         self._frame_ancestors = tuple(frame_ancestors)
 
     def answer(self, key: Key, body: bytes) -> Reply:
@@ -88,13 +89,13 @@ class ChartCall:
         Raises:
             Refused: as the query does; the gateway answers in the dialect's form.
         """
-        return chart_page(self._run(body, key), None, self._frame_ancestors)
+        return chart_page(self._table(key, body), None, self._frame_ancestors)
 
     def get(self, query_string: str) -> Reply:
         """Return the page of a link, or a small page that says why there is none. Never raises: a person reads it."""
         try:
             link, key = self._opened(token_in(query_string))
-            return chart_page(self._run(link.query.encode(), key), link.title or None, self._frame_ancestors)
+            return chart_page(self._table(key, link.query.encode()), link.title or None, self._frame_ancestors)
         except BadLink as bad:
             return notice_page(*_WHYS[bad.why], self._frame_ancestors)
         except Refused as refused:
@@ -104,6 +105,9 @@ class ChartCall:
             log.warning("a chart could not be made: %s", told(error))
             words = "The log of the site says why. Try again later."
             return notice_page(500, "The chart cannot be shown", words, self._frame_ancestors)
+
+    def _table(self, key: Key, body: bytes) -> Table:
+        return self._ask(parse_text(body, self._now_ms()), key)
 
     def _opened(self, token: str) -> tuple[Link, Key]:
         """Return what a token stands for, and the key in whose name it asks.
@@ -115,7 +119,7 @@ class ChartCall:
         key, digest = self._keys.by_id(ident), self._keys.digest_of(ident)
         if key is None or digest is None:
             raise BadLink("withdrawn")
-        link = check(token, digest, self._now_s())
+        link = check(token, digest, self._now_ms() / 1000)
         if key.kind not in self.kinds or key.project_id != link.project_id:
             raise BadLink("forged")
         return link, key
