@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 from weakref import WeakSet
 
 from eventmw import record as records
+from eventmw.archive import ARCHIVE
 from eventmw.assembly import assembled
 from eventmw.clock import Clock, SystemClock
 from eventmw.config import Config
@@ -33,11 +34,14 @@ from eventmw.journal import Journal, Position
 from eventmw.journal.memory import MemoryJournal
 from eventmw.logs import printable
 from eventmw.protocols.zaraz import Accepted
+from eventmw.secret import reveal
 from eventmw.watching.watch import Watch
 
 if TYPE_CHECKING:
+    from eventmw.archive.store import Archive
     from eventmw.control.server import ControlServer
     from eventmw.delivery.courier import Courier
+    from eventmw.delivery.jobs import Job
     from eventmw.watching.delivery import WatchedDelivery
 
 log = logging.getLogger("eventmw")
@@ -45,6 +49,10 @@ log = logging.getLogger("eventmw")
 
 _LANDING_S: Final = 1.0
 """How long the end of a process waits for vendors' answers to what is on its way."""
+
+
+_ARCHIVE_REST_S: Final = 0.0005
+"""How long the archive's writer leaves the interpreter's lock alone after each hundred rows."""
 
 
 def _never() -> bool:
@@ -90,6 +98,7 @@ class Runtime:
         transport: makes the courier's transport; tests put a recording one here before the first request.
         journal: where records are kept.
         engine: the tools and the dialects.
+        archive: where tracked events become rows; None without `eventbunker_path`.
         watch: is told what happens, when logs or metrics are set.
         polite: whether the courier yields to a site in this process; a worker has none.
     """
@@ -109,7 +118,8 @@ class Runtime:
         self.clock: Clock = SystemClock()
         self.transport: Callable[[], Transport] = _outbound
         self.journal: Journal = _opened(config)
-        self.journal.register([tool.id for tool in self.engine.tools])
+        self.archive = _archive(config)
+        self.journal.register([tool.id for tool in self.engine.tools] + ([ARCHIVE] if self.archive else []))
         self.recent, self.rates = Recent(), self._fresh_rates()
         self._courier: Courier | None = None
         self._started = False
@@ -123,6 +133,8 @@ class Runtime:
         self._courier = None
         self._started = False
         self.recent, self.rates = Recent(), self._fresh_rates()
+        if self.archive is not None:
+            self.archive.leave_parent_behind()
         if self.watch is not None:
             self.watch.start_afresh()
 
@@ -147,8 +159,18 @@ class Runtime:
                     on_outcome=self.config.on_outcome,
                     watched=self.watched_delivery(),
                     polite=self.polite,
+                    jobs=self._jobs(),
                 )
             return self._courier
+
+    def _jobs(self) -> list[Job]:
+        if self.archive is None:
+            return []
+        from eventmw.archive.filler import Filler  # noqa: PLC0415 - no other site has its libraries
+
+        self.archive.rest_s = _ARCHIVE_REST_S if self.polite else 0.0
+        lasting = self.journal.durability != "memory"
+        return [Filler(self.archive, lasting=lasting, days=self.config.archive_days)]
 
     def watched_delivery(self) -> WatchedDelivery | None:
         """Return what has a courier watched, when logs or metrics are set."""
@@ -161,7 +183,9 @@ class Runtime:
         if self._started:
             return
         _register_exit()
-        if self.config.courier == "thread" and (self.engine.tools or self.journal.durability != "memory"):
+        if self.config.courier == "thread" and (
+            self.engine.tools or self.archive or self.journal.durability != "memory"
+        ):
             self.courier.start()
         self.show()
         self._started = True
@@ -301,6 +325,23 @@ def _opened(config: Config) -> Journal:
     from eventmw.journal.files import FileJournal  # noqa: PLC0415 - a memory journal needs none of it
 
     return FileJournal(config.data_dir, cap_bytes=config.journal_bytes, site=config.path or "", rewrite=rewrite)
+
+
+def _archive(config: Config) -> Archive | None:
+    """Return the archive of a configuration. Nothing is written yet, and a database that is away is waited for later.
+
+    Raises:
+        ConfigError: its address is none, or a newer eventmw wrote it.
+    """
+    if config.eventbunker_path is None:
+        return None
+    from eventmw.archive.migrations import check  # noqa: PLC0415 - no other site has its libraries
+    from eventmw.archive.place import archive_engine  # noqa: PLC0415 - as above
+    from eventmw.archive.store import Archive  # noqa: PLC0415 - as above
+
+    engine = archive_engine(config.data_dir, None if config.archive is None else reveal(config.archive))
+    check(engine)
+    return Archive(engine)
 
 
 def _outbound() -> Transport:
