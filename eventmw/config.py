@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from importlib.util import find_spec
 from typing import Any, Final, Literal, TypedDict, cast
 
+from eventmw.archive import ARCHIVE
 from eventmw.contract import BoundTool, bind
 from eventmw.erasure import PERSON_FIELDS
 from eventmw.errors import ConfigError
@@ -77,6 +78,7 @@ class Settings(TypedDict, total=False):
     archive: AnySecret | None
     geoip: str | None
     frame_ancestors: Sequence[str]
+    archive_days: int | None
     tools: Sequence[object]
     consumers: Sequence[object]
     data_dir: str
@@ -112,6 +114,7 @@ class Config:
     archive: AnySecret | None = field(default=None, repr=False)
     geoip: str | None = None
     frame_ancestors: Sequence[str] = ("'self'",)
+    archive_days: int | None = None
     tools: Sequence[object] = ()
     consumers: Sequence[object] = ()
     data_dir: str = "eventmw-data"
@@ -216,6 +219,9 @@ def _metrics_problems(config: Config) -> Iterator[str]:
 
 def _eventbunker_problems(config: Config) -> Iterator[str]:
     yield from _geoip_problems(config)
+    days: object = config.archive_days
+    if days is not None and (type(days) is not int or days < 1):
+        yield "archive_days must be a whole number of days, 1 or more"
     if config.eventbunker_path is None:
         return
     below = config.eventbunker_path.rstrip("/") + "/"
@@ -297,6 +303,8 @@ def _tool_problems(config: Config) -> Iterator[str]:
             if ident in seen:
                 yield f"two tools have the id {ident!r}; give one of them its own, such as {ident}-2: places hang on ids"
             seen.add(ident)
+    if config.eventbunker_path is not None and ARCHIVE in seen:
+        yield f"a tool has the id {ARCHIVE!r}, which is the archive's; give it another: places hang on ids"
 
 
 def _secret_problems(ident: str, tool: object) -> Iterator[str]:

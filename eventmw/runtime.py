@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 from weakref import WeakSet
 
 from eventmw import record as records
+from eventmw.archive import ARCHIVE
 from eventmw.assembly import assembled
 from eventmw.clock import Clock, SystemClock
 from eventmw.config import Config
@@ -42,6 +43,8 @@ from eventmw.watching.watch import Watch
 if TYPE_CHECKING:
     from eventmw.control.server import ControlServer
     from eventmw.delivery.courier import Courier
+    from eventmw.delivery.jobs import Job
+    from eventmw.eventbunker.stores import Stores
     from eventmw.watching.delivery import WatchedDelivery
 
 log = logging.getLogger("eventmw")
@@ -49,6 +52,10 @@ log = logging.getLogger("eventmw")
 
 _LANDING_S: Final = 1.0
 """How long the end of a process waits for vendors' answers to what is on its way."""
+
+
+_ARCHIVE_REST_S: Final = 0.0005
+"""How long the archive's writer leaves the interpreter's lock alone after each hundred rows."""
 
 
 def _never() -> bool:
@@ -134,6 +141,8 @@ class Runtime:
         transport: makes the courier's transport; tests put a recording one here before the first request.
         journal: where records are kept.
         engine: the tools and the dialects.
+        stores: the databases behind the EventBunker API; None without `eventbunker_path`.
+        archive: where tracked events become rows; None as above.
         watch: is told what happens, when logs or metrics are set.
         keys: the keys of the EventBunker API; there are none without `eventbunker_path`.
         names: counts the names of each project's events; as it is here, it takes all.
@@ -156,10 +165,12 @@ class Runtime:
         self.clock: Clock = SystemClock()
         self.transport: Callable[[], Transport] = partial(_outbound, reads_agents=config.eventbunker_path is not None)
         self.journal: Journal = _opened(config)
-        self.journal.register([tool.id for tool in self.engine.tools])
+        self.stores = _stores(config)
+        self.archive = None if self.stores is None else self.stores.archive
+        self.journal.register([tool.id for tool in self.engine.tools] + ([ARCHIVE] if self.archive else []))
         self.recent, self.rates = Recent(), self._fresh_rates()
-        self.keys: Keys = NoKeys()
-        self.names: Names = AnyName()
+        self.keys: Keys = NoKeys() if self.stores is None else self.stores.ring
+        self.names: Names = AnyName() if self.stores is None else self.stores.names
         self.calls = CallPool()
         self._courier: Courier | None = None
         self._started = False
@@ -174,6 +185,8 @@ class Runtime:
         self._started = False
         self.recent, self.rates = Recent(), self._fresh_rates()
         self.calls = CallPool()
+        if self.archive is not None:
+            self.archive.leave_parent_behind()
         if self.watch is not None:
             self.watch.start_afresh()
 
@@ -198,8 +211,18 @@ class Runtime:
                     on_outcome=self.config.on_outcome,
                     watched=self.watched_delivery(),
                     polite=self.polite,
+                    jobs=self._jobs(),
                 )
             return self._courier
+
+    def _jobs(self) -> list[Job]:
+        if self.archive is None:
+            return []
+        from eventmw.archive.filler import Filler  # noqa: PLC0415 - no other site has its libraries
+
+        self.archive.rest_s = _ARCHIVE_REST_S if self.polite else 0.0
+        lasting = self.journal.durability != "memory"
+        return [Filler(self.archive, lasting=lasting, days=self.config.archive_days)]
 
     def watched_delivery(self) -> WatchedDelivery | None:
         """Return what has a courier watched, when logs or metrics are set."""
@@ -212,7 +235,9 @@ class Runtime:
         if self._started:
             return
         _register_exit()
-        if self.config.courier == "thread" and (self.engine.tools or self.journal.durability != "memory"):
+        if self.config.courier == "thread" and (
+            self.engine.tools or self.archive or self.journal.durability != "memory"
+        ):
             self.courier.start()
         self.show()
         self._started = True
@@ -222,6 +247,8 @@ class Runtime:
 
         A journal on disk may hold events from before a restart, which are to be delivered though no new one comes.
         """
+        if self.stores is not None:
+            self.stores.awake()
         if self.journal.durability == "memory":
             self.show()
         else:
@@ -339,6 +366,8 @@ class Runtime:
         if self._control is not None:
             self._control.close()
         self.journal.leave()
+        if self.stores is not None:
+            self.stores.close()
         return drained
 
 
@@ -353,6 +382,19 @@ def _opened(config: Config) -> Journal:
     from eventmw.journal.files import FileJournal  # noqa: PLC0415 - a memory journal needs none of it
 
     return FileJournal(config.data_dir, cap_bytes=config.journal_bytes, site=config.path or "", rewrite=rewrite)
+
+
+def _stores(config: Config) -> Stores | None:
+    """Return the databases of a configuration.
+
+    Raises:
+        ConfigError: an address is none, or a newer eventmw wrote what is there.
+    """
+    if config.eventbunker_path is None:
+        return None
+    from eventmw.eventbunker.stores import Stores  # noqa: PLC0415 - no other site has its libraries
+
+    return Stores.of(config)
 
 
 def _outbound(*, reads_agents: bool) -> Transport:

@@ -39,6 +39,7 @@ _TEXTS: Final = (
         "ready_path",
     ),
 )
+_COUNTS: Final = ("trusted_proxies", "archive_days")
 _FLAGS: Final = ("strict", "dry_run")
 _LISTS: Final = ("keys", "allowed_origins", "person_fields", "frame_ancestors")
 _named_key = re.compile(r"([A-Za-z0-9_.-]+):(.*)").fullmatch
@@ -238,7 +239,7 @@ def _limits(table: Any, problems: list[str]) -> Limits:
 def _from_environment(environ: Mapping[str, str], limits: Limits, problems: list[str]) -> dict[str, Any]:
     """Return what variables set; of the limits, those that no variable names stay as they are in `limits`."""
     options: dict[str, Any] = {}
-    for name in (*_TEXTS, *_FLAGS, *_LISTS, "receipt", "trusted_proxies"):
+    for name in (*_TEXTS, *_FLAGS, *_LISTS, "receipt", *_COUNTS):
         value = environ.get(PREFIX + name.upper())
         if value is not None:
             options[name] = _parsed(name, value, problems)
@@ -259,7 +260,7 @@ def _parsed(name: str, value: str, problems: list[str]) -> Any:
         return _keys(members, problems) if name == "keys" else members
     if name == "receipt":
         return _FLAG_WORDS.get(value.lower(), value) if value.lower() in {"0", "false", "no", "off"} else value
-    if name == "trusted_proxies":
+    if name in _COUNTS:
         return _number(variable, value, problems)
     if name in _FLAGS:
         if value.lower() not in _FLAG_WORDS:

@@ -15,6 +15,7 @@ from typing import Final
 
 import click
 
+from eventmw.archive import ARCHIVE
 from eventmw.cli import output
 from eventmw.cli.found import of_file
 from eventmw.cli.output import count, pairs
@@ -65,7 +66,8 @@ def worker(config: str, grace_s: float) -> None:
         output.fail(str(error))
     runtime.polite = False
     runtime.show()
-    drained = deliver(runtime.journal, runtime.courier, [tool.id for tool in runtime.engine.tools], grace_s=grace_s)
+    tools = [tool.id for tool in runtime.engine.tools] + ([ARCHIVE] if runtime.archive else [])
+    drained = deliver(runtime.journal, runtime.courier, tools, grace_s=grace_s)
     runtime.close(0.0)
     sys.exit(0 if drained else 1)
 

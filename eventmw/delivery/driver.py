@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
@@ -17,6 +17,7 @@ from eventmw.delivery.batches import Batch
 from eventmw.delivery.dispatcher import Dispatcher
 from eventmw.delivery.duplicates import Duplicates
 from eventmw.delivery.holds import WATCH, Watch
+from eventmw.delivery.jobs import Job
 from eventmw.delivery.lane import Lane
 from eventmw.delivery.pacer import Pacer
 from eventmw.delivery.settlement import plain
@@ -48,6 +49,7 @@ class Work:
     dry_run: bool = False
     on_outcome: Callable[[Outcome], object] | None = None
     survey_s: float = SURVEY_S
+    jobs: Sequence[Job] = ()
 
 
 class Driver:

@@ -51,6 +51,7 @@ class Shift:
         self._sync_waits = False
         self._recall = Recall(lease, work.dispatcher, work.duplicates, work.pacer, work.clock)
         self._drivers = [Driver(work, self._lane(work, lease, tool), self._committed) for tool in work.dispatcher.tools]
+        self._jobs = {job.id: job.begin(work, lease, self._committed) for job in work.jobs}
 
     @staticmethod
     def _lane(work: Work, lease: Lease, tool: Any) -> Lane:
@@ -67,7 +68,8 @@ class Shift:
 
     def state(self) -> dict[str, LaneState]:
         """Return how each tool's lane is doing. May be called from any thread."""
-        return {driver.lane.tool.id: driver.lane.state() for driver in self._drivers}
+        lanes = {driver.lane.tool.id: driver.lane.state() for driver in self._drivers}
+        return lanes | {ident: job.state() for ident, job in self._jobs.items()}
 
     def turns(self) -> int:
         """Return how many times lanes have looked for work. May be called from any thread."""
@@ -75,8 +77,8 @@ class Shift:
 
     def kick(self) -> None:
         """Have every lane look for work now."""
-        for driver in self._drivers:
-            driver.kick.set()
+        for turning in (*self._drivers, *self._jobs.values()):
+            turning.kick.set()
 
     async def run(self) -> None:
         """Work until `over`. Then nothing departs any more; `land` waits for what is under way.
@@ -88,7 +90,7 @@ class Shift:
         tasks: list[asyncio.Task[None]] = []
         try:
             await self._recall.begin(self.over)
-            jobs: list[Coroutine[Any, Any, None]] = [driver.run() for driver in self._drivers]
+            jobs: list[Coroutine[Any, Any, None]] = [one.run() for one in (*self._drivers, *self._jobs.values())]
             jobs += [self._watch_lease(), self._survey(), self._recall.run()]
             if self._work.journal.durability != "memory":
                 jobs += [self._poll(), self._tend()]
@@ -113,11 +115,12 @@ class Shift:
         for driver in self._drivers:
             with _logged(f"tool {driver.lane.tool.id}: the last commit failed, so its events will go out again"):
                 await driver.settle()
+        landed = [await job.land(grace_s) for job in self._jobs.values()]
         with _logged("the last sync failed"):
             self._lease.sync()
             self._recall.save()
             self._lease.tend()
-        return not pending
+        return not pending and all(landed)
 
     async def has_drained(self) -> bool:
         """Return whether every lane, looking anew, finds nothing to do and has nothing under way."""
@@ -125,7 +128,8 @@ class Shift:
         self.kick()
         while any(driver.finished <= mark for driver, mark in zip(self._drivers, marks, strict=True)):  # noqa: ASYNC110
             await asyncio.sleep(0.005)
-        return all(driver.lane.is_idle() for driver in self._drivers)
+        drained = [await job.has_drained() for job in self._jobs.values()]
+        return all(drained) and all(driver.lane.is_idle() for driver in self._drivers)
 
     def on_append(self) -> None:
         """Wake the lanes after `LINGER_S`. Called on the appending thread, once for each time it was given away."""

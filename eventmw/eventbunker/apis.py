@@ -7,13 +7,30 @@ from __future__ import annotations
 
 from eventmw.eventbunker import Call
 from eventmw.eventbunker.calling import CallApi
+from eventmw.eventbunker.charts import ChartCall
+from eventmw.eventbunker.manage import manage_calls
+from eventmw.eventbunker.query import QueryJson
 from eventmw.eventbunker.track import TrackApi
+from eventmw.keys import Key
+from eventmw.query.language import parse_text
+from eventmw.query.table import Table
 from eventmw.runtime import Runtime
 
 
-def calls_of(runtime: Runtime) -> tuple[Call, ...]:  # noqa: ARG001 - calls are made on the runtime
+def calls_of(runtime: Runtime) -> tuple[Call, ...]:
     """Return the calls of a site, each with a path of its own."""
-    return ()
+    stores = runtime.stores
+    if stores is None:
+        return ()
+
+    def table(body: bytes, key: Key) -> Table:
+        return stores.runner(parse_text(body, runtime.clock.now_ms()), key)
+
+    return (
+        *manage_calls(lambda: stores.key_store, stores.ring.look),
+        QueryJson(stores.runner, runtime.clock.now_ms),
+        ChartCall(table, stores.ring, runtime.clock.now_ms, runtime.config.frame_ancestors),
+    )
 
 
 def apis_of(runtime: Runtime) -> tuple[TrackApi | CallApi, ...]:

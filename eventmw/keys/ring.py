@@ -149,6 +149,15 @@ class KeyRing:
         held = self._now().held.get(key_id)
         return held.key if held else None
 
+    def digest_of(self, key_id: str) -> bytes | None:
+        """Return the SHA-256 of the secret of the key with an id; None when there is none, or it is revoked.
+
+        Raises:
+            Refused: as `find`.
+        """
+        held = self._now().held.get(key_id)
+        return held.digest if held else None
+
     def lists(self, origin: str) -> bool:
         """Return whether any key may be used by pages of a browser origin.
 
