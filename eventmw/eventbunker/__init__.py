@@ -25,9 +25,20 @@ class Call(Protocol):
         kinds: which kinds of key open it; a key of another kind is refused with 401.
     """
 
-    path: str
-    header: str
-    kinds: frozenset[KeyKind]
+    @property
+    def path(self) -> str:
+        """Where it is."""
+        ...
+
+    @property
+    def header(self) -> str:
+        """Where its key is."""
+        ...
+
+    @property
+    def kinds(self) -> frozenset[KeyKind]:
+        """Whom it answers."""
+        ...
 
     def answer(self, key: Key, body: bytes) -> Reply:
         """Answer a request whose key is known and of the right kind. ``body`` is inflated.

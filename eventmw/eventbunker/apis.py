@@ -11,9 +11,6 @@ from eventmw.eventbunker.charts import ChartCall
 from eventmw.eventbunker.manage import manage_calls
 from eventmw.eventbunker.query import QueryJson
 from eventmw.eventbunker.track import TrackApi
-from eventmw.keys import Key
-from eventmw.query.language import parse_text
-from eventmw.query.table import Table
 from eventmw.runtime import Runtime
 
 
@@ -23,13 +20,10 @@ def calls_of(runtime: Runtime) -> tuple[Call, ...]:
     if stores is None:
         return ()
 
-    def table(body: bytes, key: Key) -> Table:
-        return stores.runner(parse_text(body, runtime.clock.now_ms()), key)
-
     return (
         *manage_calls(lambda: stores.key_store, stores.ring.look),
         QueryJson(stores.runner, runtime.clock.now_ms),
-        ChartCall(table, stores.ring, runtime.clock.now_ms, runtime.config.frame_ancestors),
+        ChartCall(stores.runner, stores.ring, runtime.clock.now_ms, runtime.config.frame_ancestors),
     )
 
 
