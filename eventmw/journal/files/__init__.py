@@ -28,12 +28,13 @@ from eventmw.journal.files.epochs import Reserve
 from eventmw.journal.files.erasure import PATIENCE_S, Erasure
 from eventmw.journal.files.graves import read_letters
 from eventmw.journal.files.heartbeat import Watch
-from eventmw.journal.files.housekeeping import Housekeeping, Keeping, keys_as_lists, rewriting
+from eventmw.journal.files.housekeeping import Housekeeping, keys_as_lists, rewriting
 from eventmw.journal.files.inbox import WAIT_S, Command, Inbox, NobodyLeads
 from eventmw.journal.files.layout import Layout
 from eventmw.journal.files.leader import Leader
 from eventmw.journal.files.locks import Lock, is_free
 from eventmw.journal.files.registry import Membership, Tools
+from eventmw.journal.files.retirement import Keeping
 from eventmw.journal.files.stream import Addition
 from eventmw.journal.files.walk import Walks
 from eventmw.journal.files.writer import Writer
@@ -78,7 +79,7 @@ class FileJournal:
         self._membership = Membership(self._places, site)
         self._walks = Walks(self._places)
         self._watch = Watch(self._places)
-        self._writer = Writer(self._places, cap_bytes, self._woken)
+        self._writer = Writer(self._places, cap_bytes, self._woken, retain_s)
         try:
             self._places.make()
             self._membership.join()

@@ -43,6 +43,9 @@ class Leader:
         lock: the leader's lock, held.
         dead_bytes: bytes of dead letters.
 
+    Attributes:
+        resting: streams that ended and are consumed, which everybody was told; a place that is moved may wake them.
+
     Raises:
         OSError: the state cannot be read, or written anew.
     """
@@ -59,7 +62,8 @@ class Leader:
         self.sources = Sources(places, leading=True)
         self.merges: dict[str, Merge] = {}
         self._recalling = Recalling(self.sources, self.ledger)
-        self._gauge = Board(places.gauge)
+        self._gauge = Board(places.gauge, create=True)
+        self.resting: set[str] = set()
         self.registry = Tools(places)
         try:
             self.sources.take_over()
@@ -231,6 +235,7 @@ class Leader:
         """Take in the tools that processes have registered."""
         for tool, start in self.registry.starts():
             if tool not in self.ledger.tools:
+                self.resting.clear()
                 place = ToolPlace(dead=self.graves.index.count(tool))
                 for sid, end in start.items():
                     place.reach(sid).move_to(end)
@@ -244,11 +249,16 @@ class Leader:
         return min((place.reach(sid).total for place in self.ledger.tools.values()), default=end)
 
     def tell(self) -> None:
-        """Tell all writers what is consumed and what is parked."""
-        for sid, source in self.sources.all.items():
-            source.tell(self.floor(sid, source.end()))
+        """Tell all writers what is consumed, and what is parked or waits in streams that ended."""
+        every = self.sources.all
+        self.resting &= every.keys()
+        floors = {sid: self.floor(sid, every[sid].end()) for sid in every.keys() - self.resting}
+        waiting = sum(every[sid].end().bytes - floor.bytes for sid, floor in floors.items() if every[sid].dead)
         parked = sum(place.parking.bytes for place in self.ledger.tools.values())
-        self._gauge.post(Total(0, 0, parked))
+        self._gauge.post(Total(0, 0, parked + max(0, waiting)))
+        for sid, floor in floors.items():
+            if every[sid].tell(floor) and every[sid].dead and floor.seq >= every[sid].end().seq:
+                self.resting.add(sid)
 
     def evict_dead(self) -> None:
         """Let the oldest dead letters go while there are too many, and count them."""

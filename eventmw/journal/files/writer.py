@@ -28,7 +28,8 @@ log = logging.getLogger("eventmw.journal")
 
 THREAD_NAME: Final = "eventmw-journal"
 IDLE_S: Final = 60.0
-"""A stream without events for so long, all of which were consumed, is sealed. Source: JOURNAL.md «Writer» 5."""
+"""A stream without events for so long, all of which were consumed, is sealed; but not before its records' time is over, since
+until then nothing is gained and another stream would be kept beside it. Source: JOURNAL.md «Writer» 5."""
 
 RETRY_S: Final = 1.0
 """How long a disk that refused is left alone: its next record tries again. An owner sees it work within 5 s of room."""
@@ -60,9 +61,11 @@ class Writer:
         places: the data directory.
         cap_bytes: bytes of records and parked copies that may wait for tools, over all writers.
         woken: called on the writer's thread after records became durable.
+        retain_s: how long consumed records are kept.
     """
 
-    def __init__(self, places: Layout, cap_bytes: int, woken: Callable[[], None]) -> None:
+    def __init__(self, places: Layout, cap_bytes: int, woken: Callable[[], None], retain_s: float = 0.0) -> None:
+        self.idle_s = max(IDLE_S, retain_s)
         self._places = places
         self._cap_bytes = cap_bytes
         self._woken = woken
@@ -238,7 +241,7 @@ class Writer:
         stream = self._stream
         if stream is None:
             return
-        idle = time.monotonic() - self._used_s > IDLE_S and stream.is_consumed()
+        idle = time.monotonic() - self._used_s > self.idle_s and stream.is_consumed()
         if idle or stream.is_to_be_sealed():
             self._end_stream()
 
