@@ -17,6 +17,7 @@ import struct
 import zlib
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 from zlib import crc32
@@ -106,11 +107,13 @@ class Graves:
         if tool is None or keys is None:
             return _letters(_blocks(self._folder), self.index, tool, None)
         found = {at for key in keys if (at := self.index.block(tool, key))}
-        return _letters((self._block_at(at) for at in sorted(found)), self.index, tool, keys)
+        blocks = (block for at in sorted(found) for block in self._block_at(at))
+        return _letters(blocks, self.index, tool, keys)
 
-    def _block_at(self, at: int) -> _Block:
+    def _block_at(self, at: int) -> Iterator[_Block]:
+        """Return the block that stands there; none when it cannot be read any more."""
         log, offset = at >> _OFFSET_BITS, at & (1 << _OFFSET_BITS) - 1
-        return next(_blocks_of(self._folder, log, offset))
+        return islice(_blocks_of(self._folder, log, offset), 1)
 
     def evict(self) -> Counter[str]:
         """Remove the oldest logs while there are too many bytes. Returns how many letters each tool lost."""
@@ -132,11 +135,12 @@ class Graves:
             OSError: a log could not be written anew.
         """
         self.close()
-        erased = sum(self._erase_in(log, is_meant) for log in layout.logs(self._folder))
-        self.index = Index()  # every block may stand elsewhere now
-        for block in _blocks(self._folder):
-            _learn(self.index, block)
-        return erased
+        try:
+            return sum(self._erase_in(log, is_meant) for log in layout.logs(self._folder))
+        finally:
+            self.index = Index()  # every block may stand elsewhere now
+            for block in _blocks(self._folder):
+                _learn(self.index, block)
 
     def _erase_in(self, log: int, is_meant: Callable[[bytes], bool]) -> int:
         """Write a log anew without what is meant, also where a later letter has replaced it. Returns how many letters."""

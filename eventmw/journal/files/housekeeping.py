@@ -93,10 +93,10 @@ class Housekeeping:
             leader.learn_tools()
             leader.sources.take_over()
             self._alarm()
-            self._obey()
-        with leader.lock:
             leader.tell()
             self._retirement.retire()
+        with leader.lock:
+            self._obey()
         if now_s - self._beat_s >= BEAT_S:
             self._beat_s = now_s
             self._beat()
@@ -136,6 +136,10 @@ class Housekeeping:
             return Answer(error="lookup", message=str(error))
         except ValueError as error:
             return Answer(error="value", message=str(error))
+        except (OSError, JournalDown) as error:
+            why = (isinstance(error, OSError) and error.strerror) or error
+            log.warning("a command could not be carried out, and is not tried again: %s", why)
+            return Answer(error="down", message=f"it could not be carried out: {why}")
         if ident not in self._leader.ledger.done:
             self._leader.epochs.write(self._leader.ledger.answered(ident, result))
         return Answer(result)

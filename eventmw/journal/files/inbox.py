@@ -6,6 +6,7 @@ Source: JOURNAL.md «Files in ``data_dir``», `inbox`.
 
 from __future__ import annotations
 
+import logging
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -19,6 +20,8 @@ from eventmw.errors import JournalDown
 from eventmw.journal.files import disk
 from eventmw.journal.files.layout import Layout
 from eventmw.journal.files.locks import is_free
+
+log = logging.getLogger("eventmw.journal")
 
 WAIT_S: Final = 10.0
 _POLL_S: Final = 0.02
@@ -99,8 +102,11 @@ class Inbox:
                 path.unlink(missing_ok=True)
 
     def answer(self, ident: str, answer: Answer) -> None:
-        """Answer a command."""
-        disk.put(self._folder / f"{ident}.done", msgspec.json.encode(answer))
+        """Answer a command. It is done with, also when no answer can be written: whoever asked hears that none came."""
+        try:
+            disk.put(self._folder / f"{ident}.done", msgspec.json.encode(answer))
+        except OSError as error:
+            log.warning("the answer to a command could not be written: %s", error.strerror or error)
         (self._folder / f"{ident}.run").unlink(missing_ok=True)
 
     def _take_back(self, asked: Path, answered: Path) -> Any:

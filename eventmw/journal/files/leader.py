@@ -18,6 +18,7 @@ import msgspec
 
 from eventmw.errors import JournalDown
 from eventmw.journal import DEAD_EVICTED, MOST_READ_BYTES, Commit, DeadLetter, Entry, Key, Parked, Position, Reading
+from eventmw.journal.erasures import Erasures
 from eventmw.journal.files import disk
 from eventmw.journal.files.epochs import Epochs, Reserve, load
 from eventmw.journal.files.frames import Total
@@ -44,6 +45,7 @@ class Leader:
         dead_bytes: bytes of dead letters.
 
     Attributes:
+        erasures: what this lease erased.
         resting: streams that ended and are consumed, which everybody was told; a place that is moved may wake them.
 
     Raises:
@@ -64,6 +66,7 @@ class Leader:
         self._recalling = Recalling(self.sources, self.ledger)
         self._gauge = Board(places.gauge, create=True)
         self.resting: set[str] = set()
+        self.erasures = Erasures()
         self.registry = Tools(places)
         try:
             self.sources.take_over()
@@ -126,6 +129,7 @@ class Leader:
         with self.lock:
             if (place := self._place(tool)) is None:
                 return
+            step = self.erasures.applied(tool, step)
             fresh = self._fresh(place, step)
             if not fresh and place.parking.reflects(step):
                 return
@@ -328,7 +332,7 @@ class Leader:
         Raises:
             ValueError: it names no event of this log, and `strict` says that it must.
         """
-        if place.has_settled(key):
+        if place.has_settled(key) or key.position.stream in self.sources.gone:
             return
         position, ordinal = key
         known = fresh.get(position)

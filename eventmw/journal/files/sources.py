@@ -41,6 +41,10 @@ class Sources:
     Args:
         places: the data directory.
         leading: whether streams of dead owners are taken over; else they are only looked at.
+
+    Attributes:
+        all: those that are there, by name.
+        gone: those that were there and are retired: all that they held was settled.
     """
 
     def __init__(self, places: Layout, *, leading: bool) -> None:
@@ -50,6 +54,7 @@ class Sources:
         self._living: dict[str, Source] = {}
         self._limits: dict[str, int] = {}  # of the dead: their last records, which stay
         self.all: dict[str, Source] = {}
+        self.gone: set[str] = set()
 
     def follow(self) -> None:
         """Learn which streams there are now."""
@@ -100,6 +105,7 @@ class Sources:
         self.all.pop(sid).close()
         self._living.pop(sid, None)
         self._limits.pop(sid, None)
+        self.gone.add(sid)
 
     def close(self) -> None:
         """Close all files, and give locks back."""

@@ -28,8 +28,8 @@ log = logging.getLogger("eventmw.journal")
 
 THREAD_NAME: Final = "eventmw-journal"
 IDLE_S: Final = 60.0
-"""A stream without events for so long, all of which were consumed, is sealed; but not before its records' time is over, since
-until then nothing is gained and another stream would be kept beside it. Source: JOURNAL.md «Writer» 5."""
+"""A stream without events for so long, all of which were consumed, is sealed; but not before its records' time is over:
+until then nothing is gained, and another stream would be kept beside it. Source: JOURNAL.md «Writer» 5."""
 
 RETRY_S: Final = 1.0
 """How long a disk that refused is left alone: its next record tries again. An owner sees it work within 5 s of room."""
