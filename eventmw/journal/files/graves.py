@@ -28,6 +28,7 @@ from eventmw.journal import DeadLetter, Key, Position
 from eventmw.journal.files import disk, layout
 from eventmw.journal.files.layout import Layout
 from eventmw.journal.files.letterindex import Index
+from eventmw.journal.files.places import key_as_list, key_of
 
 LOGS: Final = 16
 """The cap is divided among so many logs, so that a sixteenth goes at a time."""
@@ -84,14 +85,14 @@ class Graves:
             self.number += 1
             self.dig_out(self.number, block.tool, block.keys)
 
-    def bury(self, number: int, tool: str, letters: Sequence[DeadLetter]) -> int:
-        """Keep letters durably, for the change with this number. Returns how many of them are new.
+    def bury(self, number: int, tool: str, letters: Sequence[DeadLetter]) -> None:
+        """Keep letters durably, for the change with this number.
 
         Raises:
             OSError: they may or may not be kept.
         """
         packed = _packed([_as_list(letter) for letter in letters])
-        return self._write(_Block(0, number, _BURIED, tool, [letter.key for letter in letters], packed))
+        self._write(_Block(0, number, _BURIED, tool, [letter.key for letter in letters], packed))
 
     def dig_out(self, number: int, tool: str, keys: Iterable[Key]) -> int:
         """Let letters go. Returns how many there were.
@@ -234,7 +235,7 @@ def _blocks_of(folder: Path, log: int, offset: int = 0) -> Iterator[_Block]:
             if not length or len(payload) < length or crc32(payload, length) != check:
                 return
             number, kind, tool, plain, letters = _decode(payload)
-            keys = [Key(Position(sid, seq), ordinal) for sid, seq, ordinal in plain]
+            keys = [key_of(key) for key in plain]
             yield _Block(log << _OFFSET_BITS | at, number, kind, tool, keys, letters)
             at += len(head) + length
 
@@ -250,7 +251,7 @@ def _unpacked(block: _Block) -> list[tuple[Key, _Plain]]:
 
 
 def _framed(block: _Block) -> bytes:
-    keys = [[key.position.stream, key.position.seq, key.ordinal] for key in block.keys]
+    keys = [key_as_list(key) for key in block.keys]
     payload = _encode([block.number, block.kind, block.tool, keys, block.letters])
     return _frame.pack(len(payload), crc32(payload, len(payload))) + payload
 

@@ -15,12 +15,13 @@ from pathlib import Path
 from typing import Any, Final
 
 from eventmw.errors import JournalDown
-from eventmw.journal import Key, Position, Rewrite
+from eventmw.journal import Key, Rewrite
 from eventmw.journal.files import disk, orders
 from eventmw.journal.files.erasure import Erasure
 from eventmw.journal.files.heartbeat import BEAT_S, Heartbeat
 from eventmw.journal.files.inbox import Answer, Command, Inbox
 from eventmw.journal.files.leader import Leader
+from eventmw.journal.files.places import key_as_list, key_of
 from eventmw.journal.files.registry import UNCLAIMED_S, Membership, Tools
 from eventmw.journal.files.retirement import Keeping, Retirement
 from eventmw.journal.files.source import Source
@@ -225,12 +226,12 @@ def _remove(path: Path) -> None:
 
 def keys_as_lists(keys: list[Key]) -> list[list[Any]]:
     """Return keys as JSON, for a command."""
-    return [[key.position.stream, key.position.seq, key.ordinal] for key in keys]
+    return [key_as_list(key) for key in keys]
 
 
 def keys_of(plain: list[list[Any]]) -> list[Key]:
     """Return the keys that `keys_as_lists` wrote."""
-    return [Key(Position(sid, seq), ordinal) for sid, seq, ordinal in plain]
+    return [key_of(key) for key in plain]
 
 
 def _now_ms() -> int:

@@ -10,7 +10,6 @@ import logging
 import os
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -86,7 +85,6 @@ class Inbox:
 
         What an earlier leader took on and did not answer comes again.
         """
-        now_s = time.time()
         for path in sorted(self._folder.iterdir()):
             if path.suffix in {".cmd", ".run"}:
                 try:
@@ -98,7 +96,7 @@ class Inbox:
                     path.with_suffix(".run").unlink(missing_ok=True)
                     continue
                 yield path.stem, command
-            elif _age_s(path, now_s) > _STALE_S:
+            elif disk.age_s(path) > _STALE_S:
                 path.unlink(missing_ok=True)
 
     def answer(self, ident: str, answer: Answer) -> None:
@@ -130,9 +128,3 @@ def _removed(path: Path) -> bool:
     except FileNotFoundError:
         return False
     return True
-
-
-def _age_s(path: Path, now_s: float) -> float:
-    with suppress(FileNotFoundError):
-        return now_s - path.stat().st_mtime
-    return 0.0

@@ -12,12 +12,13 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from typing import Final
 
 import msgspec
 
 from eventmw.errors import JournalDown
-from eventmw.journal import DEAD_EVICTED, MOST_READ_BYTES, Commit, DeadLetter, Entry, Key, Parked, Position, Reading
+from eventmw.journal import DEAD_EVICTED, MOST_READ_BYTES, Commit, Entry, Key, Parked, Position, Reading
 from eventmw.journal.erasures import Erasures
 from eventmw.journal.files import disk
 from eventmw.journal.files.epochs import Epochs, Reserve, load
@@ -79,7 +80,7 @@ class Leader:
 
     def _mend(self) -> None:
         """Put right what a leader that died left between two steps."""
-        self.learn_tools()
+        self.ledger.tools.update(list(self._new_tools()))  # they are in the snapshot that is written next
         for tool, place in self.ledger.tools.items():
             place.moved = False
             self.graves.dig_out(self.ledger.number, tool, list(place.parking.items))
@@ -207,11 +208,6 @@ class Leader:
         self.epochs.close()
         self._close_files()
 
-    def dead_letters(self, tool: str | None = None) -> Iterator[DeadLetter]:
-        """Return the dead letters, oldest first."""
-        with self.lock:
-            return iter(list(self.graves.letters(tool)))
-
     def begin_anew(self) -> None:
         """Write the state anew, without what it once said, and have every lane let go of what it read ahead."""
         with self.lock:
@@ -237,16 +233,17 @@ class Leader:
 
     def learn_tools(self) -> None:
         """Take in the tools that processes have registered."""
+        for tool, place in self._new_tools():
+            self.resting.clear()
+            self.epochs.write(self.ledger.place(tool, place))
+
+    def _new_tools(self) -> Iterator[tuple[str, ToolPlace]]:
         for tool, start in self.registry.starts():
             if tool not in self.ledger.tools:
-                self.resting.clear()
                 place = ToolPlace(dead=self.graves.index.count(tool))
                 for sid, end in start.items():
                     place.reach(sid).move_to(end)
-                if hasattr(self, "epochs"):
-                    self.epochs.write(self.ledger.place(tool, place))
-                else:
-                    self.ledger.tools[tool] = place
+                yield tool, place
 
     def floor(self, sid: str, end: Total) -> Total:
         """Return what of a stream every tool has consumed."""
@@ -273,8 +270,9 @@ class Leader:
                     self.epochs.write(self.ledger.count(tool, {DEAD_EVICTED: number}, buried))
 
     def say(self, heartbeat: Heartbeat) -> None:
-        """Show that this process leads."""
-        self._held.write(msgspec.json.encode(heartbeat) + b"\n")
+        """Show that this process leads, unless the disk has no room for that."""
+        with suppress(OSError):
+            self._held.write(msgspec.json.encode(heartbeat) + b"\n")
 
     def oldest_ms(self, tool: str, ends: Mapping[str, Total]) -> int | None:
         """Return when the oldest record was recorded that has something left for a tool."""

@@ -161,12 +161,16 @@ class Stream:
             os.close(old.fd)
 
     def is_consumed(self) -> bool:
-        """Return whether the leader says that every tool is past what is in here."""
-        return self._board.read(CONSUMED_AT).bytes >= self.total.bytes
+        """Return whether the leader says that every tool is past what is in here; not while that cannot be read."""
+        with suppress(OSError):
+            return self._board.read(CONSUMED_AT).bytes >= self.total.bytes
+        return False
 
     def is_to_be_sealed(self) -> bool:
         """Return whether the leader asks for it: it can rewrite only what nobody writes."""
-        return self._board.read(SEAL_AT).seq > 0
+        with suppress(OSError):
+            return self._board.read(SEAL_AT).seq > 0
+        return False
 
     def seal(self) -> None:
         """End the stream for good: nothing will follow. Whoever leads takes it over."""
