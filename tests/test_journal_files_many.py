@@ -72,7 +72,7 @@ def test_lone_events_far_apart_stay_in_one_stream_while_it_is_kept_anyway(
         put(journal, number)
         consume(lease, 1)
         lease.sync()
-        journal._writer._used_s -= writer.IDLE_S + 1
+        journal._writer._used_s -= writer.IDLE_S + 1  # pyright: ignore[reportPrivateUsage]
         time.sleep(0.004)  # it looks each millisecond; one that looks later than this makes the test no less true
     lease.tend()
     assert streams(tmp_path) == 1
@@ -90,7 +90,7 @@ def test_streams_that_ended_hold_no_descriptors_of_the_leader_and_of_writers(ope
     consume(lease, MANY + 1)
     lease.tend()
     put(other, 2)
-    until(lambda: other._writer._room.is_recent(0.05), "a look at the room")
+    until(lambda: other._writer._room.is_recent(0.05), "a look at the room")  # pyright: ignore[reportPrivateUsage]
     assert len(journal.scan()) == MANY + 2
     assert streams(tmp_path) == MANY + 1
     assert descriptors() < before + 80  # of segments that are read a few dozen stay open, whatever their number
