@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from typing import Any
 
 import pytest
 
-from eventmw import Limits, tool
+from eventmw import Limits, asgi, tool
 from eventmw.errors import JournalFull
 from eventmw.testing import deliver
+from eventmw.turnstile import LINE
 from tests.contract import GOOD, MIXED, ONE
 from tests.eventlog import captured, everything, fields
-from tests.gateways import Pair, Request, both
+from tests.gateways import Pair, Request, both, through_asgi
 
 KEY = "a-key-of-the-shop-0123456789"
 ADDRESS = "203.0.113.9"
@@ -206,3 +208,24 @@ def test_off_means_that_nothing_is_put_around_a_request() -> None:
             assert site.runtime.watch is None
             assert site.runtime.watched_delivery() is None
     assert records == []
+
+
+def test_a_flood_that_finds_no_place_to_wait() -> None:
+    more = LINE // 2
+
+    async def flood(site: asgi.EventsMiddleware) -> list[int]:
+        request = Request(body=json.dumps(ONE).encode())
+        answers = await asyncio.gather(*(through_asgi(site, request) for _ in range(LINE + more)))
+        return [answer.status for answer in answers]
+
+    with watched() as pair, captured() as records:
+        statuses = asyncio.run(flood(pair.behind_asgi))
+        told = {
+            tuple(series): number
+            for series, number in pair.behind_asgi.runtime.figures()["tally"]["counts"]
+            if series[0] == "requests"
+        }
+    refused = statuses.count(503)
+    assert 0 < refused <= more
+    assert told == {("requests", "200", ""): len(statuses) - refused, ("requests", "503", "overloaded"): refused}
+    assert [line["status"] for line in fields(records, "server_response")].count(503) == refused
