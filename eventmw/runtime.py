@@ -112,7 +112,8 @@ class Runtime:
         self.journal.register([tool.id for tool in self.engine.tools])
         self.recent, self.rates = Recent(), self._fresh_rates()
         self._courier: Courier | None = None
-        self._started = False
+        self._started = self._is_whole = False
+        self._said = False
         self._control: ControlServer | None = None
         self._starting = threading.Lock()
         _runtimes.add(self)
@@ -121,7 +122,7 @@ class Runtime:
         """Begin anew in a forked child: it has no courier thread, and the lock may have been held when it was forked."""
         self._starting = threading.Lock()
         self._courier = None
-        self._started = False
+        self._started = self._is_whole = False
         self.recent, self.rates = Recent(), self._fresh_rates()
         if self.watch is not None:
             self.watch.start_afresh()
@@ -157,14 +158,23 @@ class Runtime:
         return None if self.watch is None else WatchedDelivery(self.watch, self.clock)
 
     def start(self) -> None:
-        """Start the courier's thread in this process, when it is to run here, and the control channel; once a process."""
-        if self._started:
+        """Start the courier's thread in this process, when it is to run here, and the control channel; once a process.
+
+        A system that gives no more threads costs no request anything: each one tries again.
+        """
+        if self._is_whole:
             return
         _register_exit()
         if self.config.courier == "thread" and (self.engine.tools or self.journal.durability != "memory"):
-            self.courier.start()
-        self.show()
+            try:
+                self.courier.start()
+            except RuntimeError as error:
+                if not self._said:
+                    log.error("events are kept, and delivered once the courier gets a thread: %s", error)
+                self._said = True
+                return
         self._started = True
+        self._is_whole = self.show()
 
     def awake(self) -> None:
         """Do what the first request of any kind in a process asks for.
@@ -186,7 +196,7 @@ class Runtime:
             return
         if self.journal.durability != "memory":
             self._courier.stop(min(_LANDING_S, self.config.limits.exit_grace_s))
-            self._started = False  # the process may go on: a site that has no lifespan ends it at once
+            self._started = self._is_whole = False  # the process may go on: a site that has no lifespan ends it at once
             return
         if self._courier.drain(self.config.limits.exit_grace_s):
             return
@@ -194,14 +204,14 @@ class Runtime:
             if waiting := tool.backlog_events + tool.parked:
                 log.warning("the process ends, and %d events for tool %s with it: journal='memory'", waiting, tool.tool)
 
-    def show(self) -> None:
-        """Open the control channel, by which commands and `eventmw.Tracker` find this process."""
+    def show(self) -> bool:
+        """Open the control channel, by which commands and `eventmw.Tracker` find this process. Returns whether it opens."""
         from eventmw.control.operations import Operations  # noqa: PLC0415 - as above
         from eventmw.control.server import ControlServer  # noqa: PLC0415 - not needed before the first event
 
         with self._starting:
             self._control = self._control or ControlServer(self.config.data_dir, Operations(self))
-        self._control.start()
+        return self._control.start()
 
     def append(self, accepted: Accepted) -> Future[Position]:
         """Keep the record of an accepted request.
@@ -210,7 +220,7 @@ class Runtime:
             JournalFull: no room.
             JournalDown: it cannot be written now.
         """
-        if not self._started:
+        if not self._is_whole:
             self.start()
         record, events = accepted.record, accepted.judgement.accepted
         watch, stamp = self.watch, self.clock.stamp_ns()
