@@ -170,7 +170,9 @@ class Runtime:
                 self.courier.start()
             except RuntimeError as error:
                 if not self._said:
-                    log.error("events are kept, and delivered once the courier gets a thread: %s", error)
+                    log.error(  # noqa: TRY400 - where it was refused tells nothing
+                        "events are kept, and delivered once the courier gets a thread: %s", error
+                    )
                 self._said = True
                 return
         self._started = True

@@ -114,5 +114,4 @@ def test_a_site_without_threads_takes_events_and_delivers_them_later(caplog: pyt
         assert got == []
         assert pair.post(ONE).status == 200
         until(lambda: len(got) == 6)  # three at each gateway
-        for site in pair.sites:
-            until(lambda: site.runtime.socket)
+        until(lambda: all(site.runtime.socket for site in pair.sites))
