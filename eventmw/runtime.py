@@ -272,6 +272,18 @@ class Runtime:
         lanes = self._courier.state() if self._courier else {}
         return as_json(self.journal.stats(), lanes, not_ready=self.not_ready())
 
+    def part(self) -> Mapping[str, Any]:
+        """Return what others need of `stats`: all, or what only this process knows, when it shares its journal.
+
+        To count what stands in a folder takes a while, in a process of the site; who asks counts it once for all.
+        """
+        from eventmw.control.standing import part_as_json  # noqa: PLC0415 - as above
+
+        if self.journal.durability == "memory":
+            return self.stats()
+        lanes = self._courier.state() if self._courier else {}
+        return part_as_json(lanes, cap_bytes=self.config.journal_bytes, not_ready=self.not_ready())
+
     def not_ready(self) -> str:
         """Return "" when events would be kept now, else one sentence why not."""
         try:
@@ -281,8 +293,11 @@ class Runtime:
             return "the journal cannot be asked"
 
     def figures(self) -> Mapping[str, Any]:
-        """Return what this process adds to the figures for Prometheus, as JSON values: ``{"stats", "ident", "tally"}``."""
-        return {"stats": self.stats(), **(self.watch.figures() if self.watch else {})}
+        """Return what this process adds to the figures for Prometheus, as JSON values: ``{"stats", "ident", "tally"}``.
+
+        ``stats`` is its `part`.
+        """
+        return {"stats": self.part(), **(self.watch.figures() if self.watch else {})}
 
     @property
     def socket(self) -> Path | None:

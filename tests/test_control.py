@@ -219,9 +219,7 @@ def left_behind(data_dir: Path, number: int) -> Path:
     return path
 
 
-def test_a_dead_socket_whose_process_id_came_again_hides_nobody_and_goes(
-    server: ControlServer, tmp_path: Path
-) -> None:
+def test_a_dead_socket_whose_process_id_came_again_hides_nobody_and_goes(server: ControlServer, tmp_path: Path) -> None:
     only(tmp_path)
     for ask_view in (
         lambda view: list(view.one()({"op": "x"})),

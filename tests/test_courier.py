@@ -17,13 +17,13 @@ import pytest
 from eventmw.clock import SystemClock
 from eventmw.contract import Delivery, consumer
 from eventmw.delivery.courier import THREAD_NAME, Courier
+from eventmw.delivery.duplicates import WINDOW_MS
 from eventmw.delivery.outbound import Outbound
 from eventmw.delivery.transport import Transport
 from eventmw.effects import Order
 from eventmw.errors import JournalDown
 from eventmw.event import Event
 from eventmw.http import HttpReply, HttpRequest
-from eventmw.delivery.duplicates import WINDOW_MS
 from eventmw.journal import Commit, Entry, Lease, Position
 from eventmw.journal.memory import MemoryJournal
 from eventmw.outcome import Outcome

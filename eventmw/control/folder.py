@@ -63,9 +63,9 @@ class _Beside:
         self.courier = _Idle()
         self._zaraz, self.engine = assembled(self.config)
 
-    def stats(self) -> Mapping[str, Any]:
-        """Return the journal's figures."""
-        return as_json(self.journal.stats(), {})
+    def part(self) -> Mapping[str, Any]:
+        """Return nothing: a command delivers nothing."""
+        return {}
 
     def figures(self) -> Mapping[str, Any]:
         """Return nothing: a command adds nothing to the figures."""

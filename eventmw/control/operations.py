@@ -59,8 +59,8 @@ class Host(Keeper, Protocol):
         """The courier of this process."""
         ...
 
-    def stats(self) -> Mapping[str, Any]:
-        """Return where everything stands."""
+    def part(self) -> Mapping[str, Any]:
+        """Return where everything stands, or this process's part of it, when it shares its journal."""
         ...
 
     def figures(self) -> Mapping[str, Any]:
@@ -114,7 +114,7 @@ class Operations:
             "delivers": self._host.config.courier == "thread",
             "tools": [tool.id for tool in self._host.engine.tools],
             "person_fields": list(self._host.config.person_fields),
-            "stats": self._host.stats(),
+            "stats": self._host.part(),
         }
 
     def _figures(self, _request: Request) -> Iterable[Any]:

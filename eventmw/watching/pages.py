@@ -86,7 +86,7 @@ class _Metrics:
         from eventmw.watching.exposition import CONTENT_TYPE, Exposition, Sighting  # noqa: PLC0415 - of an extra
 
         runtime = self._runtime
-        own, socket = runtime.figures(), runtime.socket
+        own, socket = {**runtime.figures(), "stats": runtime.stats()}, runtime.socket
         others = heard(runtime.config.data_dir, socket, own["ident"])
         told = {(socket.stem if socket else str(os.getpid())): own, **others.told}
         sightings = [Sighting(name, figures["stats"], figures.get("tally", {})) for name, figures in told.items()]
