@@ -53,8 +53,3 @@ def decode(data: bytes) -> Record:
     if fields[0] != _VERSION or not newline:
         raise UnreadableRecord(f"record format {fields[0]} is not understood; this version reads format {_VERSION}")
     return Record._make((*fields[1:], body))
-
-
-def recorded_ms(data: bytes) -> int:
-    """Return when the record in these bytes was accepted, milliseconds since 1970."""
-    return decode(data).recorded_ms
