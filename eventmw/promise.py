@@ -22,8 +22,8 @@ T = TypeVar("T")
 class Promise(Future[T]):
     """A future that whoever made it resolves, once. Thread-safe; it cannot be cancelled.
 
-    Everything public of a future works, and `asyncio.wrap_future`. ``concurrent.futures.wait`` and ``as_completed`` reach for
-    the lock that it has not, and raise `AttributeError`.
+    Everything public of a future works, and `asyncio.wrap_future`. ``concurrent.futures.wait`` and ``as_completed`` reach
+    for the lock that it has not, and raise `AttributeError`.
     """
 
     # What is appended to and popped from is a list, and both are atomic: each callback is taken out, and so called, by
