@@ -69,8 +69,11 @@ def shared(journal: Json, processes: Sequence[Json]) -> dict[str, Any]:
 
 def _not_ready(processes: Sequence[Json]) -> list[Json]:
     """Return which processes take no events now, and why."""
-    told = [(process["pid"], (process["stats"] or {}).get("not_ready", "")) for process in processes]
-    return [{"pid": pid, "why": why} for pid, why in told if why]
+    return [
+        {"pid": process["pid"], "why": why}
+        for process in processes
+        if process["stats"] is not None and (why := process["stats"].get("not_ready", ""))
+    ]
 
 
 def _lanes(answers: Sequence[Json], tool: str) -> Sequence[Json]:
