@@ -59,8 +59,3 @@ def decode(data: bytes) -> Record:
 def repeatable_id(credential: str, key: str) -> str:
     """Return the record's id of every request with this Idempotency-Key: the events' ids are made of it, and repeat too."""
     return hashlib.sha256(f"{credential}\0{key}".encode()).hexdigest()[:32]
-
-
-def recorded_ms(data: bytes) -> int:
-    """Return when the record in these bytes was accepted, milliseconds since 1970."""
-    return decode(data).recorded_ms

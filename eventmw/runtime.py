@@ -173,7 +173,8 @@ class Runtime:
         self.names: Names = AnyName() if self.stores is None else self.stores.names
         self.calls = CallPool()
         self._courier: Courier | None = None
-        self._started = False
+        self._started = self._is_whole = False
+        self._said = False
         self._control: ControlServer | None = None
         self._starting = threading.Lock()
         _runtimes.add(self)
@@ -182,7 +183,7 @@ class Runtime:
         """Begin anew in a forked child: it has no courier thread, and the lock may have been held when it was forked."""
         self._starting = threading.Lock()
         self._courier = None
-        self._started = False
+        self._started = self._is_whole = False
         self.recent, self.rates = Recent(), self._fresh_rates()
         self.calls = CallPool()
         if self.archive is not None:
@@ -231,16 +232,25 @@ class Runtime:
         return None if self.watch is None else WatchedDelivery(self.watch, self.clock)
 
     def start(self) -> None:
-        """Start the courier's thread in this process, when it is to run here, and the control channel; once a process."""
-        if self._started:
+        """Start the courier's thread in this process, when it is to run here, and the control channel; once a process.
+
+        A system that gives no more threads costs no request anything: each one tries again.
+        """
+        if self._is_whole:
             return
         _register_exit()
-        if self.config.courier == "thread" and (
-            self.engine.tools or self.archive or self.journal.durability != "memory"
-        ):
-            self.courier.start()
-        self.show()
+        if self.config.courier == "thread" and (self.engine.tools or self.archive or self.journal.durability != "memory"):
+            try:
+                self.courier.start()
+            except RuntimeError as error:
+                if not self._said:
+                    log.error(  # noqa: TRY400 - where it was refused tells nothing
+                        "events are kept, and delivered once the courier gets a thread: %s", error
+                    )
+                self._said = True
+                return
         self._started = True
+        self._is_whole = self.show()
 
     def awake(self) -> None:
         """Do what the first request of any kind in a process asks for.
@@ -264,7 +274,7 @@ class Runtime:
             return
         if self.journal.durability != "memory":
             self._courier.stop(min(_LANDING_S, self.config.limits.exit_grace_s))
-            self._started = False  # the process may go on: a site that has no lifespan ends it at once
+            self._started = self._is_whole = False  # the process may go on: a site that has no lifespan ends it at once
             return
         if self._courier.drain(self.config.limits.exit_grace_s):
             return
@@ -272,14 +282,14 @@ class Runtime:
             if waiting := tool.backlog_events + tool.parked:
                 log.warning("the process ends, and %d events for tool %s with it: journal='memory'", waiting, tool.tool)
 
-    def show(self) -> None:
-        """Open the control channel, by which commands and `eventmw.Tracker` find this process."""
+    def show(self) -> bool:
+        """Open the control channel, by which commands and `eventmw.Tracker` find this process. Returns whether it opens."""
         from eventmw.control.operations import Operations  # noqa: PLC0415 - as above
         from eventmw.control.server import ControlServer  # noqa: PLC0415 - not needed before the first event
 
         with self._starting:
             self._control = self._control or ControlServer(self.config.data_dir, Operations(self))
-        self._control.start()
+        return self._control.start()
 
     def append(self, accepted: Keepable) -> Future[Position]:
         """Keep the record of an accepted request.
@@ -288,7 +298,7 @@ class Runtime:
             JournalFull: no room.
             JournalDown: it cannot be written now.
         """
-        if not self._started:
+        if not self._is_whole:
             self.start()
         record, events = accepted.record, accepted.judgement.accepted
         watch, stamp = self.watch, self.clock.stamp_ns()
@@ -338,6 +348,18 @@ class Runtime:
         lanes = self._courier.state() if self._courier else {}
         return as_json(self.journal.stats(), lanes, not_ready=self.not_ready())
 
+    def part(self) -> Mapping[str, Any]:
+        """Return what others need of `stats`: all, or what only this process knows, when it shares its journal.
+
+        To count what stands in a folder takes a while, in a process of the site; who asks counts it once for all.
+        """
+        from eventmw.control.standing import part_as_json  # noqa: PLC0415 - as above
+
+        if self.journal.durability == "memory":
+            return self.stats()
+        lanes = self._courier.state() if self._courier else {}
+        return part_as_json(lanes, cap_bytes=self.config.journal_bytes, not_ready=self.not_ready())
+
     def not_ready(self) -> str:
         """Return "" when events would be kept now, else one sentence why not."""
         try:
@@ -347,8 +369,11 @@ class Runtime:
             return "the journal cannot be asked"
 
     def figures(self) -> Mapping[str, Any]:
-        """Return what this process adds to the figures for Prometheus, as JSON values: ``{"stats", "ident", "tally"}``."""
-        return {"stats": self.stats(), **(self.watch.figures() if self.watch else {})}
+        """Return what this process adds to the figures for Prometheus, as JSON values: ``{"stats", "ident", "tally"}``.
+
+        ``stats`` is its `part`.
+        """
+        return {"stats": self.part(), **(self.watch.figures() if self.watch else {})}
 
     @property
     def socket(self) -> Path | None:

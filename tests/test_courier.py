@@ -17,18 +17,19 @@ import pytest
 from eventmw.clock import SystemClock
 from eventmw.contract import Delivery, consumer
 from eventmw.delivery.courier import THREAD_NAME, Courier
+from eventmw.delivery.duplicates import WINDOW_MS
 from eventmw.delivery.outbound import Outbound
 from eventmw.delivery.transport import Transport
 from eventmw.effects import Order
 from eventmw.errors import JournalDown
 from eventmw.event import Event
 from eventmw.http import HttpReply, HttpRequest
-from eventmw.journal import Commit, Lease
+from eventmw.journal import Commit, Entry, Lease, Position
 from eventmw.journal.memory import MemoryJournal
 from eventmw.outcome import Outcome
 from eventmw.record import Erased
 from eventmw.vendor import HANG, RESET, Vendor
-from tests.delivering import Batching, JsonDispatcher, append, payloads
+from tests.delivering import Batching, JsonDispatcher, append, payloads, record
 
 QUICK = Delivery(first_backoff_s=0.01, max_backoff_s=0.05, timeout_s=10.0)
 PATIENCE_S = 20.0
@@ -497,3 +498,64 @@ def test_a_forked_child_can_start_its_own() -> None:
         assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
         site.append("drop-1")
         assert courier.drain(PATIENCE_S), "the parent's goes on"
+
+
+class LongMemory:
+    """A shared journal whose lease has more to recall than ends; it counts what is done meanwhile."""
+
+    durability = "journaled"
+
+    def __init__(self, journal: MemoryJournal, recorded_ms: int) -> None:
+        self._journal = journal
+        self._recorded_ms = recorded_ms
+        self.pages = 0
+        self.tended = 0
+        self.asked = 0
+        self.kept: list[str] = []
+        self.gone = threading.Event()
+
+    def lead(self) -> Any:
+        lease = None if self.gone.is_set() else self._journal.lead()
+        return None if lease is None else _LongMemoryLease(lease, self)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._journal, name)
+
+    def page(self) -> tuple[list[Entry], bytes]:
+        self.pages += 1
+        return [Entry(Position("x", self.pages), self._recorded_ms, 1, 1, record([f"e-{self.pages}"]))], b"on"
+
+
+class _LongMemoryLease:
+    def __init__(self, lease: Lease, memory: LongMemory) -> None:
+        self._lease = lease
+        self._memory = memory
+
+    def recall(self, after: bytes, limit: int) -> tuple[list[Entry], bytes]:
+        return self._memory.page()
+
+    def tend(self) -> None:
+        self._memory.tended += 1
+
+    def keep(self, name: str, data: bytes | None) -> None:
+        self._memory.kept.append(name)
+
+    def lost(self) -> bool:
+        self._memory.asked += 1
+        return self._memory.gone.is_set()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._lease, name)
+
+
+@pytest.mark.parametrize("age_ms", [0, 10 * WINDOW_MS], ids=["recent", "old"])
+def test_chores_are_done_and_the_lease_is_watched_while_much_is_recalled(age_ms: int) -> None:
+    site = Site([Batching(delivery=QUICK)])
+    memory = LongMemory(site.journal, SystemClock().now_ms() - age_ms)
+    with site.running(memory) as courier:
+        until(lambda: memory.tended > 1 and memory.asked > 1, "it is tended, and asked whether it is lost")
+        assert courier.state()["batching"].phase == "flowing"
+        memory.gone.set()
+        until(lambda: courier.state() == {}, "the lease is given back")
+        assert courier.stop(PATIENCE_S)
+    assert memory.kept == [], "what was recalled to a half is no index"

@@ -8,13 +8,14 @@ from typing import Any
 
 import pytest
 
-from eventmw import Limits, tool
+from eventmw import Limits, asgi, tool
 from eventmw.errors import JournalFull
 from eventmw.testing import deliver, with_keys
+from eventmw.turnstile import LINE
 from tests.contract import GOOD, MIXED, ONE
 from tests.eventbunker import ANN, BASE, HEADER, KEYS, POST, WRITE
 from tests.eventlog import captured, everything, fields
-from tests.gateways import Pair, Request, both
+from tests.gateways import Pair, Request, both, through_asgi
 
 KEY = "a-key-of-the-shop-0123456789"
 ADDRESS = "203.0.113.9"
@@ -254,3 +255,24 @@ def test_a_tracked_event_that_is_sent_again_counts_as_a_duplicate() -> None:
         answers = [pair.send(request).json["unique_req_id"] for _ in range(2)]
         assert counted(pair)["events", "duplicate"] == 1
     assert answers[0] == answers[1]
+
+
+def test_a_flood_that_finds_no_place_to_wait() -> None:
+    more = LINE // 2
+
+    async def flood(site: asgi.EventsMiddleware) -> list[int]:
+        request = Request(body=json.dumps(ONE).encode())
+        answers = await asyncio.gather(*(through_asgi(site, request) for _ in range(LINE + more)))
+        return [answer.status for answer in answers]
+
+    with watched() as pair, captured() as records:
+        statuses = asyncio.run(flood(pair.behind_asgi))
+        told = {
+            tuple(series): number
+            for series, number in pair.behind_asgi.runtime.figures()["tally"]["counts"]
+            if series[0] == "requests"
+        }
+    refused = statuses.count(503)
+    assert 0 < refused <= more
+    assert told == {("requests", "200", ""): len(statuses) - refused, ("requests", "503", "overloaded"): refused}
+    assert [line["status"] for line in fields(records, "server_response")].count(503) == refused

@@ -63,9 +63,9 @@ class _Beside:
         self.courier = _Idle()
         self._zaraz, self.engine = assembled(self.config)
 
-    def stats(self) -> Mapping[str, Any]:
-        """Return the journal's figures."""
-        return as_json(self.journal.stats(), {})
+    def part(self) -> Mapping[str, Any]:
+        """Return nothing: a command delivers nothing."""
+        return {}
 
     def figures(self) -> Mapping[str, Any]:
         """Return nothing: a command adds nothing to the figures."""
@@ -226,12 +226,21 @@ class FolderView:
         """
         if tool is None:
             return self._ask
+        nobody = JournalDown(
+            f"only a running site knows which events {tool} is to get, and none runs here. Without --tool, all are shown"
+        )
         try:
-            return self._live.one()
+            one = self._live.one()
         except NobodyLive:
-            raise JournalDown(
-                f"only a running site knows which events {tool} is to get, and none runs here. Without --tool, all are shown"
-            ) from None
+            raise nobody from None
+
+        def ask(request: Json) -> Iterator[Any]:
+            try:
+                yield from one(request)
+            except NobodyLive:  # what was there was left behind by dead processes
+                raise nobody from None
+
+        return ask
 
     def _if_live(self, ask: Callable[[], Sequence[Json]], otherwise: Sequence[Json]) -> Sequence[Json]:
         try:

@@ -100,14 +100,19 @@ class Courier:
         self._shift: Shift | None = None
 
     def start(self) -> None:
-        """Start the thread, unless it runs. After a fork the child has none, so it may start its own."""
+        """Start the thread, unless it runs. After a fork the child has none, so it may start its own.
+
+        Raises:
+            RuntimeError: the system gives no more threads.
+        """
         with self._lock:
             if self._thread is not None and self._thread.is_alive():
                 return
             self._stopping = threading.Event()
             self._loop = self._shift = None
-            self._thread = threading.Thread(target=self._live, args=(self._stopping,), name=THREAD_NAME, daemon=True)
-            self._thread.start()
+            thread = threading.Thread(target=self._live, args=(self._stopping,), name=THREAD_NAME, daemon=True)
+            thread.start()
+            self._thread = thread
 
     def stop(self, grace_s: float = 0.0) -> bool:
         """Send nothing more, wait at most `grace_s` seconds for what is in flight, commit, and give the lease back.

@@ -91,6 +91,7 @@ class Driver:
         lane, pacer = self.lane, self._work.pacer
         steps = lane.intake()
         while self._take_in(steps):
+            self._heed_watch()  # before the next event: it would be waited for as long
             await pacer.breathe()
         pacer.make_room()
         while True:
@@ -108,12 +109,11 @@ class Driver:
     def _take_in(self, steps: Iterator[None]) -> bool:
         """Take events in for one slice. Returns whether there are more."""
         pacer = self._work.pacer
-        with self._work.watch.holding(self.lane.tool.id, "handle"):
-            pacer.begin()
-            for _ in steps:
-                if pacer.is_over():
-                    return True
-            pacer.end()
+        pacer.begin()
+        for _ in steps:
+            if pacer.is_over():
+                return True
+        pacer.end()
         return False
 
     def _next(self) -> Batch | None:

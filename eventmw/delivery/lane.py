@@ -78,7 +78,7 @@ class Lane:
         self.off = ""
         self._lease = lease
         self._clock = clock
-        queue, self._admission = self.queue, Admission(tool, dispatcher, clock, self.queue)
+        queue, self._admission = self.queue, Admission(tool, dispatcher, clock, self.queue, watch)
         self._revival = Revival(tool, dispatcher, lease, clock, queue=queue, admission=self._admission)
         self._intake = Intake(
             tool,
@@ -88,7 +88,6 @@ class Lane:
             queue=queue,
             admission=self._admission,
             revival=self._revival,
-            watch=watch,
         )
         self._settlement = Settlement(tool.id, dispatcher.single, clock, on_outcome, watch)
         self._reported: set[str] = set()

@@ -87,16 +87,15 @@ class Shift:
             Exception: the journal failed in a way that no single lane can wait out.
         """
         self._work.journal.on_append(self.on_append)
+        shared = self._work.journal.durability != "memory"
         tasks: list[asyncio.Task[None]] = []
         try:
+            # Who reads a whole log first must be heard of, obey, and yield, all the same.
+            self._begin(tasks, self._watch_lease(), *([self._tend()] if shared else []))
             await self._recall.begin(self.over)
-            jobs: list[Coroutine[Any, Any, None]] = [one.run() for one in (*self._drivers, *self._jobs.values())]
-            jobs += [self._watch_lease(), self._survey(), self._recall.run()]
-            if self._work.journal.durability != "memory":
-                jobs += [self._poll(), self._tend()]
-            tasks = [self._loop.create_task(job) for job in jobs]
-            for task in tasks:
-                task.add_done_callback(lambda _: self.over.set())  # none of them ends by itself
+            if not self.over.is_set():
+                self._begin(tasks, *(one.run() for one in (*self._drivers, *self._jobs.values())))
+                self._begin(tasks, self._survey(), self._recall.run(), *([self._poll()] if shared else []))
             await self.over.wait()
             for task in tasks:
                 if task.done():
@@ -104,6 +103,11 @@ class Shift:
         finally:
             self._work.journal.on_append(None)
             await _cancel(tasks)
+
+    def _begin(self, tasks: list[asyncio.Task[None]], *jobs: Coroutine[Any, Any, None]) -> None:
+        for job in jobs:
+            tasks.append(self._loop.create_task(job))
+            tasks[-1].add_done_callback(lambda _: self.over.set())  # none of them ends by itself
 
     async def land(self, grace_s: float) -> bool:
         """Wait at most `grace_s` seconds for what is in flight, and commit. Returns whether all of it came back."""

@@ -67,6 +67,10 @@ class WatchedExchange(Exchange):
         """Answer, now that the future is done."""
         return self._told(super().settle(future))
 
+    def crowded(self) -> Reply:
+        """Answer that more requests came at once than can wait."""
+        return self._told(super().crowded())
+
     def late(self) -> Reply:
         """Answer that keeping the record took too long."""
         return self._told(super().late())
