@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -24,9 +21,9 @@ from eventmw.keys.ring import EVERY_S, KeyRing
 from eventmw.keys.store import KeyStore
 from eventmw.keys.tables import state
 from eventmw.testing import FrozenClock
-from tests.databases import address, engine
+from tests.databases import address, asked, engine, peers, told
 from tests.postgres import Postgres
-from tests.running import ROOT, ended, environment, until
+from tests.running import until
 
 __all__ = ["address", "engine"]  # fixtures
 
@@ -267,48 +264,22 @@ def test_whatever_happens_a_look_knows_exactly_the_keys_that_live(
     ring.close()
 
 
-@contextlib.contextmanager
-def peer(address: str) -> Iterator[subprocess.Popen[str]]:
-    process = subprocess.Popen(
-        [sys.executable, "-m", "tests.key_peer", address],
-        cwd=ROOT,
-        env=environment(),
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    with ended(process):
-        yield process
-
-
-def asked(process: subprocess.Popen[str], shown: str) -> str:
-    assert process.stdin is not None
-    assert process.stdout is not None
-    process.stdin.write(shown + "\n")
-    process.stdin.flush()
-    return process.stdout.readline().rstrip("\n")
-
-
 def test_every_process_refuses_a_revoked_key(store: KeyStore, shop: str, address: str) -> None:
     issued = store.create_key(shop, WRITE)
     shown = issued.secret.reveal()
-    with contextlib.ExitStack() as stack:
-        peers = [stack.enter_context(peer(address)) for _ in range(3)]
-        assert [asked(one, shown) for one in peers] == [issued.key.id] * 3
+    with peers(address, 3) as others:
+        assert [asked(one, shown) for one in others] == [issued.key.id] * 3
         store.revoke(shop, issued.key.id)
-        until(lambda: [asked(one, shown) for one in peers] == ["-"] * 3)
+        until(lambda: [asked(one, shown) for one in others] == ["-"] * 3)
         new = store.create_key(shop, WRITE)
-        until(lambda: [asked(one, new.secret.reveal()) for one in peers] == [new.key.id] * 3)
+        until(lambda: [asked(one, new.secret.reveal()) for one in others] == [new.key.id] * 3)
 
 
 def test_a_forked_child_follows_by_itself(store: KeyStore, shop: str, address: str) -> None:
     issued, second = store.create_key(shop, WRITE), store.create_key(shop, WRITE)
-    with peer(address) as process:
+    with peers(address, 1) as (process,):
         assert asked(process, issued.secret.reveal()) == issued.key.id
-        assert process.stdin is not None
-        process.stdin.write("fork\n")  # from here on its child answers
-        process.stdin.flush()
+        told(process, "fork")  # from here on its child answers
         assert asked(process, issued.secret.reveal()) == issued.key.id
         store.revoke(shop, issued.key.id)
         until(lambda: asked(process, issued.secret.reveal()) == "-")

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import stat
-import threading
 from pathlib import Path
 
 import pytest
 from sqlalchemy import Column, Connection, Engine, Integer, MetaData, Table, insert, inspect, select, text, update
 
-from eventmw.archive.database import engine_of
 from eventmw.errors import ConfigError
 from eventmw.keys.place import file_of, keys_engine
 from eventmw.keys.schema import KeysAway, NewerKeys, check_version, prepare, transaction
 from eventmw.keys.store import KeyStore
 from eventmw.keys.tables import metadata, state
-from tests.databases import address, engine
+from tests.databases import address, all_asked, engine, peers
 
 __all__ = ["address", "engine"]  # fixtures
 
@@ -36,29 +34,13 @@ def test_tables_are_made_once(engine: Engine) -> None:
         assert connection.execute(select(state)).one() == before
 
 
-def test_many_that_begin_at_once_make_one_set_of_tables(address: str) -> None:
-    together = threading.Barrier(6)
-    failed: list[BaseException] = []
-
-    def begin() -> None:
-        mine = engine_of(address)
-        together.wait()
-        try:
-            prepare(mine)
-        except BaseException as error:
-            failed.append(error)
-        mine.dispose()
-
-    threads = [threading.Thread(target=begin) for _ in range(6)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert not failed
-    engine = engine_of(address)
-    with engine.connect() as connection:
-        assert len(connection.execute(select(state)).all()) == 1
-    engine.dispose()
+def test_processes_that_begin_at_once_make_one_set_of_tables(address: str, engine: Engine) -> None:
+    with peers(address, 3) as others:
+        for _ in range(10):
+            metadata.drop_all(engine)
+            assert all_asked(others, "prepare") == ["prepared"] * 3
+            with engine.connect() as connection:
+                assert len(connection.execute(select(state)).all()) == 1
 
 
 def test_older_tables_are_migrated_in_order_and_newer_ones_are_left_alone(engine: Engine) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import threading
 from typing import Any
 
 import pytest
@@ -11,12 +10,12 @@ from sqlalchemy import Engine, insert, select, text
 
 from eventmw.archive.database import engine_of
 from eventmw.keys import Key
-from eventmw.keys.grants import Grant, Issued
+from eventmw.keys.grants import Grant
 from eventmw.keys.schema import KeysAway
 from eventmw.keys.store import MAX_PROJECTS, KeyStore, TooManyProjects, UnknownId
 from eventmw.keys.tables import keys, metadata, projects, state
 from eventmw.testing import FrozenClock
-from tests.databases import address, engine
+from tests.databases import address, all_asked, engine, peers
 from tests.postgres import Postgres
 
 __all__ = ["address", "engine"]  # fixtures
@@ -271,55 +270,22 @@ def test_rows_of_keys_revoked_long_ago_go_and_leave_a_mark(
     assert state_of(engine)["floor"] == state_of(engine)["version"]
 
 
-def test_changes_of_many_at_once_come_one_after_the_other(
+def test_changes_of_many_processes_come_one_after_the_other(
     store: KeyStore, address: str, shop: str, engine: Engine
 ) -> None:
-    """Each through an engine of its own, as processes have."""
     before = state_of(engine)["version"]
-    together = threading.Barrier(4)
-    issued: list[Issued] = []
-
-    def work() -> None:
-        mine = engine_of(address)
-        theirs = KeyStore(mine)
-        together.wait()
-        issued.extend(theirs.create_key(shop, WRITE) for _ in range(5))
-        mine.dispose()
-
-    threads = [threading.Thread(target=work) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert len(store.keys(shop)) == len(issued) == 20
-    assert state_of(engine)["version"] == before + 20
+    with peers(address, 3) as others:
+        assert all_asked(others, f"keys {shop} 5") == ["made"] * 3
+    assert len(store.keys(shop)) == 15
+    assert state_of(engine)["version"] == before + 15
     assert len({row["changed"] for row in rows(engine, keys)}) == len(rows(engine, keys))
 
 
 def test_one_place_in_the_account_is_not_given_twice(store: KeyStore, address: str, engine: Engine) -> None:
     account = store.account()
     fill(engine, account, MAX_PROJECTS - 1)
-    together = threading.Barrier(4)
-    ended: list[str] = []
-
-    def work() -> None:
-        mine = engine_of(address)
-        theirs = KeyStore(mine)
-        together.wait()
-        try:
-            theirs.create_project(account, "the last")
-        except TooManyProjects:
-            ended.append("refused")
-        else:
-            ended.append("made")
-        mine.dispose()
-
-    threads = [threading.Thread(target=work) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert sorted(ended) == ["made", "refused", "refused", "refused"]
+    with peers(address, 3) as others:
+        assert sorted(all_asked(others, f"project {account}")) == ["made", "refused", "refused"]
 
 
 def test_what_the_database_says_holds_no_values(store: KeyStore, shop: str, engine: Engine) -> None:

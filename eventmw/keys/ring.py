@@ -31,6 +31,8 @@ log = logging.getLogger("eventmw")
 EVERY_S: Final = 0.4
 """Seconds between two looks: revoked within one second, with time left for the look itself. Source: PROTOCOLS.md 3.2."""
 
+_LAST_LOOK_S: Final = 5.0
+
 _SETTLED_NS: Final = 1_000_000_000
 """A file that was changed longer ago than this is not changed again without a new time: file systems keep milliseconds."""
 
@@ -111,6 +113,7 @@ class KeyRing:
     def _fresh(self) -> None:
         self._starting, self._looking = threading.Lock(), threading.Lock()
         self._ended = threading.Event()
+        self._thread: threading.Thread | None = None
         self._follows = False
 
     def leave_parent_behind(self) -> None:
@@ -123,7 +126,8 @@ class KeyRing:
             if self._follows or self._ended.is_set():
                 return
             self.look()
-            threading.Thread(target=self._follow, args=(self._ended,), name="eventmw-keys", daemon=True).start()
+            self._thread = threading.Thread(target=self._follow, args=(self._ended,), name="eventmw-keys", daemon=True)
+            self._thread.start()
             self._follows = True
 
     def find(self, shown: str) -> Key | None:
@@ -183,8 +187,10 @@ class KeyRing:
                 self._away = False
 
     def close(self) -> None:
-        """Follow the database no longer. What is known stays."""
+        """Follow the database no longer, and wait a moment for a look that is under way. What is known stays."""
         self._ended.set()
+        if self._thread is not None:
+            self._thread.join(_LAST_LOOK_S)
 
     def _now(self) -> _Known:
         if not self._follows:
