@@ -33,6 +33,9 @@ _STEPS: Final = 20_000
 _CANCELLED: Final = "57014"
 """PostgreSQL's code for a statement that was stopped. Source: PostgreSQL, appendix A, «query_canceled»."""
 
+_OUT_OF_RANGE: Final = "22003"
+"""PostgreSQL's code for a number that is no double. Source: as above, «numeric_value_out_of_range»."""
+
 _OF_TRANSACTION: Final = text(
     "SELECT set_config('transaction_read_only', 'on', true), set_config('statement_timeout', :timeout, true)"
 )
@@ -152,6 +155,11 @@ class Runner:
     def _refusal(self, error: DBAPIError) -> Refused:
         if getattr(error.orig, "sqlstate", None) == _CANCELLED or str(error.orig) == "interrupted":
             return _too_long(self.limits.timeout_s)
+        if getattr(error.orig, "sqlstate", None) == _OUT_OF_RANGE:
+            return Refused(
+                "query_too_large",
+                "Expected numbers within a double's range, got a larger one in an event. Filter out what is so large.",
+            )
         if isinstance(error, OperationalError) or error.connection_invalidated:
             _log.warning("eventmw: the archive cannot be asked: %s", type(error.orig).__name__)
             return Refused(
@@ -206,15 +214,12 @@ def _reader(column: Column, query: Query, scalar_of: Callable[[Any], Any]) -> Ca
 def _plain(value: Any) -> Cell:
     match value:
         case Decimal():
-            return (
-                int(value) if value == (whole := value.to_integral_value()) and int(whole) in _INT64 else float(value)
-            )
+            whole = int(value) if value == value.to_integral_value() else None
+            return whole if whole is not None and whole in _INT64 else _plain(float(value))
         case float() if value.is_integer() and abs(value) < _EXACT:
             return int(value)
         case float() if value in {float("inf"), float("-inf")}:
             return None
-        case int() if not isinstance(value, bool) and value not in _INT64:
-            return float(value)
         case _:
             return value
 
