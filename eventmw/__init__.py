@@ -123,6 +123,8 @@ class EventsMiddleware(_Site):
         allowed_origins: browser origins other than the site's own, exact, such as ``https://shop.example``.
         trusted_proxies: how many proxies in front append to ``X-Forwarded-For``.
         person_fields: where events name a person, for ``eventmw erase``: properties, or paths (``system.cookies.uid``).
+        frame_ancestors: whose pages may show a chart in a frame: ``'self'``, ``'none'``, or origins such as
+            ``https://*.shop.example``. See docs/charts.md.
         limits: see `Limits`.
         on_outcome: called by the courier with each `Outcome`; what it raises is logged and harms nothing.
         dry_run: do everything but send.

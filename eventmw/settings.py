@@ -53,8 +53,9 @@ def complete(options: Settings) -> Config:
     """Return the configuration of these parameters, with environment variables for those that are not given.
 
     ``EVENTMW_PATH``, ``EVENTMW_DATA_DIR`` and so on for texts; ``1``/``0`` for flags; commas between the members of
-    ``EVENTMW_KEYS``, ``EVENTMW_ALLOWED_ORIGINS`` and ``EVENTMW_PERSON_FIELDS``; ``EVENTMW_LIMITS_MAX_EVENTS`` and so on for
-    limits. A key may have a name before it: ``EVENTMW_KEYS=shop:0123456789abcdef,till:fedcba9876543210``.
+    ``EVENTMW_KEYS``, ``EVENTMW_ALLOWED_ORIGINS``, ``EVENTMW_PERSON_FIELDS`` and ``EVENTMW_FRAME_ANCESTORS``;
+    ``EVENTMW_LIMITS_MAX_EVENTS`` and so on for limits. A key may have a name before it:
+    ``EVENTMW_KEYS=shop:0123456789abcdef,till:fedcba9876543210``.
 
     Raises:
         ConfigError: with every problem.
