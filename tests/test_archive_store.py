@@ -121,7 +121,7 @@ def test_a_row_that_does_not_fit_is_named_and_nothing_is_written(archive: Archiv
 
 def test_what_is_no_rows_fault_is_the_databases(tmp_path: Path) -> None:
     archive = Archive(engine_of(sqlite_address(tmp_path / "none.sqlite3")))
-    with pytest.raises(ArchiveAway, match="^OperationalError$"):
+    with pytest.raises(ArchiveAway, match=r"^OperationalError$"):
         archive.write([row("a")])
 
 
@@ -196,7 +196,9 @@ def test_what_was_deleted_is_not_written_again_by_anybody(archive: Archive, open
 
 def test_deletion_and_retention_go_in_steps(archive: Archive) -> None:
     old_ms = SystemClock().now_ms() - 40 * DAY_MS
-    many = [row(f"{n:05}", time_ms=old_ms + n // (STEP + 100)) for n in range(2 * STEP + 300)]  # many in one millisecond
+    many = [
+        row(f"{n:05}", time_ms=old_ms + n // (STEP + 100)) for n in range(2 * STEP + 300)
+    ]  # many in one millisecond
     archive.write(many)
     archive.write([row("new", time_ms=SystemClock().now_ms()), row("p2", project_id="p2", time_ms=old_ms)])
     steps = list(archive.expire(41))

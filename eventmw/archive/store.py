@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from sqlalchemy import Connection, Engine, delete, select, text
 from sqlalchemy.dialects import postgresql, sqlite
@@ -159,7 +159,8 @@ class Archive:
     def _move(self, connection: Connection, marks: Iterable[Mark]) -> None:
         now_ms = _now_ms()
         values = [
-            {"journal": mark.journal, "stream": mark.stream, **mark.span._asdict(), "moved_ms": now_ms} for mark in marks
+            {"journal": mark.journal, "stream": mark.stream, **mark.span._asdict(), "moved_ms": now_ms}
+            for mark in marks
         ]
         if not values:
             return
@@ -241,7 +242,8 @@ class Archive:
             project_id: of which project.
             customer: whose.
             event_name: with what name.
-            since_ms, until_ms: from when, and before when they happened.
+            since_ms: from when on they happened.
+            until_ms: before when.
 
         Returns ``{"events": n, "names": n}``.
 
@@ -260,7 +262,7 @@ class Archive:
             meant.append(events.c.event_name == event_name)
         gone = sum(self._swept(project_id, since_ms, until_ms, meant))
         unnamed = 0
-        if customer is since_ms is until_ms is None:
+        if customer is None and since_ms is None and until_ms is None:
             with transaction(self.engine, writes=True) as connection:
                 unnamed = ledgers.forget_names(connection, project_id, event_name)
         return {"events": gone, "names": unnamed}

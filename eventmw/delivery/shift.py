@@ -77,8 +77,10 @@ class Shift:
 
     def kick(self) -> None:
         """Have every lane look for work now."""
-        for turning in (*self._drivers, *self._jobs.values()):
-            turning.kick.set()
+        for driver in self._drivers:
+            driver.kick.set()
+        for job in self._jobs.values():
+            job.kick.set()
 
     async def run(self) -> None:
         """Work until `over`. Then nothing departs any more; `land` waits for what is under way.
@@ -90,7 +92,8 @@ class Shift:
         tasks: list[asyncio.Task[None]] = []
         try:
             await self._recall.begin(self.over)
-            jobs: list[Coroutine[Any, Any, None]] = [one.run() for one in (*self._drivers, *self._jobs.values())]
+            jobs: list[Coroutine[Any, Any, None]] = [driver.run() for driver in self._drivers]
+            jobs += [job.run() for job in self._jobs.values()]
             jobs += [self._watch_lease(), self._survey(), self._recall.run()]
             if self._work.journal.durability != "memory":
                 jobs += [self._poll(), self._tend()]
