@@ -65,7 +65,7 @@ def test_a_quick_run_prints_control_ratio_and_machine(
 
 
 def test_every_benchmark_has_a_run() -> None:
-    assert len(set(NAMES)) == len(NAMES) == 9
+    assert len(set(NAMES)) == len(NAMES) == 10
     for name in NAMES:
         assert callable(importlib.import_module(f"benchmarks.{name}").run)
 
