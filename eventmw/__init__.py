@@ -113,6 +113,7 @@ class EventsMiddleware(_Site):
         tools: where events go, in the order of their effects in a Result Object. See `eventmw.tools` and `tool`.
         consumers: own functions that are called at least once for each event. See `consumer`.
         data_dir: the folder for what eventmw keeps; also where ``eventmw stats`` and its kin find this process.
+        archive_days: how many days tracked events stay in the archive, by when they happened; None: for ever.
         journal: ``memory``: events are answered from memory and lost with the process; the receipt says so.
         courier: ``thread`` delivers in a thread of this process.
         batch: ``independent`` accepts the valid events of a request, ``atomic`` refuses it when one is not.

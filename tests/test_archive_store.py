@@ -121,7 +121,7 @@ def test_a_row_that_does_not_fit_is_named_and_nothing_is_written(archive: Archiv
 
 def test_what_is_no_rows_fault_is_the_databases(tmp_path: Path) -> None:
     archive = Archive(engine_of(sqlite_address(tmp_path / "none.sqlite3")))
-    with pytest.raises(ArchiveAway, match="^OperationalError$"):
+    with pytest.raises(ArchiveAway, match=r"^OperationalError$"):
         archive.write([row("a")])
 
 

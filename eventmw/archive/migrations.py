@@ -78,10 +78,9 @@ def _version(connection: Connection, newest: int) -> int:
         return 0
     found = int(connection.execute(select(state.c.schema_version)).scalar_one())
     if found > newest:
-        raise ConfigError(
-            [
-                f"the archive was written by a newer eventmw: its tables have version {found}, and this one knows those up to "
-                f"{newest}. Nothing was changed. Install the newer eventmw, or name another archive"
-            ]
+        problem = (
+            f"the archive was written by a newer eventmw: its tables have version {found}, and this one knows those up to "
+            f"{newest}. Nothing was changed. Install the newer eventmw, or name another archive"
         )
+        raise ConfigError([problem])
     return found

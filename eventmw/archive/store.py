@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final, NamedTuple
 
-from sqlalchemy import Connection, Engine, delete, select, text
+from sqlalchemy import Connection, Engine, TextClause, delete, select, text
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.sql.elements import ColumnElement
 
@@ -35,29 +35,20 @@ _CURSOR_DAYS: Final = 30
 _DELETION_DAYS: Final = 400
 """Dead letters may be tried again long after the log is gone. Source: assumption."""
 
-_COLUMNS: Final[Mapping[str, str]] = {
-    "project_id": "text",
-    "event_id": "text",
-    "time_ms": "bigint",
-    "recorded_ms": "bigint",
-    "event_name": "text",
-    "customer_identifier": "text",
-    "metric_name": "text",
-    "fields": "text",
+_COLUMNS: Final = tuple(column.name for column in events.columns)
+
+
+def _statement(value_of_fields: str) -> TextClause:
+    values = ", ".join(value_of_fields if name == "fields" else f":{name}" for name in _COLUMNS)
+    names_of_columns = ", ".join(_COLUMNS)
+    return text(f"INSERT INTO {events.name} ({names_of_columns}) VALUES ({values}) ON CONFLICT DO NOTHING")  # noqa: S608 - names of our own columns; values are parameters
+
+
+_INSERT: Final[Mapping[str, TextClause]] = {
+    "sqlite": _statement(":fields"),
+    "postgresql": _statement("CAST(:fields AS jsonb)"),
 }
-
-_names = ", ".join(_COLUMNS)
-_UNNESTED: Final = text(
-    f"INSERT INTO {events.name} ({_names}) "  # noqa: S608 - names of our own columns; values are parameters
-    f"SELECT {_names.replace('fields', 'CAST(fields AS jsonb)')} FROM unnest("
-    + ", ".join(f"CAST(:{name} AS {kind}[])" for name, kind in _COLUMNS.items())
-    + f") AS new ({_names}) ON CONFLICT DO NOTHING"
-)
-"""A batch as one array for each column: one statement, whatever its length."""
-
-_ONE_BY_ONE: Final = text(
-    f"INSERT INTO {events.name} ({_names}) VALUES ({', '.join(f':{name}' for name in _COLUMNS)}) ON CONFLICT DO NOTHING"  # noqa: S608 - as above
-)
+"""The fields are written as text: as JSON of SQLAlchemy they would be made into text once more."""
 
 
 class Mark(NamedTuple):
@@ -96,6 +87,7 @@ class Archive:
         self.ledger = Ledger()
         self.rest_s = rest_s
         self._is_postgresql = engine.dialect.name == "postgresql"
+        self._statement = _INSERT[engine.dialect.name]
 
     def leave_parent_behind(self) -> None:
         """Begin anew in a forked child: a thread of the parent may have been in the middle of something."""
@@ -146,14 +138,10 @@ class Archive:
     def _insert(self, connection: Connection, rows: Sequence[Row]) -> int:
         if not rows:
             return 0
-        if self._is_postgresql:
-            columns = {name: [row[name] for row in rows] for name in _COLUMNS}
-            return connection.execute(_UNNESTED, columns).rowcount
-        written = 0
-        for first in range(0, len(rows), CHUNK):
-            written += connection.execute(_ONE_BY_ONE, rows[first : first + CHUNK]).rowcount
-            if self.rest_s:
-                time.sleep(self.rest_s)
+        at_once, written = CHUNK if self.rest_s else len(rows), 0
+        for first in range(0, len(rows), at_once):
+            written += connection.execute(self._statement, rows[first : first + at_once]).rowcount
+            time.sleep(self.rest_s)
         return written
 
     def _move(self, connection: Connection, marks: Iterable[Mark]) -> None:
@@ -242,7 +230,8 @@ class Archive:
             project_id: of which project.
             customer: whose.
             event_name: with what name.
-            since_ms, until_ms: from when, and before when they happened.
+            since_ms: from when on they happened.
+            until_ms: before when.
 
         Returns ``{"events": n, "names": n}``.
 
@@ -261,7 +250,7 @@ class Archive:
             meant.append(events.c.event_name == event_name)
         gone = sum(self._swept(project_id, since_ms, until_ms, meant))
         unnamed = 0
-        if customer is since_ms is until_ms is None:
+        if customer is None and since_ms is None and until_ms is None:
             with transaction(self.engine, writes=True) as connection:
                 unnamed = ledgers.forget_names(connection, project_id, event_name)
         return {"events": gone, "names": unnamed}

@@ -233,7 +233,7 @@ class Courier:
 
     async def _serve(self, work: Work, stop: asyncio.Event) -> None:
         """Work one shift, if this process gets the lease; else wait a second for it."""
-        self._journal.register([one.id for one in (*work.dispatcher.tools, *work.jobs)])
+        self._journal.register([*(tool.id for tool in work.dispatcher.tools), *(job.id for job in work.jobs)])
         lease = self._journal.lead()
         if lease is None:
             await _wait(stop, LEAD_POLL_S)

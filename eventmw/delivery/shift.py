@@ -77,8 +77,10 @@ class Shift:
 
     def kick(self) -> None:
         """Have every lane look for work now."""
-        for turning in (*self._drivers, *self._jobs.values()):
-            turning.kick.set()
+        for driver in self._drivers:
+            driver.kick.set()
+        for job in self._jobs.values():
+            job.kick.set()
 
     async def run(self) -> None:
         """Work until `over`. Then nothing departs any more; `land` waits for what is under way.
