@@ -239,7 +239,9 @@ class Runtime:
         if self._is_whole:
             return
         _register_exit()
-        if self.config.courier == "thread" and (self.engine.tools or self.archive or self.journal.durability != "memory"):
+        if self.config.courier == "thread" and (
+            self.engine.tools or self.archive or self.journal.durability != "memory"
+        ):
             try:
                 self.courier.start()
             except RuntimeError as error:

@@ -96,7 +96,8 @@ class Shift:
             self._begin(tasks, self._watch_lease(), *([self._tend()] if shared else []))
             await self._recall.begin(self.over)
             if not self.over.is_set():
-                self._begin(tasks, *(one.run() for one in (*self._drivers, *self._jobs.values())))
+                self._begin(tasks, *(driver.run() for driver in self._drivers))
+                self._begin(tasks, *(job.run() for job in self._jobs.values()))
                 self._begin(tasks, self._survey(), self._recall.run(), *([self._poll()] if shared else []))
             await self.over.wait()
             for task in tasks:
