@@ -51,8 +51,10 @@ class NameCount:
         """Start the thread of this process. Two at once do no harm: they read the same."""
         self._pid = os.getpid()
         self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._watch, args=(self._ended,), name="eventmw-names", daemon=True)
-        self._thread.start()
+        thread = threading.Thread(target=self._watch, args=(self._ended,), name="eventmw-names", daemon=True)
+        with suppress(RuntimeError):  # the system gives no more threads: what is known has to do
+            thread.start()
+            self._thread = thread  # not before: `close` waits for it
 
     def _watch(self, ended: threading.Event) -> None:
         file = file_of(self._archive.engine)

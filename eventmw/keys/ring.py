@@ -13,6 +13,7 @@ import os
 import threading
 import time
 from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 from weakref import WeakSet
@@ -126,9 +127,10 @@ class KeyRing:
             if self._follows or self._ended.is_set():
                 return
             self.look()
-            self._thread = threading.Thread(target=self._follow, args=(self._ended,), name="eventmw-keys", daemon=True)
-            self._thread.start()
-            self._follows = True
+            thread = threading.Thread(target=self._follow, args=(self._ended,), name="eventmw-keys", daemon=True)
+            with suppress(RuntimeError):  # the system gives no more threads: the next request tries again
+                thread.start()
+                self._thread, self._follows = thread, True
 
     def find(self, shown: str) -> Key | None:
         """Return the key whose secret was shown; None when it is wrong, revoked, or no key at all.
