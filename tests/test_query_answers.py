@@ -66,3 +66,21 @@ def test_the_answer_is_that_of_plain_python(
     engine: Engine, rows: list[dict[str, Any]], key: Key, query: dict[str, Any]
 ) -> None:
     check(engine, rows, key, query)
+
+
+@pytest.mark.parametrize("interval", ["minute", "hour", "day", "week", "month"])
+def test_every_edge_is_in_its_bucket(engine: Engine, interval: str) -> None:
+    """Around midnights, ends of months and changes of clocks, each day of the week among them."""
+    offs = [-1, 0, 1, 1_800_000, model.HOUR_MS, *(day * model.DAY_MS for day in range(7))]
+    times = sorted({max(0, edge + off) for edge in model.EDGES_MS for off in offs})
+    rows = [
+        {"project_id": "p", "event_id": f"{number:03d}", "time_ms": at, "recorded_ms": at, "event_name": "a",
+         "customer_identifier": None, "metric_name": None, "fields": {}}
+        for number, at in enumerate(times)
+    ]  # fmt: skip
+    fill(engine, rows)
+    key = Key(id="k", kind="query", account_id="a", project_id="p")
+    for zone in model.ZONE_NAMES:
+        query = {"time_period": {"from": 0, "to": max(times) + 1}, "time_zone": zone, "interval": interval}
+        table = Runner(engine, LIMITS)(parse(query, model.NOW_MS), key)
+        assert list(table.rows) == model.answer(query, key, rows)[0], zone
