@@ -73,7 +73,7 @@ def test_every_edge_is_in_its_bucket(engine: Engine, interval: str) -> None:
     """Around midnights, ends of months and changes of clocks, each day of the week among them."""
     offs = [-1, 0, 1, 1_800_000, model.HOUR_MS, *(day * model.DAY_MS for day in range(7))]
     times = sorted({max(0, edge + off) for edge in model.EDGES_MS for off in offs})
-    rows = [
+    rows: list[dict[str, Any]] = [
         {"project_id": "p", "event_id": f"{number:03d}", "time_ms": at, "recorded_ms": at, "event_name": "a",
          "customer_identifier": None, "metric_name": None, "fields": {}}
         for number, at in enumerate(times)
@@ -109,7 +109,7 @@ def test_every_kind_meets_every_operator(engine: Engine, path: tuple[str, ...]) 
     queries: list[dict[str, Any]] = [{"group_by": [name]}, {"order_by": [{"field_name": name}]}]
     queries += [
         {"computations": [{"function": one, "field_name": name}]}
-        for one in ("count", "count_distinct", "min", "max", "sum")
+        for one in ("count", "count_distinct", "min", "max", "sum", "avg", "median", "percentile_90")
     ]
     for value in [value for value in KINDS if model.kind(value) != "other"]:
         ops = ["equals", "not_equals", *(model.ORDERED if not isinstance(value, bool) else [])]
