@@ -61,13 +61,16 @@ def test_a_person_is_erased(tmp_path: Path) -> None:
     """By what the event says, by what its key says, and by the other fields; nothing of the request's sender stays."""
     filled(tmp_path)
     dry = run("erase", "ann", "--dry-run", "--data-dir", str(tmp_path))
-    assert dry.out == "There are 3 events in 3 records, 0 parked events, 0 dead letters.\n"
-    assert run("erase", "ann", "--yes", "--json", "--data-dir", str(tmp_path)).json["records"] == 3
+    assert dry.out == "There are 3 events in 3 records, 0 parked events, 0 dead letters, 3 rows of the archive.\n"
+    erased = run("erase", "ann", "--yes", "--json", "--data-dir", str(tmp_path)).json
+    assert (erased["records"], erased["rows"]) == (3, 3)
     assert "Nothing is there of them" in run("erase", "ann", "--yes", "--data-dir", str(tmp_path)).out
     left = [json.loads(line) for line in run("export", "--data-dir", str(tmp_path)).lines]
     assert [event.get("name") for event in left] == ["nobodys", None, None, None, "bobs"]
     assert left[-1]["properties"] == {"user_id": "bob"}, "the address was of whoever sent both"
-    assert not any(b"ann" in path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
+    # The name of an event, «anns», names nobody, and counts among the project's names.
+    files = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert not [path for path in files if b"ann" in path.read_bytes().replace(b"anns", b"")]
 
 
 def test_they_are_replayed_and_the_erased_are_not(tmp_path: Path) -> None:

@@ -255,6 +255,14 @@ class Archive:
                 unnamed = ledgers.forget_names(connection, project_id, event_name)
         return {"events": gone, "names": unnamed}
 
+    def sweep(self, project_id: str, meant: Sequence[ColumnElement[bool]]) -> int:
+        """Delete a project's rows that meet all conditions, in small steps. Returns how many went.
+
+        Raises:
+            ArchiveAway: the database does not answer.
+        """
+        return sum(self._swept(project_id, None, None, meant))
+
     def expire(self, days: int) -> Iterator[int]:
         """Delete what happened more than `days` days ago, a step at each turn; yields how many events went.
 
