@@ -153,6 +153,12 @@ CRM = Crm()
         ("[limits]\nmax_evnts = 5", "limits has no 'max_evnts'"),
         ("tools = 'ga4'", r"tools must be written as \[\[tools\]\]"),
         ("[[tools]]\nid = 'x'", "number 1 needs a type"),
+        (
+            "tools = ['ga4']",
+            r"number 1 needs a type: 'ga4' stands there alone; write a table \[\[tools\]\].* type = \"ga4\"",
+        ),
+        ("[[consumers]]\nid = 'x'", 'number 1 needs a type, such as type = "package.module:name"'),
+        ("consumers = ['cons:audit']", r'write a table \[\[consumers\]\] for each, such as type = "cons:audit"'),
         ("[[tools]]\ntype = 'nosuch'", "there is no tool type 'nosuch'; write one of"),
         ("[[tools]]\ntype = 'no_such_module:X'", "cannot be imported"),
         ("[[tools]]\ntype = 'eventmw.tools:Nosuch'", "cannot be imported"),
