@@ -97,7 +97,7 @@ def _imported(module_name: str, attribute: str) -> object:
 
 
 def _inside(app: object, source: str) -> Site | Config:
-    """Return the first eventmw, or the configuration of one that is not made yet, in a site's layers, from outside inwards."""
+    """Return the first eventmw in a site's layers, from outside inwards, or its configuration when it is not made yet."""
     for layer in _layers(app):
         if isinstance(layer, Site):
             return layer

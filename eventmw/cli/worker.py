@@ -49,8 +49,8 @@ def worker(source: str | None, grace_s: float) -> None:
     site that is configured in Python, name the object instead, as its server does: MODULE:APP, such as shop.main:app. The
     module is imported, and its requests are left to the server. Either way, give the sites courier="off".
 
-    Of several workers one delivers, and another takes over within about a second when it ends, whatever ends it. SIGTERM and Ctrl-C end a worker: it sends
-    nothing new, waits for what is under way, and notes how far it came.
+    Of several workers one delivers, and another takes over within about a second when it ends, whatever ends it. SIGTERM
+    and Ctrl-C end a worker: it sends nothing new, waits for what is under way, and notes how far it came.
 
     Ends with 1 when something was still under way after the grace: it goes out again.
     """
