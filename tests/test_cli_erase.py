@@ -53,7 +53,7 @@ def test_a_person_is_erased_where_no_site_runs(tmp_path: Path) -> None:
     with serving(tmp_path) as site:
         site.post("c")
         until(lambda: site.tool("crm")["backlog_events"] == 0)
-        site.run("replay", "--tool", "crm")
+        site.run("replay", "--tool", "crm", "--yes")
         assert names(site.run("export")) == ["b", "c"], "a replay brings nobody back"
 
 
