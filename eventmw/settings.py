@@ -132,7 +132,8 @@ def _built(tables: Any, group: str, problems: list[str]) -> Iterator[object]:
         return
     for number, table in enumerate(cast(list[object], tables), 1):
         if not isinstance(table, dict) or not isinstance(cast(dict[str, Any], table).get("type"), str):
-            problems.append(f"[[{group}]] number {number} needs a type{_form(group, table)}")
+            form = _form(group, table)  # pyright: ignore[reportUnknownArgumentType] - any value of TOML
+            problems.append(f"[[{group}]] number {number} needs a type{form}")
             continue
         settings = dict(cast(dict[str, Any], table))
         name = settings.pop("type")

@@ -105,6 +105,10 @@ def _inside(app: object, source: str) -> Site | Config:
             made = getattr(middleware, "cls", None)
             if getattr(made, "__module__", "").partition(".")[0] == "eventmw":
                 return complete(cast(Settings, dict(middleware.kwargs)))
+    # Django hides what stands in MIDDLEWARE inside closures; where it is, the import of the site has made it.
+    by_settings: Site | None = sys.modules["eventmw.django"].made() if "eventmw.django" in sys.modules else None
+    if by_settings is not None:
+        return by_settings
     raise ConfigError([f"no EventsMiddleware was found in {source}: wrap the site with it, or name the wrapped object"])
 
 
