@@ -35,8 +35,8 @@ def stats(data_dir: str | None, *, watch: bool, each: bool, in_json: bool) -> No
              standing until …: the tool's vendor fails; it is asked again then.
              switched off: its code did not come back; see the reason beside it.
              idle: nothing was there to deliver yet.
-             waiting: events are there, and no courier works for the tool; when another
-             process delivers that does not know the tool, that is said.
+             waiting: events are there, and no courier works for the tool;
+             the reason beside it says when who delivers does not know it.
     Backlog  events that the tool is still to get, and how old the oldest is.
     Parked   events that failed alone: set aside, so that the others go on, and
              tried again later and later, for up to 72 hours.
