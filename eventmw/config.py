@@ -214,7 +214,7 @@ def _metrics_problems(config: Config) -> Iterator[str]:
             "how much the site sells. (Where keys are set and metrics_key is not, any of them opens it.)"
         )
     if find_spec("prometheus_client") is None:
-        yield "metrics_path needs the prometheus-client package: pip install 'eventmw[metrics]'"
+        yield "metrics_path needs the prometheus-client package: pip install prometheus-client (or eventmw's extra metrics)"
 
 
 def _eventbunker_problems(config: Config) -> Iterator[str]:

@@ -82,6 +82,11 @@ def site() -> DjangoSite:
         return _made[0]
 
 
+def made() -> DjangoSite | None:
+    """Return the one site of this process when there is one already."""
+    return _made[0] if _made else None
+
+
 class EventsMiddleware:
     """The entry for Django's ``MIDDLEWARE``, sync and async. Put it first: it needs no session and checks origins itself.
 

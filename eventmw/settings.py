@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import importlib
 import inspect
+import json
 import os
 import re
 import tomllib
@@ -136,7 +137,8 @@ def _built(tables: Any, group: str, problems: list[str]) -> Iterator[object]:
         return
     for number, table in enumerate(cast(list[object], tables), 1):
         if not isinstance(table, dict) or not isinstance(cast(dict[str, Any], table).get("type"), str):
-            problems.append(f'[[{group}]] number {number} needs a type, such as type = "ga4"')
+            form = _form(group, table)  # pyright: ignore[reportUnknownArgumentType] - any value of TOML
+            problems.append(f"[[{group}]] number {number} needs a type{form}")
             continue
         settings = dict(cast(dict[str, Any], table))
         name = settings.pop("type")
@@ -145,6 +147,15 @@ def _built(tables: Any, group: str, problems: list[str]) -> Iterator[object]:
         except ConfigError as error:
             told = (*error.problems, *_missing_secrets(settings))
             problems += [f"[[{group}]] number {number}, {name}: {problem}" for problem in told]
+
+
+def _form(group: str, given: object) -> str:
+    """Return how a member of the group is written: one's own function or object as ``module:name``, or a shipped tool."""
+    named = given if isinstance(given, str) else {"tools": "ga4", "consumers": "package.module:name"}[group]
+    form = f"such as type = {json.dumps(named, ensure_ascii=False)}"
+    return (
+        f": {given!r} stands there alone; write a table [[{group}]] for each, {form}" if named is given else f", {form}"
+    )
 
 
 def _made(name: str, found: Any, settings: Mapping[str, Any]) -> object:

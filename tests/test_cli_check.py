@@ -154,6 +154,26 @@ def test_a_site_in_a_module(tmp_path: Path, name: str, path: str) -> None:
     assert f"Path     /found-{path}" in ran.lines
 
 
+DJANGO = """
+from django.conf import settings
+from django.core.{kind} import get_{kind}_application
+
+settings.configure(
+    ROOT_URLCONF=__name__, SECRET_KEY="k", MIDDLEWARE=["eventmw.django.EventsMiddleware"], EVENTMW={{"path": "/found-django"}}
+)
+urlpatterns = []
+application = get_{kind}_application()
+"""
+
+
+@pytest.mark.parametrize("kind", ["wsgi", "asgi"])
+def test_a_django_site_by_settings(tmp_path: Path, kind: str) -> None:
+    (tmp_path / "shop.py").write_text(DJANGO.format(kind=kind))
+    ran = run("check", "shop:application", cwd=tmp_path, PYTHONWARNINGS="")
+    assert ran.code == 0, ran.err
+    assert "Path     /found-django" in ran.lines
+
+
 def test_modules_that_cannot_be_checked(tmp_path: Path) -> None:
     (tmp_path / "shop.py").write_text(SITES)
     (tmp_path / "broken.py").write_text(

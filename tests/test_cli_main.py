@@ -91,6 +91,6 @@ def test_root_acts_as_the_user_that_the_site_runs_as(tmp_path: Path) -> None:
         path.chmod(0o755)
     for path in (tmp_path / "data", *(tmp_path / "data").rglob("*")):
         os.chown(path, nobody.pw_uid, nobody.pw_gid)
-    assert run("replay", "--tool", "crm", "--no-wait", "--data-dir", str(tmp_path / "data")).code == 0
+    assert run("replay", "--tool", "crm", "--yes", "--no-wait", "--data-dir", str(tmp_path / "data")).code == 0
     owners = {path.stat().st_uid for path in (tmp_path / "data").rglob("*")}
     assert owners == {nobody.pw_uid}, "what root had written, the site could not read"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import signal
+import tempfile
 import urllib.error
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import pytest
 
 from eventmw.cli.stats import _row, state
 from eventmw.control.live import LiveView, ask
+from eventmw.journal.files.filesystem import kind_of
 from tests.running import run, serving, started, until
 
 
@@ -172,3 +174,13 @@ def test_a_process_that_shares_its_journal_tells_only_its_part(tmp_path: Path) -
         [figures] = ask(site.live(), {"op": "figures"})
         assert process["stats"].keys() == figures["stats"].keys() == {"not_ready", "cap_bytes", "tools"}
         assert all(tool.keys() == {"lane"} for tool in process["stats"]["tools"].values())
+
+
+@pytest.mark.skipif(kind_of("/dev/shm") != "tmpfs", reason="needs a file system in memory")
+def test_where_the_folder_lies_is_the_sites_to_say() -> None:
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as folder:
+        with serving(Path(folder)) as site:
+            site.post("a")
+            site.live()
+        ran = run("stats", "--data-dir", folder)
+        assert (ran.code, ran.err) == (0, "")

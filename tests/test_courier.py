@@ -129,6 +129,33 @@ def test_a_vendor_that_fails_for_a_while_has_it_all_in_the_end() -> None:
             assert site.counts() == {"delivered": 5}
 
 
+def test_whoever_is_told_that_a_tool_stands_is_told_that_it_flows(caplog: pytest.LogCaptureFixture) -> None:
+    with Vendor([500, 200]) as vendor:
+        site = Site([Batching(vendor.url, delivery=QUICK)])
+        with caplog.at_level(logging.WARNING), site.running() as courier:
+            site.append("a")
+            assert courier.drain(PATIENCE_S)
+            until(lambda: "tool batching flows again" in caplog.text, "it is said that it flows")
+    stands, flows = (record for record in caplog.records if record.name == "eventmw.delivery.courier")
+    assert stands.getMessage().startswith("tool batching stands still and will try again: ")
+    assert (stands.levelno, flows.levelno) == (logging.WARNING, logging.WARNING)
+
+
+def test_what_a_vendor_refuses_is_logged_once_for_each_reason(caplog: pytest.LogCaptureFixture) -> None:
+    with Vendor([422, 422, 422, 410]) as vendor:
+        site = Site([Batching(vendor.url, delivery=replace(QUICK, ordered=True), per_request=1)])
+        with caplog.at_level(logging.WARNING), site.running() as courier:
+            site.append("a", "b", "c", "d")
+            assert courier.drain(PATIENCE_S)
+        assert len(site.outcomes) == 4
+    logged = [record for record in caplog.records if "buries events" in record.getMessage()]
+    assert [record.levelno for record in logged] == [logging.WARNING] * 2
+    assert logged[0].getMessage() == (
+        "tool batching buries events as rejected, which `eventmw dead list` shows: HTTP 422"
+    )
+    assert "410" in logged[1].getMessage()
+
+
 def test_what_is_in_flight_at_the_end_of_grace_goes_out_again() -> None:
     with Vendor(HANG) as vendor:
         site = Site([Batching(vendor.url, delivery=QUICK)])

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import traceback
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
-from eventmw.config import Config, Limits
+from eventmw.config import Config, Limits, Settings
 from eventmw.errors import ConfigError
 from eventmw.secret import EnvSecret, Secret, reveal
 from eventmw.settings import complete, from_toml
@@ -156,6 +157,12 @@ CRM = Crm()
         ("[limits]\nmax_evnts = 5", "limits has no 'max_evnts'"),
         ("tools = 'ga4'", r"tools must be written as \[\[tools\]\]"),
         ("[[tools]]\nid = 'x'", "number 1 needs a type"),
+        (
+            "tools = ['ga4']",
+            r"number 1 needs a type: 'ga4' stands there alone; write a table \[\[tools\]\].* type = \"ga4\"",
+        ),
+        ("[[consumers]]\nid = 'x'", 'number 1 needs a type, such as type = "package.module:name"'),
+        ("consumers = ['cons:audit']", r'write a table \[\[consumers\]\] for each, such as type = "cons:audit"'),
         ("[[tools]]\ntype = 'nosuch'", "there is no tool type 'nosuch'; write one of"),
         ("[[tools]]\ntype = 'no_such_module:X'", "cannot be imported"),
         ("[[tools]]\ntype = 'eventmw.tools:Nosuch'", "cannot be imported"),
@@ -190,6 +197,20 @@ def test_all_mistakes_of_a_file_at_once(tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as caught:
         complete(from_toml(file))
     assert len(caught.value.problems) == 4
+
+
+def test_a_traceback_ends_with_all_mistakes_and_shows_no_other_exception(tmp_path: Path) -> None:
+    file = written(tmp_path, "path = '/'\nbatch = 'all'\n[[tools]]\ntype = 'nosuch'\n[[tools]]\ntype = 'ga4'\n")
+    with pytest.raises(ConfigError) as of_file:
+        complete(from_toml(file))
+    with pytest.raises(ConfigError) as in_code:
+        complete(cast(Settings, {"path": "/", "batch": "all"}))
+    for problems, caught in ((4, of_file), (2, in_code)):
+        shown = "".join(traceback.format_exception(caught.value))
+        assert shown.count("Traceback") == 1
+        last = shown.splitlines()[-problems - 1 :]
+        assert last[0] == "eventmw.errors.ConfigError: eventmw cannot start:"
+        assert all(line.startswith("  - ") for line in last[1:])
 
 
 def test_all_mistakes_of_a_tool_at_once(tmp_path: Path) -> None:

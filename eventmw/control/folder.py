@@ -22,7 +22,7 @@ from eventmw.assembly import assembled
 from eventmw.clock import Clock, SystemClock
 from eventmw.config import Config
 from eventmw.control.live import POLL_S, LiveView, belongs_to_another, receipt_of
-from eventmw.control.merging import shared
+from eventmw.control.merging import shared, unknown_to
 from eventmw.control.operations import Operations
 from eventmw.control.standing import as_json
 from eventmw.control.view import Json, NobodyLive, NotAllowed
@@ -172,6 +172,7 @@ class FolderView:
         stats = self._open().journal.stats()
         members = members_of(self._data_dir)
         registered = dict(Tools(self._layout).registered())
+        processes = [_as_process(member) for member in members]
         return [
             {
                 "tool": tool.tool,
@@ -180,6 +181,12 @@ class FolderView:
                 "backlog_events": tool.backlog_events,
                 "parked": tool.parked,
                 "dead": tool.dead,
+                "unknown_to": unknown_to(
+                    tool.tool,
+                    {"backlog_events": tool.backlog_events, "parked": tool.parked},
+                    stats.leader_pid,
+                    processes,
+                ),
             }
             for tool in stats.tools
         ]

@@ -221,6 +221,7 @@ class LiveView:
                 "backlog_events": tool["backlog_events"],
                 "parked": tool["parked"],
                 "dead": tool["dead"],
+                "unknown_to": None,
             }
             for ident, tool in picture["tools"].items()
         ]

@@ -6,7 +6,7 @@ Layer: pure rules over what `eventmw.control.standing` shows.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 Json = Mapping[str, Any]
@@ -60,6 +60,7 @@ def shared(journal: Json, processes: Sequence[Json]) -> dict[str, Any]:
                 **_lane(_lanes(answers, tool), _at_rest(journal["tools"][tool])),
                 **{name: value for name, value in journal["tools"][tool].items() if name != "lane"},
                 "processes": sum(tool in process["tools"] for process in processes),
+                "unknown_to": unknown_to(tool, journal["tools"][tool], journal.get("leader_pid"), processes),
             }
             for tool in dict.fromkeys(ids)
         },
@@ -74,6 +75,13 @@ def _not_ready(processes: Sequence[Json]) -> list[Json]:
         for process in processes
         if process["stats"] is not None and (why := process["stats"].get("not_ready", ""))
     ]
+
+
+def unknown_to(ident: str, numbers: Json, leader_pid: int | None, processes: Iterable[Json]) -> int | None:
+    """Return the process that delivers, when events wait for the tool and that process is not configured for it."""
+    waits = numbers["backlog_events"] or numbers["parked"]
+    leading = (process for process in processes if process["pid"] == leader_pid)
+    return leader_pid if waits and any(ident not in process["tools"] for process in leading) else None
 
 
 def _lanes(answers: Sequence[Json], tool: str) -> Sequence[Json]:

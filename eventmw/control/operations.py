@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final, Protocol, TypeVar
 
+from eventmw.archive import ARCHIVE
 from eventmw.clock import Clock
 from eventmw.config import Config
 from eventmw.engine import Engine
@@ -68,6 +69,12 @@ class Host(Keeper, Protocol):
         ...
 
 
+def _delivers_to(host: Host) -> list[str]:
+    """Return the ids of all that a process has in the journal: its tools, and the archive where there is one."""
+    archive = [ARCHIVE] if host.config.eventbunker_path is not None else []
+    return [*(tool.id for tool in host.engine.tools), *archive]
+
+
 class Operations:
     """Answers for one site.
 
@@ -112,7 +119,7 @@ class Operations:
             "since_ms": self._since_ms,
             "path": self._host.config.path,
             "delivers": self._host.config.courier == "thread",
-            "tools": [tool.id for tool in self._host.engine.tools],
+            "tools": _delivers_to(self._host),
             "person_fields": list(self._host.config.person_fields),
             "stats": self._host.part(),
         }

@@ -192,7 +192,8 @@ class Driver:
                 "tool %s stands still and will try again: %s", self.lane.tool.id, plain(queue.circuit.last_error)
             )
         elif self._stood and not stands:
-            log.info("tool %s flows again", self.lane.tool.id)
+            # As loud as the other line: whoever saw that one is to see this one.
+            log.warning("tool %s flows again", self.lane.tool.id)
         self._stood = stands
 
     async def _rest(self, wait_s: float | None) -> None:

@@ -16,6 +16,7 @@ from eventmw.delivery.driver import Driver, Work
 from eventmw.delivery.lane import Lane, LaneState
 from eventmw.delivery.loop import LEAVE_S
 from eventmw.delivery.recall import Recall
+from eventmw.delivery.strangers import Strangers
 from eventmw.journal import Lease
 
 log = logging.getLogger("eventmw.delivery.courier")
@@ -50,6 +51,7 @@ class Shift:
         self._pid = os.getpid()
         self._sync_waits = False
         self._recall = Recall(lease, work.dispatcher, work.duplicates, work.pacer, work.clock)
+        self._strangers = Strangers([*(tool.id for tool in work.dispatcher.tools), *(job.id for job in work.jobs)])
         self._drivers = [Driver(work, self._lane(work, lease, tool), self._committed) for tool in work.dispatcher.tools]
         self._jobs = {job.id: job.begin(work, lease, self._committed) for job in work.jobs}
 
@@ -197,9 +199,10 @@ class Shift:
 
     def _look_at_backlogs(self) -> None:
         wanting = [driver for driver in self._drivers if driver.lane.wants_survey()]
-        if not wanting:
-            return
+        if not wanting and self._work.journal.durability == "memory":
+            return  # nobody else has tools in there
         stats = {tool.tool: tool for tool in self._work.journal.stats().tools}
+        self._strangers.look(stats.values())
         for driver in wanting:
             if (tool := stats.get(driver.lane.tool.id)) is not None:
                 driver.lane.survey(tool)
