@@ -102,7 +102,7 @@ def _keep_index(lease: Lease, events: int) -> None:
     """Keep an index of as many ids as the healthy tool would have left."""
     duplicates = Duplicates()
     for number in range(events):
-        duplicates.repeats("anonymous", f"{number:032x}-0", Key(Position("0" * 16, number + 1), 0), _now_ms())
+        duplicates.first("anonymous", f"{number:032x}-0", Key(Position("0" * 16, number + 1), 0), _now_ms())
     clock = SystemClock()
     Recall(lease, records.engine(()), duplicates, Pacer(polite=False), clock).save()
 

@@ -20,6 +20,7 @@ from benchmarks.machine import ROOT
 from benchmarks.report import Effort, Figure, Report, Spread, Table, shown
 from benchmarks.rounds import Samples, interleaved
 from eventmw.config import Config, Limits
+from eventmw.events_api import EventsApi
 from eventmw.exchange import Exchange
 from eventmw.http import Reply, RequestHead
 from eventmw.runtime import Runtime
@@ -136,7 +137,7 @@ def _runtime() -> Runtime:
 def handle(runtime: Runtime, body: bytes) -> Reply:
     """Take one body through the whole exchange, in chunks as a server hands them over."""
     head = RequestHead("POST", "/zaraz/api", {"content-length": str(len(body))}, "127.0.0.1", "http")
-    exchange = Exchange(runtime, head)
+    exchange = Exchange(EventsApi(runtime), head)
     refused = exchange.open()
     for at in range(0, len(body), _CHUNK_BYTES):
         refused = refused or exchange.feed(body[at : at + _CHUNK_BYTES])

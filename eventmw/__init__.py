@@ -105,9 +105,15 @@ class EventsMiddleware(_Site):
     Args:
         app: the site. ASGI and WSGI are told apart by coroutine markers, then by the number of positional arguments.
         path: the public, full path of the HTTP Events API, such as ``/zaraz/api``; None answers nothing.
+        eventbunker_path: the public, full path below which the EventBunker API is answered, such as ``/eb``, where
+            ``/eb/post`` takes events; needs the extra ``eventbunker``. None answers nothing.
+        archive: where tracked events are kept for questions: an address such as ``postgresql+psycopg://…``. A text,
+            `Secret` or `env` name; None: a SQLite file in `data_dir`.
+        geoip: a file in MaxMind's format (``.mmdb``), by which tracked events get ``_country``, ``_city`` and so on.
         tools: where events go, in the order of their effects in a Result Object. See `eventmw.tools` and `tool`.
         consumers: own functions that are called at least once for each event. See `consumer`.
         data_dir: the folder for what eventmw keeps; also where ``eventmw stats`` and its kin find this process.
+        archive_days: how many days tracked events stay in the archive, by when they happened; None: for ever.
         journal: ``memory``: events are answered from memory and lost with the process; the receipt says so.
         courier: ``thread`` delivers in a thread of this process.
         batch: ``independent`` accepts the valid events of a request, ``atomic`` refuses it when one is not.
@@ -118,6 +124,8 @@ class EventsMiddleware(_Site):
         allowed_origins: browser origins other than the site's own, exact, such as ``https://shop.example``.
         trusted_proxies: how many proxies in front append to ``X-Forwarded-For``.
         person_fields: where events name a person, for ``eventmw erase``: properties, or paths (``system.cookies.uid``).
+        frame_ancestors: whose pages may show a chart in a frame: ``'self'``, ``'none'``, or origins such as
+            ``https://*.shop.example``. See docs/charts.md.
         limits: see `Limits`.
         on_outcome: called by the courier with each `Outcome`; what it raises is logged and harms nothing.
         dry_run: do everything but send.

@@ -19,7 +19,7 @@ from eventmw.config import Settings
 from eventmw.exchange import Exchange
 from eventmw.http import Headers, Reply, RequestHead
 from eventmw.incoming import head_of_scope
-from eventmw.intake.paths import is_ours
+from eventmw.intake.paths import public_path
 from eventmw.settings import complete, from_toml
 from eventmw.site import Site
 from eventmw.waiting import Within, here, wait
@@ -45,10 +45,12 @@ class EventsMiddleware(Site):
             if path is None:
                 return await self._live(scope, receive, send)
             if scope.get("type") == "http":
-                prefix = scope.get("root_path") or ""
-                if is_ours(self._path, prefix, path):
-                    return await _write(await self._answer(scope, receive), send)
-                if (page := self.page_at(prefix, path)) is not None:
+                public = public_path(scope.get("root_path") or "", path)
+                if public == self._path:
+                    return await _write(await self._answer(self.exchange(head_of_scope(scope)), receive), send)
+                if (entry := self.entries.get(public)) is not None:
+                    return await _write(await self._answer(entry.of_scope(scope), receive), send)
+                if (page := self.pages.get(public)) is not None:
                     return await _write(await _shown(page, head_of_scope(scope)), send)
         # A site returns None, and uvicorn closes the connection of one that does not: that too is the site's own affair.
         return await self.app(scope, receive, send)
@@ -66,8 +68,8 @@ class EventsMiddleware(Site):
                 self.runtime.finish()
                 self._look_first()
 
-    async def _answer(self, scope: Scope, receive: Receive) -> Reply:
-        exchange, turnstile = self.exchange(head_of_scope(scope)), here().turnstile
+    async def _answer(self, exchange: Exchange, receive: Receive) -> Reply:
+        turnstile = here().turnstile
         if (reply := exchange.open()) is not None:
             return reply
         if turnstile.is_full:
@@ -81,7 +83,7 @@ class EventsMiddleware(Site):
         turnstile.spent(since_s)
         if isinstance(kept, Reply):
             return kept
-        in_time = await wait(kept, self.runtime.config.limits.append_timeout_s)
+        in_time = await wait(kept, exchange.api.patience_s)
         return exchange.settle(kept) if in_time else exchange.late()
 
     async def _read(self, exchange: Exchange, receive: Receive) -> Reply | None:

@@ -7,15 +7,17 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from typing import Any, Final, Literal, TypedDict, cast
-from urllib.parse import urlsplit
 
+from eventmw.archive import ARCHIVE
 from eventmw.contract import BoundTool, bind
 from eventmw.erasure import PERSON_FIELDS
 from eventmw.errors import ConfigError
+from eventmw.formats import is_origin
 from eventmw.intake.paths import path_problems
 from eventmw.outcome import Outcome
 from eventmw.secret import AnySecret, EnvSecret, Secret, reveal
@@ -28,6 +30,9 @@ RESERVED: Final = frozenset({"anonymous", "track"})
 
 MIN_KEY: Final = 16
 """Characters of a key: as many random ones resist guessing over a network."""
+
+_is_frame_source = re.compile(r"'self'|'none'|https?://(\*\.)?[a-z0-9.-]+(:[0-9]{1,5})?|https:").fullmatch
+"""What stands in ``frame-ancestors``. Source: CSP Level 3, 6.4.2; without ``*`` and ``http:``, which are anybody at all."""
 
 _MIB: Final = 1024 * 1024
 _JOURNALS: Final[Mapping[str, int]] = {"file": 2048 * _MIB, "memory": 64 * _MIB}
@@ -69,6 +74,11 @@ class Settings(TypedDict, total=False):
     """The keyword parameters of `eventmw.EventsMiddleware`; `Config` has their defaults and checks."""
 
     path: str | None
+    eventbunker_path: str | None
+    archive: AnySecret | None
+    geoip: str | None
+    frame_ancestors: Sequence[str]
+    archive_days: int | None
     tools: Sequence[object]
     consumers: Sequence[object]
     data_dir: str
@@ -100,6 +110,11 @@ class Config:
     """
 
     path: str | None = None
+    eventbunker_path: str | None = None
+    archive: AnySecret | None = field(default=None, repr=False)
+    geoip: str | None = None
+    frame_ancestors: Sequence[str] = ("'self'",)
+    archive_days: int | None = None
     tools: Sequence[object] = ()
     consumers: Sequence[object] = ()
     data_dir: str = "eventmw-data"
@@ -129,6 +144,8 @@ class Config:
         object.__setattr__(self, "keys", {name: Secret(key) for name, key in self.named_keys.items()} or None)
         if self.metrics_key is not None:
             object.__setattr__(self, "metrics_key", Secret(reveal(self.metrics_key)))
+        if self.archive is not None:  # an address may hold a password
+            object.__setattr__(self, "archive", Secret(reveal(self.archive)))
 
     @property
     def bound_tools(self) -> tuple[BoundTool, ...]:
@@ -158,6 +175,8 @@ class Config:
 def _problems(config: Config) -> Iterator[str]:
     yield from _all_path_problems(config)
     yield from _metrics_problems(config)
+    yield from _eventbunker_problems(config)
+    yield from _frame_problems(config.frame_ancestors)
     yield from _choice_problems(config)
     yield from _tool_problems(config)
     yield from _key_problems(config)
@@ -177,7 +196,7 @@ def _problems(config: Config) -> Iterator[str]:
 
 
 def _all_path_problems(config: Config) -> Iterator[str]:
-    names = ("path", "metrics_path", "ready_path")
+    names = ("path", "eventbunker_path", "metrics_path", "ready_path")
     for name in names:
         yield from path_problems(name, getattr(config, name))
     used = [path for name in names if (path := getattr(config, name)) is not None]
@@ -195,7 +214,36 @@ def _metrics_problems(config: Config) -> Iterator[str]:
             "how much the site sells. (Where keys are set and metrics_key is not, any of them opens it.)"
         )
     if find_spec("prometheus_client") is None:
-        yield "metrics_path needs the prometheus-client package: pip install 'eventmw[metrics]'"
+        yield "metrics_path needs the prometheus-client package: pip install prometheus-client (or eventmw's extra metrics)"
+
+
+def _eventbunker_problems(config: Config) -> Iterator[str]:
+    yield from _geoip_problems(config)
+    days: object = config.archive_days
+    if days is not None and (type(days) is not int or days < 1):
+        yield "archive_days must be a whole number of days, 1 or more"
+    if config.eventbunker_path is None:
+        return
+    below = config.eventbunker_path.rstrip("/") + "/"
+    for name in ("path", "metrics_path", "ready_path"):
+        if str(getattr(config, name)).startswith(below):
+            yield f"{name} lies below eventbunker_path, whose paths have their own meaning"
+    if config.eventbunker_path.endswith("/"):
+        yield "eventbunker_path must not end with /, since /post and others are put behind it"
+    if find_spec("sqlalchemy") is None:
+        yield "eventbunker_path needs the sqlalchemy package: pip install 'eventmw[eventbunker]'"
+
+
+def _geoip_problems(config: Config) -> Iterator[str]:
+    geoip: object = config.geoip
+    if geoip is None:
+        return
+    if not isinstance(geoip, str) or not geoip:
+        yield "geoip must be the path of a file in MaxMind's format, such as GeoLite2-City.mmdb"
+    if config.eventbunker_path is None:
+        yield "geoip needs eventbunker_path: only tracked events have a place"
+    if find_spec("maxminddb") is None:
+        yield "geoip needs the maxminddb package: pip install 'eventmw[eventbunker]'"
 
 
 def _metrics_key_problems(given: object) -> Iterator[str]:
@@ -255,6 +303,8 @@ def _tool_problems(config: Config) -> Iterator[str]:
             if ident in seen:
                 yield f"two tools have the id {ident!r}; give one of them its own, such as {ident}-2: places hang on ids"
             seen.add(ident)
+    if config.eventbunker_path is not None and ARCHIVE in seen:
+        yield f"a tool has the id {ARCHIVE!r}, which is the archive's; give it another: places hang on ids"
 
 
 def _secret_problems(ident: str, tool: object) -> Iterator[str]:
@@ -302,23 +352,25 @@ def _origin_problems(origins: object) -> Iterator[str]:
         yield "allowed_origins must be a list, such as ['https://shop.example']"
         return
     for origin in map(str, cast(Sequence[object], origins)):
-        if origin == "null":
-            continue
-        if not _is_origin(origin):
+        if not is_origin(origin):
             yield (
                 f"allowed_origins: {origin!r} is not an origin; write scheme://host[:port] in lower case, as browsers do, "
                 "without a slash at the end"
             )
 
 
-def _is_origin(origin: str) -> bool:
-    try:
-        parts = urlsplit(origin)
-        port = "" if parts.port is None else f":{parts.port}"
-    except ValueError:
-        return False
-    host = parts.netloc.removesuffix(port)
-    return parts.scheme in {"http", "https"} and host != "" and origin == f"{parts.scheme}://{host.lower()}{port}"
+def _frame_problems(sources: object) -> Iterator[str]:
+    if isinstance(sources, str) or not isinstance(sources, Sequence) or not sources:
+        yield "frame_ancestors must be a list, such as [\"'self'\", 'https://shop.example'], or [\"'none'\"]"
+        return
+    for source in cast(Sequence[object], sources):
+        if not isinstance(source, str) or not _is_frame_source(source):
+            yield (
+                f"frame_ancestors: {source!r} is not whom a page can be framed by; write \"'self'\", \"'none'\" or "
+                "an origin such as https://shop.example or https://*.example.com"
+            )
+    if "'none'" in sources and len(cast(Sequence[object], sources)) > 1:
+        yield "frame_ancestors: 'none' stands alone, since it means that nobody may"
 
 
 def _field_problems(fields: object) -> Iterator[str]:

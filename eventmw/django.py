@@ -33,8 +33,7 @@ from eventmw.exchange import Exchange
 from eventmw.http import Reply
 from eventmw.incoming import head_of_environ
 from eventmw.intake.body import too_large
-from eventmw.intake.paths import is_ours
-from eventmw.journal import Position
+from eventmw.intake.paths import public_path
 from eventmw.settings import complete
 from eventmw.site import Site
 from eventmw.waiting import wait
@@ -83,6 +82,11 @@ def site() -> DjangoSite:
         return _made[0]
 
 
+def made() -> DjangoSite | None:
+    """Return the one site of this process when there is one already."""
+    return _made[0] if _made else None
+
+
 class EventsMiddleware:
     """The entry for Django's ``MIDDLEWARE``, sync and async. Put it first: it needs no session and checks origins itself.
 
@@ -104,11 +108,16 @@ class EventsMiddleware:
 
     def __call__(self, request: _Request) -> HttpResponse | Awaitable[HttpResponse]:
         """Answer a request on our path; pass everything else."""
-        prefix = request.META.get("SCRIPT_NAME", "")
-        if not is_ours(self._path, prefix, request.path):
-            page = self._site.page_at(prefix, request.path) if self._site.pages else None
-            return self.get_response(request) if page is None else self._show(page, request)
-        return self._aanswer(request) if self._async else self._answer(request)
+        path = public_path(request.META.get("SCRIPT_NAME", ""), request.path)
+        if path == self._path:
+            exchange = self._site.exchange(head_of_environ(request.META, request.scheme))
+        elif (entry := self._site.entries.get(path)) is not None:
+            exchange = entry.of_environ(request.META, request.scheme)
+        elif (page := self._site.pages.get(path)) is not None:
+            return self._show(page, request)
+        else:
+            return self.get_response(request)
+        return self._aanswer(exchange, request) if self._async else self._answer(exchange, request)
 
     def _show(self, page: Page, request: _Request) -> HttpResponse | Awaitable[HttpResponse]:
         def show() -> HttpResponse:
@@ -116,26 +125,25 @@ class EventsMiddleware:
 
         return sync_to_async(show, thread_sensitive=False)() if self._async else show()
 
-    def _answer(self, request: _Request) -> HttpResponse:
-        exchange, kept = self._submit(request)
+    def _answer(self, exchange: Exchange, request: _Request) -> HttpResponse:
+        kept = self._submit(exchange, request)
         if isinstance(kept, Reply):
             return _response(kept, request)
         try:
-            kept.exception(self._runtime.config.limits.append_timeout_s)
+            kept.exception(exchange.api.patience_s)
         except TimeoutError:
             return _response(exchange.late(), request)
         return _response(exchange.settle(kept), request)
 
-    async def _aanswer(self, request: _Request) -> HttpResponse:
-        exchange, kept = self._submit(request)
+    async def _aanswer(self, exchange: Exchange, request: _Request) -> HttpResponse:
+        kept = self._submit(exchange, request)
         if isinstance(kept, Reply):
             return _response(kept, request)
-        in_time = await wait(kept, self._runtime.config.limits.append_timeout_s)
+        in_time = await wait(kept, exchange.api.patience_s)
         return _response(exchange.settle(kept) if in_time else exchange.late(), request)
 
-    def _submit(self, request: _Request) -> tuple[Exchange, Reply | Future[Position]]:
-        exchange = self._site.exchange(head_of_environ(request.META, request.scheme))
-        return exchange, exchange.open() or self._read(exchange, request) or exchange.submit()
+    def _submit(self, exchange: Exchange, request: _Request) -> Reply | Future[Any]:
+        return exchange.open() or self._read(exchange, request) or exchange.submit()
 
     def _read(self, exchange: Exchange, request: _Request) -> Reply | None:
         if "HTTP_TRANSFER_ENCODING" in request.META and not hasattr(request, "scope"):

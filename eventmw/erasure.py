@@ -1,7 +1,8 @@
 """Erasing a person from a record: whose events go, what is left in their places, and nothing else changed.
 
 A record keeps its length and its events their ordinals, because places in the log point at both. An event that goes is
-replaced by `MARKER`, which no sender can ever have sent: the door asks for an object. The browser's address goes with it.
+replaced by its dialect's marker, which no sender can ever have sent: the door asks for an object, or a name that is text.
+The browser's address goes with it, and of a tracked event all that the server found out about its sender.
 
 Layer: assembly, pure. Source: assumption; RFC 8259 2 allows the blanks after a JSON text that fill the length.
 """
@@ -10,14 +11,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import msgspec
 
 from eventmw import record as records
+from eventmw.event import Record
+from eventmw.protocols.eventbunker import NAME as EVENTBUNKER
+from eventmw.protocols.eventbunker import events as tracked
 from eventmw.protocols.zaraz import events
 
-PERSON_FIELDS: Final = ("user_id", "userId", "customer_id", "customerId", "email")
+PERSON_FIELDS: Final = ("user_id", "userId", "customer_id", "customerId", "email", "customer_identifier")
 """Where events name a person, unless the owner says otherwise."""
 
 MARKER: Final = b'{"client":0}'
@@ -33,7 +37,8 @@ class Person:
 
     Attributes:
         fields: where events name a person: a track property such as ``user_id``, or a dotted path from the top of the
-            event, such as ``system.cookies.uid``.
+            event, such as ``system.cookies.uid``. Of a tracked event, a field, or a dotted path into one; its
+            ``customer_identifier`` is the one that it has, also when it comes from the key.
         value: what stands there, exactly; of a number, its JSON text.
     """
 
@@ -50,6 +55,62 @@ def rewrite(record: bytes, person: Mapping[str, Any]) -> bytes | None:
     return erase(record, Person(person["fields"], person["value"]))
 
 
+class _Dialect(Protocol):
+    """How the records of one dialect are taken apart and put together."""
+
+    def raws(self, record: Record) -> Sequence[bytes]:
+        """Return the bytes of each event."""
+        ...
+
+    def is_of(self, raw: bytes, record: Record, person: Person) -> bool:
+        """Return whether an event names the person in any of the fields."""
+        ...
+
+    def without(self, record: Record, raws: Sequence[bytes | None]) -> Record:
+        """Return the record with markers in the places of None, and with nothing that tells of who sent them."""
+        ...
+
+
+class _Zaraz:
+    def raws(self, record: Record) -> Sequence[bytes]:
+        return [bytes(raw) for raw in events.raw_events(record.body)]
+
+    def is_of(self, raw: bytes, record: Record, person: Person) -> bool:  # noqa: ARG002 - as the Protocol has it
+        return _names(raw, person, inside=("client",))
+
+    def without(self, record: Record, raws: Sequence[bytes | None]) -> Record:
+        body = events.payload(MARKER if raw is None else raw for raw in raws)
+        return record._replace(client_ip=record.client_ip and "", body=body)
+
+
+class _Tracked:
+    def raws(self, record: Record) -> Sequence[bytes]:
+        return [bytes(raw) for raw in tracked.taken_apart(record.body)[1]]
+
+    def is_of(self, raw: bytes, record: Record, person: Person) -> bool:
+        customer = tracked.taken_apart(record.body)[0].customer
+        # It is every event's, but not of one that is erased already.
+        if customer == person.value and "customer_identifier" in person.fields and raw != tracked.MARKER:
+            return True
+        return _names(raw, person)
+
+    def without(self, record: Record, raws: Sequence[bytes | None]) -> Record:
+        context = tracked.taken_apart(record.body)[0]
+        left = any(raw is not None and raw != tracked.MARKER for raw in raws)
+        rest = tracked.Context(context.customer) if left else tracked.Context()
+        body = tracked.body_of(rest, [tracked.MARKER if raw is None else raw for raw in raws])
+        return record._replace(body=body)
+
+
+_zaraz: Final = _Zaraz()
+_tracked: Final = _Tracked()
+_UNREADABLE: Final = (records.UnreadableRecord, msgspec.DecodeError, KeyError)
+
+
+def _dialect_of(record: Record) -> _Dialect:
+    return _tracked if record.dialect == EVENTBUNKER else _zaraz
+
+
 def erase(record: bytes, person: Person) -> bytes | None:
     """Return a record without a person's events, None when there are none: ``len(result) == len(record)``.
 
@@ -57,31 +118,33 @@ def erase(record: bytes, person: Person) -> bytes | None:
     """
     try:
         decoded = records.decode(record)
-        raws = [bytes(raw) for raw in events.raw_events(decoded.body)]
-        kept = [MARKER if is_of(raw, person) else raw for raw in raws]
-    except (records.UnreadableRecord, msgspec.DecodeError, KeyError):
+        dialect = _dialect_of(decoded)
+        raws = dialect.raws(decoded)
+        kept = [None if dialect.is_of(raw, decoded, person) else raw for raw in raws]
+        if kept == raws:
+            return None
+        return records.encode(dialect.without(decoded, kept)).ljust(len(record))
+    except _UNREADABLE:
         return None
-    if kept == raws:
-        return None
-    written = records.encode(decoded._replace(client_ip=decoded.client_ip and "", body=events.payload(kept)))
-    return written.ljust(len(record))
-
-
-def is_of(event: bytes, person: Person) -> bool:
-    """Return whether an Event Object, as JSON, names the person in any of the fields."""
-    return any(person.value in _texts(_at(event, _path(field))) for field in person.fields)
 
 
 def events_of(record: bytes, person: Person) -> int:
     """Return how many events of a record are the person's; 0 when it cannot be read."""
     try:
-        return sum(is_of(bytes(raw), person) for raw in events.raw_events(records.decode(record).body))
-    except (records.UnreadableRecord, msgspec.DecodeError, KeyError):
+        decoded = records.decode(record)
+        dialect = _dialect_of(decoded)
+        return sum(dialect.is_of(raw, decoded, person) for raw in dialect.raws(decoded))
+    except _UNREADABLE:
         return 0
 
 
-def _path(field: str) -> Sequence[str]:
-    return tuple(field.split(".")) if "." in field else ("client", field)
+def _names(event: bytes, person: Person, *, inside: tuple[str, ...] = ()) -> bool:
+    """Return whether the JSON of an event names the person; a field without dots stands `inside` that path."""
+    return any(person.value in _texts(_at(event, _path(field, inside))) for field in person.fields)
+
+
+def _path(field: str, inside: tuple[str, ...]) -> Sequence[str]:
+    return tuple(field.split(".")) if "." in field else (*inside, field)
 
 
 def _at(value: bytes, path: Sequence[str]) -> bytes | None:

@@ -84,6 +84,7 @@ class Fault:
 # The closed list of problem codes: code → (status, title). Source: PROTOCOLS.md 2.3; the codes' names are ours.
 PROBLEMS: Final[Mapping[str, tuple[int, str]]] = {
     "invalid_json": (400, "The body is not valid JSON"),
+    "invalid_body": (400, "The body is not what this call expects"),
     "invalid_envelope": (400, "The body is not an object with an array of events"),
     "no_valid_event": (400, "None of the events is valid"),
     "rejected_events": (400, "Some of the events are not valid"),
@@ -95,20 +96,28 @@ PROBLEMS: Final[Mapping[str, tuple[int, str]]] = {
     "incomplete_body": (400, "The body ended before its announced length"),
     "unauthorized": (401, "A valid key is needed"),
     "cross_site": (403, "This browser origin is not allowed"),
+    "unknown_id": (404, "There is no such project or key"),
     "method_not_allowed": (405, "Only POST is answered here"),
     "body_timeout": (408, "The body came too slowly"),
     "client_gone": (408, "The sender left before the body ended"),
     "length_required": (411, "The length of the body is needed"),
+    "too_many_projects": (409, "The account has as many projects as it may"),
     "body_too_large": (413, "The body is too large"),
     "too_many_events": (413, "There are too many events in one request"),
     "too_deep": (413, "The body is nested too deeply"),
     "unsupported_encoding": (415, "This Content-Encoding is not understood"),
     "rate_limited": (429, "Too many requests"),
+    "invalid_query": (400, "The query cannot be understood"),
+    "query_too_large": (400, "The query asks for more than is answered at once"),
     "internal_error": (500, "Something went wrong here"),
     "overloaded": (503, "Too many requests at once"),
+    "keys_down": (503, "Keys cannot be looked up or changed now"),
+    "archive_down": (503, "The archive cannot be asked now"),
+    "query_timeout": (503, "The query took too long"),
     "journal_full": (503, "No room to keep events now"),
     "journal_down": (503, "Events cannot be kept now"),
     "journal_timeout": (503, "Keeping the events took too long"),
+    "call_timeout": (503, "The answer took too long"),
 }
 
 

@@ -1,4 +1,6 @@
-"""One request that is ours, from its head to our answer: what both gateways drive.
+"""One request that is ours, from its head to our answer: what all gateways drive, whichever API it is for.
+
+An `Api` is what differs: its door, its judge, where it puts what it accepts, and its words.
 
 Layer: input and output on the runtime only; it knows nothing of ASGI or WSGI, and never waits.
 """
@@ -7,42 +9,122 @@ from __future__ import annotations
 
 import logging
 from concurrent.futures import Future
-from typing import Final
+from typing import Any, Final, NamedTuple, Protocol, TypeVar
 
 from eventmw.errors import JournalDown, JournalFull, Refused
 from eventmw.http import Headers, Reply, RequestHead
 from eventmw.intake.body import Body, body_of
-from eventmw.intake.door import Visit
-from eventmw.journal import Position
-from eventmw.protocols.zaraz import Accepted
+from eventmw.intake.door import Visitor
 from eventmw.runtime import Runtime
 
 log = logging.getLogger("eventmw")
 
 RETRY_AFTER_S: Final = "5"
 
+V = TypeVar("V", bound=Visitor)
+V_co = TypeVar("V_co", bound=Visitor, covariant=True)
+A = TypeVar("A")
+
+
+class Gate(Protocol[V_co]):
+    """A door as an exchange sees it. `cors` and `is_preflight` never raise; the others raise `Refused`."""
+
+    def cors(self, head: RequestHead, /) -> Headers:
+        """Return the header fields by which a browser's page may read the answer."""
+        ...
+
+    def is_preflight(self, head: RequestHead, /) -> bool:
+        """Return whether this is a CORS preflight that we answer; only asked of other methods than POST."""
+        ...
+
+    def preflight(self, head: RequestHead, /) -> Headers:
+        """Return the header fields that answer it."""
+        ...
+
+    def admit(self, head: RequestHead, /) -> V_co:
+        """Decide from the head."""
+        ...
+
+
+class Taken(NamedTuple):
+    """What became of the events of a request that was answered with 200, as whoever watches it is told."""
+
+    receipt_id: str | None = None
+    accepted: int = 0
+    rejected: int = 0
+    duplicates: int = 0
+
+
+class Api(Protocol[V, A]):
+    """One API, as the exchange of a request to it sees it. What is raised becomes the answer; `Refused` in its own words.
+
+    Attributes:
+        path: public and full.
+        runtime: what it works on.
+        max_body_bytes: of a body, inflated.
+        patience_s: seconds after which an answer is late.
+        again: what a sender is told of events that may not have been kept.
+    """
+
+    path: str
+    runtime: Runtime
+    max_body_bytes: int
+    patience_s: float
+    again: str
+
+    @property
+    def door(self) -> Gate[V]:
+        """What decides from the head."""
+        ...
+
+    def accept(self, body: bytes, visit: V, /) -> A:
+        """Judge a whole body."""
+        ...
+
+    def append(self, accepted: A, /) -> Future[Any]:
+        """Hand on what was accepted; the future is done when it can be answered."""
+        ...
+
+    def reply(self, accepted: A, done: Future[Any], cors: Headers, /) -> Reply:
+        """Answer, now that the future is done."""
+        ...
+
+    def refuse(self, refused: Refused, cors: Headers, /) -> Reply:
+        """Answer a request that is refused as a whole."""
+        ...
+
+    def late(self, accepted: A, /) -> Refused:
+        """Return the refusal of a request whose future is not done within `patience_s`."""
+        ...
+
+    def taken(self, accepted: A, /) -> Taken:
+        """Return what became of its events."""
+        ...
+
 
 class Exchange:
     """One request that is ours, from its head to our answer, without any input or output of its own.
 
     The gateway calls `open`, `feed` for each chunk, and `submit`. Each may return a `Reply`, which ends the exchange. When
-    `submit` returns a future instead, the gateway waits for it and calls `settle`, or `late`.
+    `submit` returns a future instead, the gateway waits for it, at most `Api.patience_s`, and calls `settle`, or `late`.
     """
 
-    __slots__ = ("_accepted", "_body", "_cors", "_head", "_runtime", "_visit")
+    __slots__ = ("_accepted", "_body", "_cors", "_head", "_visit", "api")
 
-    _accepted: Accepted
+    # What an API makes of a request is its own affair.
+    _accepted: Any
     _body: Body
-    _visit: Visit
+    _visit: Any
 
-    def __init__(self, runtime: Runtime, head: RequestHead) -> None:
-        self._runtime = runtime
+    def __init__(self, api: Api[Any, Any], head: RequestHead) -> None:
+        self.api = api
         self._head = head
-        self._cors: Headers = runtime.door.cors(head)
+        self._cors: Headers = api.door.cors(head)
 
     def open(self) -> Reply | None:
         """Decide from the head; None means that the body may come."""
-        runtime, door, head = self._runtime, self._runtime.door, self._head
+        api, head = self.api, self._head
+        door, runtime = api.door, api.runtime
         try:
             if head.method != "POST" and door.is_preflight(head):
                 return Reply(204, (*self._cors, *door.preflight(head)))
@@ -51,7 +133,7 @@ class Exchange:
                 runtime.check_rate(runtime.rates, visit)
         except Exception as error:  # noqa: BLE001 - nothing of ours ever raises into the site
             return self._failure(error)
-        self._body = body_of(visit.encoding, runtime.config.limits.max_body_bytes)
+        self._body = body_of(visit.encoding, api.max_body_bytes)
         return None
 
     def feed(self, chunk: bytes) -> Reply | None:
@@ -62,30 +144,26 @@ class Exchange:
             return self._failure(error)
         return None
 
-    def submit(self) -> Reply | Future[Position]:
-        """Judge the whole body and hand it to the journal; a future is not done yet, and will be when the record is kept.
+    def submit(self) -> Reply | Future[Any]:
+        """Judge the whole body and hand it on; a future is not done yet, and will be when the record is kept.
 
         A body that ended before its announced length is refused: what came of it might be valid by itself. Some servers
         end the stream quietly when the sender leaves (gunicorn does), so that only the count tells.
         """
-        runtime, visit, body = self._runtime, self._visit, self._body
+        api, visit, body = self.api, self._visit, self._body
         try:
             if visit.length is not None and body.received < visit.length:
                 raise _incomplete(visit.length, body.received)  # noqa: TRY301 - answered as any other
-            accepted = self._accepted = runtime.accept(body.finish(), visit)
-            kept = runtime.append(accepted)
+            accepted = self._accepted = api.accept(body.finish(), visit)
+            kept = api.append(accepted)
         except Exception as error:  # noqa: BLE001 - as above
             return self._failure(error)
         return self.settle(kept) if kept.done() else kept
 
-    def settle(self, future: Future[Position]) -> Reply:
+    def settle(self, future: Future[Any]) -> Reply:
         """Answer, now that the future is done."""
-        runtime, accepted = self._runtime, self._accepted
         try:
-            future.result(0)
-            if accepted.own_ids:
-                runtime.remember(accepted)
-            return runtime.zaraz.reply(accepted, runtime.journal.durability, self._cors)
+            return self.api.reply(self._accepted, future, self._cors)
         except Exception as error:  # noqa: BLE001 - as above
             return self._failure(error)
 
@@ -95,9 +173,8 @@ class Exchange:
         return self._refusal(Refused("overloaded", detail, headers=(("retry-after", RETRY_AFTER_S),)))
 
     def late(self) -> Reply:
-        """Answer that keeping the record took too long. It may have been kept all the same."""
-        timeout_s = self._runtime.config.limits.append_timeout_s
-        return self._unkept("journal_timeout", f"The events could not be kept within {timeout_s:g} s.", RETRY_AFTER_S)
+        """Answer that it took too long. What was accepted may have been kept all the same."""
+        return self._refusal(self.api.late(self._accepted))
 
     def gone(self) -> Reply:
         """Answer, to nobody perhaps, that the sender left before the body ended. Nothing of it is processed."""
@@ -105,7 +182,7 @@ class Exchange:
 
     def too_slow(self) -> Reply:
         """Answer that the body did not come within its time."""
-        timeout_s = self._runtime.config.limits.body_timeout_s
+        timeout_s = self.api.runtime.config.limits.body_timeout_s
         return self.refuse("body_timeout", f"Expected the whole body within {timeout_s:g} s.")
 
     def refuse(self, code: str, detail: str) -> Reply:
@@ -123,19 +200,25 @@ class Exchange:
                 log.debug("refused: %s", error)
                 return self._unkept("journal_down", "Events cannot be kept now.", str(error.retry_after_s))
             case _:
-                ident = self._runtime.clock.new_id(self._runtime.clock.now_ms())
+                clock = self.api.runtime.clock
+                ident = clock.new_id(clock.now_ms())
                 log.error("request %s failed inside eventmw", ident, exc_info=error)
                 return self.refuse(
                     "internal_error", f"The request could not be handled; the log tells of it as {ident}."
                 )
 
     def _unkept(self, code: str, detail: str, retry_after_s: str) -> Reply:
-        again = "Nothing is promised of these events; send them again with the same ids."
-        return self._refusal(Refused(code, f"{detail} {again}", headers=(("retry-after", retry_after_s),)))
+        return self._refusal(Refused(code, f"{detail} {self.api.again}", headers=(("retry-after", retry_after_s),)))
 
     def _refusal(self, refused: Refused) -> Reply:
-        return self._runtime.zaraz.refuse(refused, self._cors)
+        return self.api.refuse(refused, self._cors)
 
 
 def _incomplete(announced: int, received: int) -> Refused:
     return Refused("incomplete_body", f"Expected {announced:,} bytes, got {received:,}.")
+
+
+def not_kept_in_time(timeout_s: float, again: str) -> Refused:
+    """Return the refusal of events that the journal did not keep in time."""
+    detail = f"The events could not be kept within {timeout_s:g} s. {again}"
+    return Refused("journal_timeout", detail, headers=(("retry-after", RETRY_AFTER_S),))

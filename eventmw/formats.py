@@ -10,6 +10,7 @@ import re
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Final
+from urllib.parse import urlsplit
 
 LATEST_MS: Final = 253_402_300_799_999
 """The last millisecond of the year 9999, where ISO 8601 with four digits ends."""
@@ -67,6 +68,19 @@ def is_ip(value: object) -> bool:
     except ValueError:
         return False
     return "%" not in value
+
+
+def is_origin(value: object) -> bool:
+    """Return whether a text is an origin as browsers send it, or ``null``; other types are not judged here."""
+    if not isinstance(value, str) or value == "null":
+        return True
+    try:
+        parts = urlsplit(value)
+        port = "" if parts.port is None else f":{parts.port}"
+    except ValueError:
+        return False
+    host = parts.netloc.removesuffix(port)
+    return parts.scheme in {"http", "https"} and host != "" and value == f"{parts.scheme}://{host.lower()}{port}"
 
 
 _http_date = re.compile(

@@ -23,6 +23,7 @@ class RequestHead(NamedTuple):
 
     ``headers`` has lower-case names; fields that were sent more than once are joined by ``", "`` (RFC 9110 5.3).
     ``peer`` is the address of the connection, or "" when the server does not tell. ``scheme`` is ``http`` or ``https``.
+    ``query`` is the query string, percent-encoded as it came; it is read for the calls that take one alone, and else "".
     """
 
     method: str
@@ -30,6 +31,7 @@ class RequestHead(NamedTuple):
     headers: Mapping[str, str]
     peer: str = ""
     scheme: str = "http"
+    query: str = ""
 
 
 class Reply(NamedTuple):

@@ -12,7 +12,7 @@ import logging
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
-from typing import Final, TypeVar
+from typing import Final, NoReturn, TypeVar
 
 log: Final = logging.getLogger("eventmw")
 
@@ -22,7 +22,8 @@ T = TypeVar("T")
 class Promise(Future[T]):
     """A future that whoever made it resolves, once. Thread-safe; it cannot be cancelled.
 
-    Everything public of a future works but ``concurrent.futures.wait`` and ``as_completed``, which reach for its lock.
+    Everything public of a future works, and `asyncio.wrap_future`. ``concurrent.futures.wait`` and ``as_completed`` reach
+    for the lock that it has not, and raise `AttributeError`.
     """
 
     # What is appended to and popped from is a list, and both are atomic: each callback is taken out, and so called, by
@@ -33,6 +34,25 @@ class Promise(Future[T]):
 
     def __init__(self) -> None:
         self._callbacks: list[Callable[[Future[T]], object]] = []
+
+    def __repr__(self) -> str:
+        """Return how far it is, without its value: that may be somebody's event."""
+        if not self._over:
+            return "<Promise pending>"
+        return "<Promise done>" if self._error is None else f"<Promise failed: {type(self._error).__name__}>"
+
+    def __getattr__(self, name: str) -> NoReturn:
+        """Say what to do instead, to who reaches for the lock inside a future.
+
+        Raises:
+            AttributeError: always.
+        """
+        raise AttributeError(
+            f"a Promise has no {name}: it has no lock, so concurrent.futures.wait and as_completed cannot wait for it; "
+            "call its result(timeout), add_done_callback, or asyncio.wrap_future",
+            name=name,
+            obj=self,
+        )
 
     def set_result(self, result: T) -> None:
         """Resolve it, and call back from this thread."""

@@ -7,6 +7,7 @@ Layer: pure rules. The format is versioned by its first element; the journal aro
 
 from __future__ import annotations
 
+import hashlib
 from enum import Enum
 from typing import Final
 
@@ -55,6 +56,6 @@ def decode(data: bytes) -> Record:
     return Record._make((*fields[1:], body))
 
 
-def recorded_ms(data: bytes) -> int:
-    """Return when the record in these bytes was accepted, milliseconds since 1970."""
-    return decode(data).recorded_ms
+def repeatable_id(credential: str, key: str) -> str:
+    """Return the record's id of every request with this Idempotency-Key: the events' ids are made of it, and repeat too."""
+    return hashlib.sha256(f"{credential}\0{key}".encode()).hexdigest()[:32]

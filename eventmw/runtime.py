@@ -10,34 +10,41 @@ import atexit
 import logging
 import os
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
-from functools import cache
+from functools import cache, partial
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 from weakref import WeakSet
 
 from eventmw import record as records
+from eventmw.archive import ARCHIVE
 from eventmw.assembly import assembled
 from eventmw.clock import Clock, SystemClock
 from eventmw.config import Config
 from eventmw.delivery.transport import Transport
 from eventmw.erasure import rewrite
 from eventmw.errors import Refused, told
+from eventmw.event import Record
+from eventmw.eventbunker.pool import CallPool
 from eventmw.forks import HeldOff
-from eventmw.intake.door import ANONYMOUS, Door, Visit
+from eventmw.intake.door import ANONYMOUS, Door, Visit, Visitor
+from eventmw.intake.keyed import Keys, NoKeys
 from eventmw.intake.rates import Rates
 from eventmw.intake.recent import Recent
 from eventmw.journal import Journal, Position
 from eventmw.journal.memory import MemoryJournal
 from eventmw.logs import printable
+from eventmw.protocols.eventbunker import AnyName, Names, agents
 from eventmw.protocols.zaraz import Accepted
 from eventmw.watching.watch import Watch
 
 if TYPE_CHECKING:
     from eventmw.control.server import ControlServer
     from eventmw.delivery.courier import Courier
+    from eventmw.delivery.jobs import Job
+    from eventmw.eventbunker.stores import Stores
     from eventmw.watching.delivery import WatchedDelivery
 
 log = logging.getLogger("eventmw")
@@ -45,6 +52,10 @@ log = logging.getLogger("eventmw")
 
 _LANDING_S: Final = 1.0
 """How long the end of a process waits for vendors' answers to what is on its way."""
+
+
+_ARCHIVE_REST_S: Final = 0.0005
+"""How long the archive's writer leaves the interpreter's lock alone after each hundred rows."""
 
 
 def _never() -> bool:
@@ -79,6 +90,46 @@ def _register_exit() -> None:
     register(_finish_all)
 
 
+class Counted(Protocol):
+    """What became of each event of a request, as far as it is counted."""
+
+    @property
+    def accepted(self) -> int:
+        """How many events are accepted."""
+        ...
+
+
+class Keepable(Protocol):
+    """An accepted request, of whatever dialect."""
+
+    @property
+    def record(self) -> Record:
+        """What the journal keeps."""
+        ...
+
+    @property
+    def judgement(self) -> Counted:
+        """What became of its events."""
+        ...
+
+
+class Identified(Protocol):
+    """An accepted request whose events have ids of their own."""
+
+    duplicates: Sequence[int]
+    """Where the indexes are put of events that are known already."""
+
+    @property
+    def record(self) -> Record:
+        """What the journal keeps."""
+        ...
+
+    @property
+    def own_ids(self) -> Sequence[tuple[str, int]]:
+        """The id and the index of each event that has one."""
+        ...
+
+
 class Runtime:
     """Everything that one wrapped site shares between its requests. Building it starts no thread.
 
@@ -90,7 +141,12 @@ class Runtime:
         transport: makes the courier's transport; tests put a recording one here before the first request.
         journal: where records are kept.
         engine: the tools and the dialects.
+        stores: the databases behind the EventBunker API; None without `eventbunker_path`.
+        archive: where tracked events become rows; None as above.
         watch: is told what happens, when logs or metrics are set.
+        keys: the keys of the EventBunker API; there are none without `eventbunker_path`.
+        names: counts the names of each project's events; as it is here, it takes all.
+        calls: where the calls of the EventBunker API are answered.
         polite: whether the courier yields to a site in this process; a worker has none.
     """
 
@@ -107,12 +163,18 @@ class Runtime:
         self.zaraz, self.engine = assembled(config, self.watch.at_the_door if self.watch else None)
         self.polite = True
         self.clock: Clock = SystemClock()
-        self.transport: Callable[[], Transport] = _outbound
+        self.transport: Callable[[], Transport] = partial(_outbound, reads_agents=config.eventbunker_path is not None)
         self.journal: Journal = _opened(config)
-        self.journal.register([tool.id for tool in self.engine.tools])
+        self.stores = _stores(config)
+        self.archive = None if self.stores is None else self.stores.archive
+        self.journal.register([tool.id for tool in self.engine.tools] + ([ARCHIVE] if self.archive else []))
         self.recent, self.rates = Recent(), self._fresh_rates()
+        self.keys: Keys = NoKeys() if self.stores is None else self.stores.ring
+        self.names: Names = AnyName() if self.stores is None else self.stores.names
+        self.calls = CallPool()
         self._courier: Courier | None = None
-        self._started = False
+        self._started = self._is_whole = False
+        self._said = False
         self._control: ControlServer | None = None
         self._starting = threading.Lock()
         _runtimes.add(self)
@@ -121,8 +183,11 @@ class Runtime:
         """Begin anew in a forked child: it has no courier thread, and the lock may have been held when it was forked."""
         self._starting = threading.Lock()
         self._courier = None
-        self._started = False
+        self._started = self._is_whole = False
         self.recent, self.rates = Recent(), self._fresh_rates()
+        self.calls = CallPool()
+        if self.archive is not None:
+            self.archive.leave_parent_behind()
         if self.watch is not None:
             self.watch.start_afresh()
 
@@ -147,8 +212,18 @@ class Runtime:
                     on_outcome=self.config.on_outcome,
                     watched=self.watched_delivery(),
                     polite=self.polite,
+                    jobs=self._jobs(),
                 )
             return self._courier
+
+    def _jobs(self) -> list[Job]:
+        if self.archive is None:
+            return []
+        from eventmw.archive.filler import Filler  # noqa: PLC0415 - no other site has its libraries
+
+        self.archive.rest_s = _ARCHIVE_REST_S if self.polite else 0.0
+        lasting = self.journal.durability != "memory"
+        return [Filler(self.archive, lasting=lasting, days=self.config.archive_days)]
 
     def watched_delivery(self) -> WatchedDelivery | None:
         """Return what has a courier watched, when logs or metrics are set."""
@@ -157,20 +232,35 @@ class Runtime:
         return None if self.watch is None else WatchedDelivery(self.watch, self.clock)
 
     def start(self) -> None:
-        """Start the courier's thread in this process, when it is to run here, and the control channel; once a process."""
-        if self._started:
+        """Start the courier's thread in this process, when it is to run here, and the control channel; once a process.
+
+        A system that gives no more threads costs no request anything: each one tries again.
+        """
+        if self._is_whole:
             return
         _register_exit()
-        if self.config.courier == "thread" and (self.engine.tools or self.journal.durability != "memory"):
-            self.courier.start()
-        self.show()
+        if self.config.courier == "thread" and (
+            self.engine.tools or self.archive or self.journal.durability != "memory"
+        ):
+            try:
+                self.courier.start()
+            except RuntimeError as error:
+                if not self._said:
+                    log.error(  # noqa: TRY400 - where it was refused tells nothing
+                        "events are kept, and delivered once the courier gets a thread: %s", error
+                    )
+                self._said = True
+                return
         self._started = True
+        self._is_whole = self.show()
 
     def awake(self) -> None:
         """Do what the first request of any kind in a process asks for.
 
         A journal on disk may hold events from before a restart, which are to be delivered though no new one comes.
         """
+        if self.stores is not None:
+            self.stores.awake()
         if self.journal.durability == "memory":
             self.show()
         else:
@@ -186,7 +276,7 @@ class Runtime:
             return
         if self.journal.durability != "memory":
             self._courier.stop(min(_LANDING_S, self.config.limits.exit_grace_s))
-            self._started = False  # the process may go on: a site that has no lifespan ends it at once
+            self._started = self._is_whole = False  # the process may go on: a site that has no lifespan ends it at once
             return
         if self._courier.drain(self.config.limits.exit_grace_s):
             return
@@ -194,23 +284,23 @@ class Runtime:
             if waiting := tool.backlog_events + tool.parked:
                 log.warning("the process ends, and %d events for tool %s with it: journal='memory'", waiting, tool.tool)
 
-    def show(self) -> None:
-        """Open the control channel, by which commands and `eventmw.Tracker` find this process."""
+    def show(self) -> bool:
+        """Open the control channel, by which commands and `eventmw.Tracker` find this process. Returns whether it opens."""
         from eventmw.control.operations import Operations  # noqa: PLC0415 - as above
         from eventmw.control.server import ControlServer  # noqa: PLC0415 - not needed before the first event
 
         with self._starting:
             self._control = self._control or ControlServer(self.config.data_dir, Operations(self))
-        self._control.start()
+        return self._control.start()
 
-    def append(self, accepted: Accepted) -> Future[Position]:
+    def append(self, accepted: Keepable) -> Future[Position]:
         """Keep the record of an accepted request.
 
         Raises:
             JournalFull: no room.
             JournalDown: it cannot be written now.
         """
-        if not self._started:
+        if not self._is_whole:
             self.start()
         record, events = accepted.record, accepted.judgement.accepted
         watch, stamp = self.watch, self.clock.stamp_ns()
@@ -235,12 +325,12 @@ class Runtime:
         deadline_s = self.clock.monotonic_s() + self.config.limits.answer_budget_s
         return lambda: self.clock.monotonic_s() > deadline_s
 
-    def remember(self, accepted: Accepted) -> None:
+    def remember(self, accepted: Identified) -> None:
         """Note which of the events that have ids, and are now durable, were known to be so already."""
         record = accepted.record
         accepted.duplicates = self.recent.remember(record.credential, accepted.own_ids, record.recorded_ms)
 
-    def check_rate(self, rates: Rates, visit: Visit) -> None:
+    def check_rate(self, rates: Rates, visit: Visitor) -> None:
         """Count a request against its sender's rate.
 
         Raises:
@@ -260,6 +350,18 @@ class Runtime:
         lanes = self._courier.state() if self._courier else {}
         return as_json(self.journal.stats(), lanes, not_ready=self.not_ready())
 
+    def part(self) -> Mapping[str, Any]:
+        """Return what others need of `stats`: all, or what only this process knows, when it shares its journal.
+
+        To count what stands in a folder takes a while, in a process of the site; who asks counts it once for all.
+        """
+        from eventmw.control.standing import part_as_json  # noqa: PLC0415 - as above
+
+        if self.journal.durability == "memory":
+            return self.stats()
+        lanes = self._courier.state() if self._courier else {}
+        return part_as_json(lanes, cap_bytes=self.config.journal_bytes, not_ready=self.not_ready())
+
     def not_ready(self) -> str:
         """Return "" when events would be kept now, else one sentence why not."""
         try:
@@ -269,8 +371,11 @@ class Runtime:
             return "the journal cannot be asked"
 
     def figures(self) -> Mapping[str, Any]:
-        """Return what this process adds to the figures for Prometheus, as JSON values: ``{"stats", "ident", "tally"}``."""
-        return {"stats": self.stats(), **(self.watch.figures() if self.watch else {})}
+        """Return what this process adds to the figures for Prometheus, as JSON values: ``{"stats", "ident", "tally"}``.
+
+        ``stats`` is its `part`.
+        """
+        return {"stats": self.part(), **(self.watch.figures() if self.watch else {})}
 
     @property
     def socket(self) -> Path | None:
@@ -280,6 +385,7 @@ class Runtime:
     def close(self, grace_s: float) -> bool:
         """Take no more records, deliver for at most `grace_s` seconds, stop. Returns whether all was delivered."""
         self.journal.close(grace_s)
+        self.calls.close()
         drained = True
         if self._courier is not None:
             drained = self._courier.drain(grace_s)
@@ -287,6 +393,8 @@ class Runtime:
         if self._control is not None:
             self._control.close()
         self.journal.leave()
+        if self.stores is not None:
+            self.stores.close()
         return drained
 
 
@@ -303,8 +411,23 @@ def _opened(config: Config) -> Journal:
     return FileJournal(config.data_dir, cap_bytes=config.journal_bytes, site=config.path or "", rewrite=rewrite)
 
 
-def _outbound() -> Transport:
+def _stores(config: Config) -> Stores | None:
+    """Return the databases of a configuration.
+
+    Raises:
+        ConfigError: an address is none, or a newer eventmw wrote what is there.
+    """
+    if config.eventbunker_path is None:
+        return None
+    from eventmw.eventbunker.stores import Stores  # noqa: PLC0415 - no other site has its libraries
+
+    return Stores.of(config)
+
+
+def _outbound(*, reads_agents: bool) -> Transport:
     with HeldOff():  # the courier's thread imports this, while a server may fork
         from eventmw.delivery.outbound import Outbound  # noqa: PLC0415 - aiohttp is not needed before the first event
 
+        if reads_agents:
+            agents.parser()
     return Outbound()

@@ -18,7 +18,8 @@ from jsonschema.exceptions import ValidationError
 from referencing import Registry
 
 from eventmw.errors import Fault
-from eventmw.formats import is_ip, is_timestamp
+from eventmw.formats import is_ip, is_origin, is_timestamp
+from eventmw.jsdates import is_js_time
 
 Schema = Mapping[str, Any]
 
@@ -37,11 +38,13 @@ _formats = FormatChecker(formats=())
 
 _formats.checks("eventmw-timestamp")(is_timestamp)
 _formats.checks("eventmw-ip")(is_ip)
+_formats.checks("eventmw-js-time")(is_js_time)
+_formats.checks("eventmw-origin")(is_origin)
 
 
 @cache
 def published(name: str) -> Schema:
-    """Return one of the published schemas: ``zaraz-request``, ``zaraz-advice`` or ``zaraz-reply``."""
+    """Return a published schema: ``zaraz-request``, ``zaraz-advice``, ``zaraz-reply`` or ``eventbunker-track``."""
     return cast(Schema, msgspec.json.decode(files("eventmw").joinpath("schemas", f"{name}.json").read_bytes()))
 
 
@@ -103,6 +106,10 @@ def _shape(error: ValidationError) -> str:
             return f"{len(instance)} characters"
         case "maxItems":
             return f"an array of {len(instance)}"
+        case "anyOf" if isinstance(instance, list):
+            return f"an array with {' and '.join(dict.fromkeys(map(kind_of, cast(list[object], instance))))}"
+        case "not":
+            return "this one"
         case "pattern" | "format":
             return f"other {kind_of(instance)}"
         case _:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import importlib
 import inspect
+import json
 import os
 import re
 import tomllib
@@ -25,6 +26,9 @@ PREFIX: Final = "EVENTMW_"
 _TEXTS: Final = (
     *(
         "path",
+        "eventbunker_path",
+        "archive",
+        "geoip",
         "data_dir",
         "journal",
         "courier",
@@ -36,8 +40,9 @@ _TEXTS: Final = (
         "ready_path",
     ),
 )
+_COUNTS: Final = ("trusted_proxies", "archive_days")
 _FLAGS: Final = ("strict", "dry_run")
-_LISTS: Final = ("keys", "allowed_origins", "person_fields")
+_LISTS: Final = ("keys", "allowed_origins", "person_fields", "frame_ancestors")
 _named_key = re.compile(r"([A-Za-z0-9_.-]+):(.*)").fullmatch
 _FLAG_WORDS: Final[Mapping[str, bool]] = {
     **dict.fromkeys(("1", "true", "yes", "on"), True),
@@ -49,8 +54,9 @@ def complete(options: Settings) -> Config:
     """Return the configuration of these parameters, with environment variables for those that are not given.
 
     ``EVENTMW_PATH``, ``EVENTMW_DATA_DIR`` and so on for texts; ``1``/``0`` for flags; commas between the members of
-    ``EVENTMW_KEYS``, ``EVENTMW_ALLOWED_ORIGINS`` and ``EVENTMW_PERSON_FIELDS``; ``EVENTMW_LIMITS_MAX_EVENTS`` and so on for
-    limits. A key may have a name before it: ``EVENTMW_KEYS=shop:0123456789abcdef,till:fedcba9876543210``.
+    ``EVENTMW_KEYS``, ``EVENTMW_ALLOWED_ORIGINS``, ``EVENTMW_PERSON_FIELDS`` and ``EVENTMW_FRAME_ANCESTORS``;
+    ``EVENTMW_LIMITS_MAX_EVENTS`` and so on for limits. A key may have a name before it:
+    ``EVENTMW_KEYS=shop:0123456789abcdef,till:fedcba9876543210``.
 
     Raises:
         ConfigError: with every problem.
@@ -131,7 +137,8 @@ def _built(tables: Any, group: str, problems: list[str]) -> Iterator[object]:
         return
     for number, table in enumerate(cast(list[object], tables), 1):
         if not isinstance(table, dict) or not isinstance(cast(dict[str, Any], table).get("type"), str):
-            problems.append(f'[[{group}]] number {number} needs a type, such as type = "ga4"')
+            form = _form(group, table)  # pyright: ignore[reportUnknownArgumentType] - any value of TOML
+            problems.append(f"[[{group}]] number {number} needs a type{form}")
             continue
         settings = dict(cast(dict[str, Any], table))
         name = settings.pop("type")
@@ -140,6 +147,15 @@ def _built(tables: Any, group: str, problems: list[str]) -> Iterator[object]:
         except ConfigError as error:
             told = (*error.problems, *_missing_secrets(settings))
             problems += [f"[[{group}]] number {number}, {name}: {problem}" for problem in told]
+
+
+def _form(group: str, given: object) -> str:
+    """Return how a member of the group is written: one's own function or object as ``module:name``, or a shipped tool."""
+    named = given if isinstance(given, str) else {"tools": "ga4", "consumers": "package.module:name"}[group]
+    form = f"such as type = {json.dumps(named, ensure_ascii=False)}"
+    return (
+        f": {given!r} stands there alone; write a table [[{group}]] for each, {form}" if named is given else f", {form}"
+    )
 
 
 def _made(name: str, found: Any, settings: Mapping[str, Any]) -> object:
@@ -235,7 +251,7 @@ def _limits(table: Any, problems: list[str]) -> Limits:
 def _from_environment(environ: Mapping[str, str], limits: Limits, problems: list[str]) -> dict[str, Any]:
     """Return what variables set; of the limits, those that no variable names stay as they are in `limits`."""
     options: dict[str, Any] = {}
-    for name in (*_TEXTS, *_FLAGS, *_LISTS, "receipt", "trusted_proxies"):
+    for name in (*_TEXTS, *_FLAGS, *_LISTS, "receipt", *_COUNTS):
         value = environ.get(PREFIX + name.upper())
         if value is not None:
             options[name] = _parsed(name, value, problems)
@@ -256,7 +272,7 @@ def _parsed(name: str, value: str, problems: list[str]) -> Any:
         return _keys(members, problems) if name == "keys" else members
     if name == "receipt":
         return _FLAG_WORDS.get(value.lower(), value) if value.lower() in {"0", "false", "no", "off"} else value
-    if name == "trusted_proxies":
+    if name in _COUNTS:
         return _number(variable, value, problems)
     if name in _FLAGS:
         if value.lower() not in _FLAG_WORDS:

@@ -6,7 +6,8 @@ Layer: gateways.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Container, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, MutableMapping
+from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from typing import Any
@@ -14,9 +15,11 @@ from typing import Any
 from eventmw.config import Config
 from eventmw.errors import JournalDown, told
 from eventmw.event import Receipt
-from eventmw.exchange import Exchange
+from eventmw.events_api import EventsApi
+from eventmw.exchange import Api, Exchange
 from eventmw.http import RequestHead
-from eventmw.intake.paths import FirstLook, is_ours, tails
+from eventmw.incoming import FIELDS, Fields, head_of_environ, head_of_scope
+from eventmw.intake.paths import FirstLook, tails
 from eventmw.payload import payload
 from eventmw.runtime import Runtime
 from eventmw.tracking import Tracking
@@ -26,9 +29,31 @@ from eventmw.watching.requests import WatchedExchange
 log = logging.getLogger("eventmw")
 
 
-def _exchanges(runtime: Runtime) -> Callable[[RequestHead], Exchange]:
-    watch = runtime.watch
-    return partial(Exchange, runtime) if watch is None else partial(WatchedExchange, runtime, watch)
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """Where requests to one API below `eventbunker_path` come in.
+
+    Attributes:
+        path: public and full.
+        exchange: makes the exchange of a request from its head.
+        fields: the header fields that belong to that head.
+        takes_query: whether the query string does.
+    """
+
+    path: str
+    exchange: Callable[[RequestHead], Exchange]
+    fields: Fields = FIELDS
+    takes_query: bool = False
+
+    def of_environ(self, environ: Mapping[str, Any], scheme: str) -> Exchange:
+        """Return the exchange of a request that a WSGI environ, or Django's ``request.META``, describes."""
+        query = environ.get("QUERY_STRING", "") if self.takes_query else ""
+        return self.exchange(head_of_environ(environ, scheme, self.fields.environ, query))
+
+    def of_scope(self, scope: MutableMapping[str, Any]) -> Exchange:
+        """Return the exchange of a request that an ASGI scope describes."""
+        query = scope.get("query_string", b"").decode("latin-1") if self.takes_query else ""
+        return self.exchange(head_of_scope(scope, self.fields.raw, query))
 
 
 class Site:
@@ -36,30 +61,41 @@ class Site:
 
     Attributes:
         runtime: the engine, journal and courier behind this site.
-        exchange: makes the exchange of a request to the API from its head.
-        pages: what is answered beside the API.
+        exchange: makes the exchange of a request to the HTTP Events API from its head.
+        entries: public path → where requests to an API below `eventbunker_path` come in.
+        pages: public path → what is answered beside the APIs.
     """
 
     runtime: Runtime
     exchange: Callable[[RequestHead], Exchange]
     _tails: Container[object]
-    pages: Sequence[Page]
+    entries: Mapping[str, Entry]
+    pages: Mapping[str, Page]
 
     def _set_up(self, config: Config) -> None:
         self.runtime = Runtime(config)
-        self.exchange = _exchanges(self.runtime)
+        self.exchange = self._exchanges(EventsApi(self.runtime))
         self._path = config.path
-        self.pages = pages_of(self.runtime)
+        self.entries = {} if config.eventbunker_path is None else self._eventbunker()
+        self.pages = {page.path: page for page in pages_of(self.runtime)}
         self._look_first()
+
+    def _exchanges(self, api: Api[Any, Any]) -> Callable[[RequestHead], Exchange]:
+        watch = self.runtime.watch
+        return partial(Exchange, api) if watch is None else partial(WatchedExchange, api, watch)
+
+    def _eventbunker(self) -> Mapping[str, Entry]:
+        from eventmw.eventbunker.apis import apis_of  # noqa: PLC0415 - not needed without its path
+
+        return {
+            api.path: Entry(api.path, self._exchanges(api), FIELDS.and_(*api.header_names), api.takes_query)
+            for api in apis_of(self.runtime)
+        }
 
     def _look_first(self) -> None:
         """Have the next request of any kind wake the runtime: the first, or the first after the site's lifespan ended."""
-        paths = (self._path, *(page.path for page in self.pages))
+        paths = (self._path, *self.entries, *self.pages)
         self._tails = FirstLook(frozenset[str | None]({None}).union(*map(tails, paths)), self._first_request)
-
-    def page_at(self, prefix: str, path: str) -> Page | None:
-        """Return the page of ours at a path that is among the tails, and is not the API's."""
-        return next((page for page in self.pages if is_ours(page.path, prefix, path)), None)
 
     def _first_request(self, known: frozenset[str | None]) -> None:
         self._tails = known

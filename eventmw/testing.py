@@ -29,6 +29,7 @@ from eventmw.contract import bind
 from eventmw.effects import Effect, Order
 from eventmw.event import Device, Event, Kind, Page
 from eventmw.http import HttpReply, HttpRequest
+from eventmw.keys import Key
 from eventmw.site import Site
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ NOW_MS: Final = 1_624_910_874_832
 
 __all__ = [
     "NOW_MS",
+    "FixedKeys",
     "FrozenClock",
     "RecordingTransport",
     "Vendor",
@@ -47,6 +49,7 @@ __all__ = [
     "effects_of",
     "freeze",
     "record",
+    "with_keys",
 ]
 
 
@@ -206,6 +209,36 @@ class RecordingTransport:
 def _one_by_one(answers: Iterable[Answering]) -> Callable[[Order], Answering]:
     left = iter(answers)
     return lambda _: next(left, 200)
+
+
+class FixedKeys:
+    """Keys of the EventBunker API that are what they are: secret → `eventmw.keys.Key`.
+
+    Args:
+        keys: what is found for each secret that is shown.
+    """
+
+    def __init__(self, keys: Mapping[str, Key]) -> None:
+        self._keys = dict(keys)
+
+    def find(self, shown: str) -> Key | None:
+        """Return the key that this secret stands for, or None."""
+        return self._keys.get(shown)
+
+    def by_id(self, key_id: str) -> Key | None:
+        """Return the key of that id, or None."""
+        return next((key for key in self._keys.values() if key.id == key_id), None)
+
+    def lists(self, origin: str) -> bool:
+        """Return whether any key may be used by pages of this browser origin."""
+        return any(origin in key.origins for key in self._keys.values())
+
+
+def with_keys(app: Site, keys: Mapping[str, Key]) -> FixedKeys:
+    """Give a wrapped site these keys of the EventBunker API, and no others. Call it before the site's first request."""
+    fixed = FixedKeys(keys)
+    app.runtime.keys = fixed
+    return fixed
 
 
 def freeze(app: Site, clock: FrozenClock | None = None) -> FrozenClock:

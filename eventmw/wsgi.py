@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterable
 from concurrent.futures import Future
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Final, Unpack
+from typing import TYPE_CHECKING, Any, Final, Unpack
 
 from werkzeug.exceptions import ClientDisconnected
 from werkzeug.wsgi import get_input_stream
@@ -21,8 +21,6 @@ from eventmw.config import Settings
 from eventmw.exchange import Exchange
 from eventmw.http import Reply
 from eventmw.incoming import head_of_environ
-from eventmw.intake.paths import is_ours
-from eventmw.journal import Position
 from eventmw.settings import complete, from_toml
 from eventmw.site import Site
 
@@ -55,20 +53,21 @@ class EventsMiddleware(Site):
         """Answer when the whole path is ours; None when it is the site's."""
         # A WSGI prefix is never part of PATH_INFO. Our path is ASCII, so the detour by latin-1 changes nothing.
         path = environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", "")
-        if is_ours(self._path, "", path):
-            return self._answer(environ)
-        if (page := self.page_at("", path)) is not None:
+        if path == self._path:
+            return self._answer(self.exchange(head_of_environ(environ, environ["wsgi.url_scheme"])), environ)
+        if (entry := self.entries.get(path)) is not None:
+            return self._answer(entry.of_environ(environ, environ["wsgi.url_scheme"]), environ)
+        if (page := self.pages.get(path)) is not None:
             return page.answer(head_of_environ(environ, environ["wsgi.url_scheme"]))
         return None
 
-    def _answer(self, environ: WSGIEnvironment) -> Reply:
-        exchange = self.exchange(head_of_environ(environ, environ["wsgi.url_scheme"]))
+    def _answer(self, exchange: Exchange, environ: WSGIEnvironment) -> Reply:
         reply = exchange.open() or self._read(exchange, environ) or exchange.submit()
         return reply if isinstance(reply, Reply) else self._settle(exchange, reply)
 
-    def _settle(self, exchange: Exchange, kept: Future[Position]) -> Reply:
+    def _settle(self, exchange: Exchange, kept: Future[Any]) -> Reply:
         try:
-            kept.exception(self.runtime.config.limits.append_timeout_s)
+            kept.exception(exchange.api.patience_s)
         except TimeoutError:
             return exchange.late()
         return exchange.settle(kept)

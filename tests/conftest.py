@@ -11,10 +11,14 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from tests.postgres import postgres, postgres_server
+
 # The same examples in every run, and nothing timed. To look for more: pytest --hypothesis-profile=search
 settings.register_profile("eventmw", deadline=None, derandomize=True)
 settings.register_profile("search", deadline=None, max_examples=2000)
 settings.load_profile("eventmw")
+
+__all__ = ["postgres", "postgres_server"]  # fixtures
 
 
 @pytest.fixture(autouse=True)

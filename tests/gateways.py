@@ -115,11 +115,10 @@ class Pair:
 
     def send(self, request: Request) -> Answer:
         """Return the answer, which is the same through both gateways to the last byte."""
-        through_asgi = self._runner.run(_through_asgi(self.behind_asgi, request))
-        through_wsgi = _through_wsgi(self.behind_wsgi, request)
-        assert through_asgi == through_wsgi
-        assert not HOP_BY_HOP & {name for name, _ in through_asgi.headers}
-        return through_asgi
+        answer = self._runner.run(through_asgi(self.behind_asgi, request))
+        assert answer == _through_wsgi(self.behind_wsgi, request)
+        assert not HOP_BY_HOP & {name for name, _ in answer.headers}
+        return answer
 
     def post(self, body: Any, headers: Mapping[str, str] | Sequence[tuple[str, str]] = ()) -> Answer:
         """Send bytes as they are, or anything else as JSON."""
@@ -134,7 +133,8 @@ def both(**options: Unpack[Settings]) -> Pair:
     return Pair(a, w, (freeze(a), freeze(w)), (record(a), record(w)))
 
 
-async def _through_asgi(app: asgi.EventsMiddleware, request: Request) -> Answer:
+async def through_asgi(app: asgi.EventsMiddleware, request: Request) -> Answer:
+    """Send a request through the ASGI gateway alone."""
     scope = {
         "type": "http",
         "asgi": {"version": "3.0", "spec_version": "2.5"},

@@ -438,6 +438,45 @@ class JournalConformance:
         assert positions(readings) == at
         assert [reading.entry.record for reading in readings] == [b"record ##", b"record 5"]
 
+    def erase_beside(self, journal: Journal, lease: Lease, who: str) -> None:
+        """Erase while the lease is held."""
+        erasing = threading.Thread(target=lambda: journal.erase({"who": who}))
+        erasing.start()
+
+        def erased() -> bool:
+            lease.tend()
+            return not erasing.is_alive()
+
+        until(erased, "the erasure")
+
+    def test_what_was_under_way_when_its_person_was_erased_is_not_kept_again(self, journal: Journal) -> None:
+        at = [put(journal, n) for n in (71, 72, 73, 5)]
+        lease = leading(journal)
+        take(lease, "a", 4)
+        lease.commit("a", Commit(park=[parked(Key(at[0], 0), record=b"record 71")]))
+        self.erase_beside(journal, lease, "7")
+        step = Commit(
+            park=[parked(Key(at[0], 0), attempts=2, record=b"record 71"), parked(Key(at[1], 0), record=b"record 72")],
+            dead=[letter("a", Key(at[2], 0), record=b"record 73"), letter("a", Key(at[3], 0), record=b"record 5")],
+            counts={("rejected", "HTTP 400"): 2},
+        )
+        lease.commit("a", step)
+        lease.commit("a", step)
+        assert lease.due("a", NOW_MS, 10) == []
+        assert [buried.key for buried in journal.dead_letters()] == [Key(at[3], 0)]
+        stats = tool_stats(journal, "a")
+        assert stats.counts == {ERASED: 3, ("rejected", "HTTP 400"): 1}
+        assert (stats.backlog_events, stats.parked, stats.dead) == (0, 0, 1)
+
+    def test_who_sends_again_after_being_erased_is_there_again(self, journal: Journal) -> None:
+        put(journal, 71)
+        lease = leading(journal)
+        self.erase_beside(journal, lease, "7")
+        again = put(journal, 72)
+        take(lease, "a", 2)
+        lease.commit("a", Commit(park=[parked(Key(again, 0), record=b"record 72")]))
+        assert [item.record for item in lease.due("a", NOW_MS, 10)] == [b"record 72"]
+
     def test_a_person_who_is_not_there_changes_nothing(self, journal: Journal) -> None:
         put(journal, 5)
         assert journal.erase({"who": "7"}) == {"records": 0, "parked": 0, "dead": 0}

@@ -21,7 +21,6 @@ from typing import Any
 from eventmw.errors import JournalDown, JournalFull
 from eventmw.journal import Commit, DeadLetter, Key, Lease, Parked, Position, Reading
 from eventmw.journal.files import FileJournal
-from eventmw.journal.files.writer import IDLE_S
 from tests.failing_disk import FailingDisk
 
 PATIENCE_S = 30.0
@@ -240,7 +239,7 @@ class Peer:
 
     def rest_long(self) -> None:
         """Have the stream's last use lie so far back that it is idle."""
-        self.journal._writer._used_s -= IDLE_S + 1
+        self.journal._writer._used_s -= self.journal._writer.idle_s + 1
 
     def heartbeat(self) -> tuple[int | None, int | None]:
         stats = self.journal.stats()

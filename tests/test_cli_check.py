@@ -154,6 +154,26 @@ def test_a_site_in_a_module(tmp_path: Path, name: str, path: str) -> None:
     assert f"Path     /found-{path}" in ran.lines
 
 
+DJANGO = """
+from django.conf import settings
+from django.core.{kind} import get_{kind}_application
+
+settings.configure(
+    ROOT_URLCONF=__name__, SECRET_KEY="k", MIDDLEWARE=["eventmw.django.EventsMiddleware"], EVENTMW={{"path": "/found-django"}}
+)
+urlpatterns = []
+application = get_{kind}_application()
+"""
+
+
+@pytest.mark.parametrize("kind", ["wsgi", "asgi"])
+def test_a_django_site_by_settings(tmp_path: Path, kind: str) -> None:
+    (tmp_path / "shop.py").write_text(DJANGO.format(kind=kind))
+    ran = run("check", "shop:application", cwd=tmp_path, PYTHONWARNINGS="")
+    assert ran.code == 0, ran.err
+    assert "Path     /found-django" in ran.lines
+
+
 def test_modules_that_cannot_be_checked(tmp_path: Path) -> None:
     (tmp_path / "shop.py").write_text(SITES)
     (tmp_path / "broken.py").write_text(
@@ -236,3 +256,23 @@ def test_what_operators_watch_is_shown_without_its_key(tmp_path: Path) -> None:
     shown = run("check", str(path), "--json")
     assert (shown.json["metrics_path"], shown.json["ready_path"], shown.json["logs"]) == ("/m-7f3a", "/r-7f3a", "json")
     assert "0123456789" not in ran.out + shown.out
+
+
+def test_the_eventbunker_api_is_shown(tmp_path: Path) -> None:
+    path = tmp_path / "eventmw.toml"
+    path.write_text('eventbunker_path = "/eb"\narchive = "postgresql+psycopg://shop:do-not-show@db.example/shop"\n')
+    ran = run("check", str(path))
+    assert "Track    /eb/post, to who shows a write key" in ran.lines
+    assert "Calls    below /eb/v1, to who shows a key of their kind" in ran.lines
+    assert "nothing is answered" not in ran.out
+    shown = run("check", str(path), "--json")
+    assert shown.json["eventbunker_path"] == "/eb"
+    assert "do-not-show" not in ran.out + ran.err + shown.out
+
+
+def test_a_geoip_file_that_cannot_be_used_is_a_problem(tmp_path: Path) -> None:
+    path = tmp_path / "eventmw.toml"
+    path.write_text(f'eventbunker_path = "/eb"\ngeoip = "{tmp_path}/missing.mmdb"\n')
+    ran = run("check", str(path))
+    assert ran.code == 1
+    assert "missing.mmdb cannot be read: No such file or directory" in ran.err

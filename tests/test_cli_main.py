@@ -17,7 +17,7 @@ from eventmw.journal.files import FileJournal
 from tests.running import run
 
 BIDIRECTIONAL = "\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
-COMMANDS = ("check", "send", "tail", "stats", "dead", "replay", "export", "tools", "erase", "worker")
+COMMANDS = ("check", "send", "tail", "stats", "dead", "replay", "export", "tools", "erase", "worker", "project", "keys")
 
 
 def test_the_help_names_every_command_in_one_line_each() -> None:
@@ -28,7 +28,15 @@ def test_the_help_names_every_command_in_one_line_each() -> None:
         assert not line.endswith("...")
 
 
-@pytest.mark.parametrize("name", [*COMMANDS, "dead list", "dead retry", "dead drop"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *COMMANDS,
+        *("dead list", "dead retry", "dead drop"),
+        *(f"project {name}" for name in ("create", "list", "delete", "reset", "account")),
+        *(f"keys {name}" for name in ("create", "list", "revoke", "reset")),
+    ],
+)
 def test_each_command_has_a_help_that_fits(name: str) -> None:
     ran = run(*name.split(), "--help", COLUMNS="80")
     assert ran.code == 0
@@ -83,6 +91,6 @@ def test_root_acts_as_the_user_that_the_site_runs_as(tmp_path: Path) -> None:
         path.chmod(0o755)
     for path in (tmp_path / "data", *(tmp_path / "data").rglob("*")):
         os.chown(path, nobody.pw_uid, nobody.pw_gid)
-    assert run("replay", "--tool", "crm", "--no-wait", "--data-dir", str(tmp_path / "data")).code == 0
+    assert run("replay", "--tool", "crm", "--yes", "--no-wait", "--data-dir", str(tmp_path / "data")).code == 0
     owners = {path.stat().st_uid for path in (tmp_path / "data").rglob("*")}
     assert owners == {nobody.pw_uid}, "what root had written, the site could not read"

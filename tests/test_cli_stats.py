@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import signal
+import tempfile
 import urllib.error
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,8 @@ from typing import Any
 import pytest
 
 from eventmw.cli.stats import _row, state
+from eventmw.control.live import LiveView, ask
+from eventmw.journal.files.filesystem import kind_of
 from tests.running import run, serving, started, until
 
 
@@ -161,3 +164,23 @@ def test_a_tool_that_was_switched_off_says_so_and_why() -> None:
     }  # fmt: skip
     assert str(state(tool)) == "switched off"
     assert _row("crm", tool)[-1] == "its handle did not end within 30 s"
+
+
+def test_a_process_that_shares_its_journal_tells_only_its_part(tmp_path: Path) -> None:
+    """To count what stands in the folder takes a while; whoever asks does it once, not each process for it."""
+    with serving(tmp_path, journal="file") as site:
+        site.post("hello")
+        process = LiveView(tmp_path).processes()[0]
+        [figures] = ask(site.live(), {"op": "figures"})
+        assert process["stats"].keys() == figures["stats"].keys() == {"not_ready", "cap_bytes", "tools"}
+        assert all(tool.keys() == {"lane"} for tool in process["stats"]["tools"].values())
+
+
+@pytest.mark.skipif(kind_of("/dev/shm") != "tmpfs", reason="needs a file system in memory")
+def test_where_the_folder_lies_is_the_sites_to_say() -> None:
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as folder:
+        with serving(Path(folder)) as site:
+            site.post("a")
+            site.live()
+        ran = run("stats", "--data-dir", folder)
+        assert (ran.code, ran.err) == (0, "")

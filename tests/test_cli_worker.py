@@ -30,7 +30,16 @@ def test_a_configuration_with_problems(tmp_path: Path) -> None:
     ran = run("worker", str(path))
     assert ran.code == 1
     assert "path / is the site's own front page" in ran.err
-    assert run("worker", str(tmp_path / "missing.toml")).code == 2
+    missing = run("worker", str(tmp_path / "missing.toml"))
+    assert (missing.code, "cannot be read: No such file" in missing.err) == (1, True)
+    (empty := tmp_path / "empty").mkdir()
+    nothing = run("worker", cwd=empty)
+    assert (nothing.code, "There is no eventmw.toml here" in nothing.err) == (2, True)
+
+
+def test_a_module_that_cannot_be_imported() -> None:
+    ran = run("worker", "no_such_site:app")
+    assert (ran.code, "no_such_site:app cannot be imported: ModuleNotFoundError" in ran.err) == (1, True)
 
 
 FILES = {"EVENTMW_JOURNAL": "file", "EVENTMW_DATA_DIR": "data"}
@@ -63,13 +72,24 @@ type = "own:slow"
 """
 
 
+SITE = """
+from eventmw import EventsMiddleware
+from own import crm, slow
+
+async def bare(scope, receive, send): pass
+
+app = EventsMiddleware(bare, path="/zaraz/api", consumers=[crm, slow], courier="off")
+"""
+
+
 @contextlib.contextmanager
-def working(folder: Path, grace_s: float = 10) -> Iterator[subprocess.Popen[str]]:
+def working(folder: Path, grace_s: float = 10, source: str = "eventmw.toml") -> Iterator[subprocess.Popen[str]]:
     """Run a worker on what a site has accepted, which is configured as it is."""
+    (folder / "shop.py").write_text(SITE)
     (folder / "own.py").write_text(OWN)
     (folder / "eventmw.toml").write_text(CONFIG)
     process = subprocess.Popen(
-        command("worker", "eventmw.toml", "--grace", f"{grace_s:g}"),
+        command("worker", *filter(None, [source]), "--grace", f"{grace_s:g}"),
         cwd=folder,
         env=environment(**FILES),
         stdin=subprocess.PIPE,
@@ -105,10 +125,12 @@ def read_until(process: subprocess.Popen[str], words: str) -> list[str]:
     raise AssertionError(f"{words!r} is not in {lines}")
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_it_delivers_until_it_is_told_to_stop(tmp_path: Path, number: signal.Signals) -> None:
+@pytest.mark.parametrize(
+    ("number", "source"), [(signal.SIGTERM, "eventmw.toml"), (signal.SIGINT, ""), (signal.SIGTERM, "shop:app")]
+)
+def test_it_delivers_until_it_is_told_to_stop(tmp_path: Path, number: signal.Signals, source: str) -> None:
     track(tmp_path, "a", "b")
-    with working(tmp_path) as process:
+    with working(tmp_path, source=source) as process:
         assert read_until(process, "Delivering")[-1] == "Delivering to crm, slow. Ctrl-C ends it."
         read_until(process, "done b")
         until(lambda: delivered(tmp_path, "crm") == 2)

@@ -75,9 +75,9 @@ def test_a_body_that_ends_before_its_announced_length_is_not_processed() -> None
 
 
 async def _asgi_only(site: Any, request: Request) -> Answer:
-    from tests.gateways import _through_asgi
+    from tests.gateways import through_asgi
 
-    return await _through_asgi(site, request)
+    return await through_asgi(site, request)
 
 
 KEY, OTHER_KEY = "k" * 32, "o" * 32

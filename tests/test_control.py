@@ -37,6 +37,8 @@ class Echo:
 
     def __call__(self, request: Mapping[str, Any]) -> Iterable[Any]:
         self.asked.append(request)
+        if request["op"] == "unknown-at-once":
+            raise LookupError("no tool")
         yield request
         match request["op"]:
             case "invalid":
@@ -205,6 +207,54 @@ def test_sockets_of_dead_processes_are_taken_away(tmp_path: Path) -> None:
     assert found(folder) == [ours], "the process lives, so its socket may be about to be listened on"
     with pytest.raises(NobodyLive):
         LiveView(tmp_path).stats()
+
+
+def left_behind(data_dir: Path, number: int) -> Path:
+    """Return the socket of a dead process whose id is now another's; it is older than any that is being made."""
+    path = folder_of(data_dir) / f"{os.getpid()}-{number}.sock"
+    prepare(path.parent)
+    with socket.socket(socket.AF_UNIX) as dead:
+        dead.bind(str(path))
+    os.utime(path, (1, 1))
+    return path
+
+
+def test_a_dead_socket_whose_process_id_came_again_hides_nobody_and_goes(server: ControlServer, tmp_path: Path) -> None:
+    only(tmp_path)
+    for ask_view in (
+        lambda view: list(view.one()({"op": "x"})),
+        lambda view: list(view.export()),
+        lambda view: view._ask_all(lambda _: {"op": "x"}),
+    ):
+        dead = left_behind(tmp_path, 9)
+        view = LiveView(tmp_path)
+        assert len(ask_view(view)) == 1
+        assert view.notes == ()
+        assert not dead.exists()
+
+
+def test_one_that_hangs_or_knows_less_is_passed_over(server: ControlServer, tmp_path: Path) -> None:
+    only(tmp_path)
+    folder = folder_of(tmp_path)
+    with socket.socket(socket.AF_UNIX) as hangs:
+        hangs.bind(str(folder / f"{os.getpid()}-8.sock"))
+        hangs.listen()
+        os.utime(folder / f"{os.getpid()}-8.sock", (1, 1))
+        older = ControlServer(tmp_path, Echo())
+        older.start()
+        until(lambda: older.path)
+        view = LiveView(tmp_path, timeout_s=0.3)
+        assert found(folder)[0].name.endswith("-8.sock")
+        ask_one = view.one()
+        assert list(ask_one({"op": "x"})) == [{"op": "x"}]
+        assert view.notes == (f"process {os.getpid()} does not answer: it is stopped, or hangs",)
+        assert list(ask_one({"op": "y"})) == [{"op": "y"}]
+        assert len(view.notes) == 1, "who hangs is asked once"
+        with pytest.raises(LookupError):
+            list(view.one()({"op": "unknown-at-once"}))
+        assert len(list(view.export())) == 2
+        older.close()
+    (folder / f"{os.getpid()}-8.sock").unlink()
 
 
 def test_a_server_takes_the_place_of_a_dead_one_with_its_process_id(tmp_path: Path, echo: Echo) -> None:

@@ -17,18 +17,19 @@ import pytest
 from eventmw.clock import SystemClock
 from eventmw.contract import Delivery, consumer
 from eventmw.delivery.courier import THREAD_NAME, Courier
+from eventmw.delivery.duplicates import WINDOW_MS
 from eventmw.delivery.outbound import Outbound
 from eventmw.delivery.transport import Transport
 from eventmw.effects import Order
 from eventmw.errors import JournalDown
 from eventmw.event import Event
 from eventmw.http import HttpReply, HttpRequest
-from eventmw.journal import Commit, Lease
+from eventmw.journal import Commit, Entry, Lease, Position
 from eventmw.journal.memory import MemoryJournal
 from eventmw.outcome import Outcome
 from eventmw.record import Erased
 from eventmw.vendor import HANG, RESET, Vendor
-from tests.delivering import Batching, JsonDispatcher, append, payloads
+from tests.delivering import Batching, JsonDispatcher, append, payloads, record
 
 QUICK = Delivery(first_backoff_s=0.01, max_backoff_s=0.05, timeout_s=10.0)
 PATIENCE_S = 20.0
@@ -126,6 +127,33 @@ def test_a_vendor_that_fails_for_a_while_has_it_all_in_the_end() -> None:
             assert courier.drain(PATIENCE_S)
             assert list(dict.fromkeys(arrived(vendor))) == ["a", "b", "c", "d", "e"]
             assert site.counts() == {"delivered": 5}
+
+
+def test_whoever_is_told_that_a_tool_stands_is_told_that_it_flows(caplog: pytest.LogCaptureFixture) -> None:
+    with Vendor([500, 200]) as vendor:
+        site = Site([Batching(vendor.url, delivery=QUICK)])
+        with caplog.at_level(logging.WARNING), site.running() as courier:
+            site.append("a")
+            assert courier.drain(PATIENCE_S)
+            until(lambda: "tool batching flows again" in caplog.text, "it is said that it flows")
+    stands, flows = (record for record in caplog.records if record.name == "eventmw.delivery.courier")
+    assert stands.getMessage().startswith("tool batching stands still and will try again: ")
+    assert (stands.levelno, flows.levelno) == (logging.WARNING, logging.WARNING)
+
+
+def test_what_a_vendor_refuses_is_logged_once_for_each_reason(caplog: pytest.LogCaptureFixture) -> None:
+    with Vendor([422, 422, 422, 410]) as vendor:
+        site = Site([Batching(vendor.url, delivery=replace(QUICK, ordered=True), per_request=1)])
+        with caplog.at_level(logging.WARNING), site.running() as courier:
+            site.append("a", "b", "c", "d")
+            assert courier.drain(PATIENCE_S)
+        assert len(site.outcomes) == 4
+    logged = [record for record in caplog.records if "buries events" in record.getMessage()]
+    assert [record.levelno for record in logged] == [logging.WARNING] * 2
+    assert logged[0].getMessage() == (
+        "tool batching buries events as rejected, which `eventmw dead list` shows: HTTP 422"
+    )
+    assert "410" in logged[1].getMessage()
 
 
 def test_what_is_in_flight_at_the_end_of_grace_goes_out_again() -> None:
@@ -497,3 +525,64 @@ def test_a_forked_child_can_start_its_own() -> None:
         assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
         site.append("drop-1")
         assert courier.drain(PATIENCE_S), "the parent's goes on"
+
+
+class LongMemory:
+    """A shared journal whose lease has more to recall than ends; it counts what is done meanwhile."""
+
+    durability = "journaled"
+
+    def __init__(self, journal: MemoryJournal, recorded_ms: int) -> None:
+        self._journal = journal
+        self._recorded_ms = recorded_ms
+        self.pages = 0
+        self.tended = 0
+        self.asked = 0
+        self.kept: list[str] = []
+        self.gone = threading.Event()
+
+    def lead(self) -> Any:
+        lease = None if self.gone.is_set() else self._journal.lead()
+        return None if lease is None else _LongMemoryLease(lease, self)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._journal, name)
+
+    def page(self) -> tuple[list[Entry], bytes]:
+        self.pages += 1
+        return [Entry(Position("x", self.pages), self._recorded_ms, 1, 1, record([f"e-{self.pages}"]))], b"on"
+
+
+class _LongMemoryLease:
+    def __init__(self, lease: Lease, memory: LongMemory) -> None:
+        self._lease = lease
+        self._memory = memory
+
+    def recall(self, after: bytes, limit: int) -> tuple[list[Entry], bytes]:
+        return self._memory.page()
+
+    def tend(self) -> None:
+        self._memory.tended += 1
+
+    def keep(self, name: str, data: bytes | None) -> None:
+        self._memory.kept.append(name)
+
+    def lost(self) -> bool:
+        self._memory.asked += 1
+        return self._memory.gone.is_set()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._lease, name)
+
+
+@pytest.mark.parametrize("age_ms", [0, 10 * WINDOW_MS], ids=["recent", "old"])
+def test_chores_are_done_and_the_lease_is_watched_while_much_is_recalled(age_ms: int) -> None:
+    site = Site([Batching(delivery=QUICK)])
+    memory = LongMemory(site.journal, SystemClock().now_ms() - age_ms)
+    with site.running(memory) as courier:
+        until(lambda: memory.tended > 1 and memory.asked > 1, "it is tended, and asked whether it is lost")
+        assert courier.state()["batching"].phase == "flowing"
+        memory.gone.set()
+        until(lambda: courier.state() == {}, "the lease is given back")
+        assert courier.stop(PATIENCE_S)
+    assert memory.kept == [], "what was recalled to a half is no index"

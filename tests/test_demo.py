@@ -116,7 +116,10 @@ def test_missing_packages_are_named_with_what_to_do() -> None:
     shown = run(sys.executable, "-c", without)
 
     assert shown.returncode == 2
-    assert shown.stderr == "The demo needs flask, uvicorn. Install it with: pip install 'eventmw[demo]'\n"
+    assert shown.stderr == (
+        "The demo needs flask, uvicorn, which are in eventmw's extra 'demo'. "
+        "Install them with: pip install flask uvicorn\n"
+    )
     assert shown.stdout == ""
 
 

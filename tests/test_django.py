@@ -12,10 +12,13 @@ from pathlib import Path
 import pytest
 
 from eventmw import Limits
+from eventmw.events_api import EventsApi
 from eventmw.exchange import Exchange
 from eventmw.http import RequestHead
 from eventmw.runtime import Runtime
 from eventmw.settings import complete
+from tests.eventbunker import REPAIRED, SHOP, WRITE
+from tests.eventbunker import SEED as EB_SEED
 from tests.servers import Server, chunk, errors_in, head, running, without_date
 from tests.sites import pages
 
@@ -74,7 +77,7 @@ def test_answers_are_those_of_the_other_gateways(
 ) -> None:
     runtime = Runtime(complete({"path": pages.PATH, "limits": Limits(max_body_bytes=64 * 1024, max_events=3)}))
     headers = {name.lower().replace("_", "-"): value for name, value in fields.items()}
-    exchange = Exchange(runtime, RequestHead(method, pages.PATH, {"host": "site.example", **headers}))
+    exchange = Exchange(EventsApi(runtime), RequestHead(method, pages.PATH, {"host": "site.example", **headers}))
     expected = exchange.open() or exchange.feed(body) or exchange.submit()
     assert not hasattr(expected, "done")
     with nothing_kept(server):
@@ -82,6 +85,25 @@ def test_answers_are_those_of_the_other_gateways(
     assert (answer.status, answer.body) == (expected.status, expected.body)
     ours = {name for name, _ in expected.headers}
     assert sorted(field for field in answer.headers if field[0] in ours) == sorted(expected.headers)
+
+
+@pytest.mark.parametrize("interface", SERVERS)
+def test_tracking(interface: str, tmp_path: Path) -> None:
+    """PROTOCOLS.md 3.1, through Django's own middleware: taken, refused, and the preflight."""
+    arguments = {"app": "tests.sites.django_site", "WRAP": "1", "DJANGO_INTERFACE": interface}
+    with running(SERVERS[interface], tmp_path, **arguments, EVENTMW_EVENTBUNKER_PATH="/eb") as server:
+        shown = {"X_EventBunker_Write_Key": WRITE}
+        taken = server.ask("POST", "/eb/post", REPAIRED, **shown)
+        assert (taken.status, [*json.loads(taken.body)]) == (200, ["unique_req_id", "time_recorded"])
+        assert kept(server) == 1
+        assert server.ask("POST", "/eb/post", EB_SEED, **shown).status == 400
+        refused = server.ask("POST", "/eb/post", REPAIRED)
+        assert json.loads(refused.body)["error"] == "Invalid x-eventbunker-write-key"
+        preflight = server.ask("OPTIONS", "/eb/post", Origin=SHOP)
+        assert (preflight.status, preflight.get("access-control-allow-origin")) == (204, SHOP)
+        assert server.ask("POST", pages.PATH, SEED).status == 200
+        assert server.ask("GET", "/").body == pages.FRONT
+        assert kept(server) == 2
 
 
 @pytest.mark.parametrize("interface", SERVERS)

@@ -17,35 +17,41 @@ def at(seq: int, ordinal: int = 0) -> Key:
     return Key(Position("s", seq), ordinal)
 
 
+def repeats(judge: Duplicates, credential: str, event_id: str, key: Key, recorded_ms: int) -> bool:
+    return judge.first(credential, event_id, key, recorded_ms) is not None
+
+
 def test_the_second_of_one_sender_is_a_duplicate_and_the_first_never_becomes_one() -> None:
     judge = Duplicates()
-    assert not judge.repeats("shop", "order-1", at(5, 0), NOW_MS)
-    assert judge.repeats("shop", "order-1", at(9, 0), NOW_MS + 1)
-    assert judge.repeats("shop", "order-1", at(5, 1), NOW_MS), "twice in one record"
-    assert not judge.repeats("shop", "order-1", at(5, 0), NOW_MS), "a replay of the first, or a tool that lags"
-    assert judge.repeats("shop", "order-1", at(9, 0), NOW_MS + 1), "the judgement stands"
+    assert not repeats(judge, "shop", "order-1", at(5, 0), NOW_MS)
+    assert repeats(judge, "shop", "order-1", at(9, 0), NOW_MS + 1)
+    assert repeats(judge, "shop", "order-1", at(5, 1), NOW_MS), "twice in one record"
+    assert not repeats(judge, "shop", "order-1", at(5, 0), NOW_MS), "a replay of the first, or a tool that lags"
+    assert repeats(judge, "shop", "order-1", at(9, 0), NOW_MS + 1), "the judgement stands"
 
 
 def test_ids_of_two_senders_are_two_ids() -> None:
     judge = Duplicates()
-    assert not judge.repeats("anonymous", "order-1", at(1, 0), NOW_MS)
-    assert not judge.repeats("shop", "order-1", at(2, 0), NOW_MS)
-    assert not judge.repeats("shopo", "rder-1", at(3, 0), NOW_MS), "where the name ends is part of the key"
+    assert not repeats(judge, "anonymous", "order-1", at(1, 0), NOW_MS)
+    assert not repeats(judge, "shop", "order-1", at(2, 0), NOW_MS)
+    assert not repeats(judge, "shopo", "rder-1", at(3, 0), NOW_MS), "where the name ends is part of the key"
 
 
 def test_the_window_is_24_hours_between_the_records_and_its_end_belongs_to_it() -> None:
     judge = Duplicates()
-    assert not judge.repeats("shop", "a", at(1, 0), NOW_MS)
-    assert judge.repeats("shop", "a", at(2, 0), NOW_MS + WINDOW_MS)
-    assert not judge.repeats("shop", "a", at(3, 0), NOW_MS + WINDOW_MS + 1)
-    assert judge.repeats("shop", "a", at(4, 0), NOW_MS + WINDOW_MS + 2), "the third opened a window of its own"
-    assert not judge.repeats("shop", "a", at(1, 0), NOW_MS), "a tool a day behind is told the same as the first one was"
+    assert not repeats(judge, "shop", "a", at(1, 0), NOW_MS)
+    assert repeats(judge, "shop", "a", at(2, 0), NOW_MS + WINDOW_MS)
+    assert not repeats(judge, "shop", "a", at(3, 0), NOW_MS + WINDOW_MS + 1)
+    assert repeats(judge, "shop", "a", at(4, 0), NOW_MS + WINDOW_MS + 2), "the third opened a window of its own"
+    assert not repeats(judge, "shop", "a", at(1, 0), NOW_MS), (
+        "a tool a day behind is told the same as the first one was"
+    )
 
 
 def test_a_million_ids_take_less_than_forty_bytes_each() -> None:
     judge = Duplicates()
     for seq in range(2 * CAPACITY // 16):
-        judge.repeats("anonymous", f"id-{seq}", at(seq, 0), NOW_MS)
+        repeats(judge, "anonymous", f"id-{seq}", at(seq, 0), NOW_MS)
     tables = list(judge._generations)
     size = sum(
         len(memoryview(column)) * column.itemsize
@@ -67,7 +73,7 @@ def test_like_a_naive_judge_while_nothing_has_to_be_forgotten(log: list[tuple[st
     for seq, (ident, hours) in enumerate(log):
         now_ms = NOW_MS + hours * HOUR_MS
         near = any(abs(now_ms - first_ms) <= WINDOW_MS for first_ms in firsts.get(ident, ()))
-        assert judge.repeats("x", ident, at(seq, 0), now_ms) == near
+        assert repeats(judge, "x", ident, at(seq, 0), now_ms) == near
         if not near:
             firsts.setdefault(ident, []).append(now_ms)
 
@@ -76,8 +82,8 @@ def test_like_a_naive_judge_while_nothing_has_to_be_forgotten(log: list[tuple[st
 def test_a_second_tool_hears_the_same_however_far_it_lags(log: list[tuple[str, int]]) -> None:
     judge = Duplicates(capacity=1000, generations=2)
     record = [(ident, at(seq), NOW_MS + hours * HOUR_MS) for seq, (ident, hours) in enumerate(log)]
-    leading = [judge.repeats("x", ident, key, when) for ident, key, when in record]
-    lagging = [judge.repeats("x", ident, key, when) for ident, key, when in record]
+    leading = [repeats(judge, "x", ident, key, when) for ident, key, when in record]
+    lagging = [repeats(judge, "x", ident, key, when) for ident, key, when in record]
     assert leading == lagging
 
 
@@ -87,7 +93,7 @@ def test_memory_is_bounded_and_the_latest_are_remembered(log: list[int], generat
     judge = Duplicates(capacity=capacity, generations=generations)
     known: list[int] = []
     for seq, ident in enumerate(log):
-        repeated = judge.repeats("x", str(ident), at(seq, 0), NOW_MS)
+        repeated = repeats(judge, "x", str(ident), at(seq, 0), NOW_MS)
         assert len(judge) <= capacity
         if repeated:
             assert ident in known, "never a duplicate of nothing: that would lose the event"
@@ -99,35 +105,35 @@ def test_memory_is_bounded_and_the_latest_are_remembered(log: list[int], generat
 def test_a_generation_that_is_too_old_gives_its_room_back() -> None:
     judge = Duplicates(capacity=8, generations=4)
     for seq in range(4):
-        judge.repeats("x", str(seq), at(seq, 0), NOW_MS)
-    judge.repeats("x", "late", at(9, 0), NOW_MS + WINDOW_MS + 1)
+        repeats(judge, "x", str(seq), at(seq, 0), NOW_MS)
+    repeats(judge, "x", "late", at(9, 0), NOW_MS + WINDOW_MS + 1)
     assert len(judge) == 1
 
 
 def test_what_is_restored_judges_as_before() -> None:
     judge = Duplicates(capacity=40, generations=4)
     for n in range(35):
-        judge.repeats("shop", f"order-{n}", at(n, 0), NOW_MS + n)
+        repeats(judge, "shop", f"order-{n}", at(n, 0), NOW_MS + n)
     other = Duplicates(capacity=40, generations=4)
     other.restore(judge.part(number) for number in judge.parts())
     assert other.parts() == judge.parts() == {1: 10, 2: 10, 3: 10, 4: 5}
     for n in range(45):
-        assert other.repeats("shop", f"order-{n}", at(100 + n, 0), NOW_MS + n) is (n < 35)
+        assert repeats(other, "shop", f"order-{n}", at(100 + n, 0), NOW_MS + n) is (n < 35)
 
 
 @pytest.mark.parametrize("damaged", [b"", b"short", b"x" * 40])
 def test_what_is_damaged_is_not_restored(damaged: bytes) -> None:
     judge = Duplicates(capacity=40, generations=4)
-    judge.repeats("shop", "order-1", at(1, 0), NOW_MS)
+    repeats(judge, "shop", "order-1", at(1, 0), NOW_MS)
     whole = judge.part(1)
     for bad in (damaged, whole[:-3]):
         with pytest.raises(ValueError, match="table"):
             judge.restore([whole, bad])
-    assert judge.repeats("shop", "order-1", at(2, 0), NOW_MS), "what it knew it still knows"
+    assert repeats(judge, "shop", "order-1", at(2, 0), NOW_MS), "what it knew it still knows"
 
 
 def test_a_table_of_another_size_is_not_restored() -> None:
     judge = Duplicates(capacity=40, generations=4)
-    judge.repeats("shop", "order-1", at(1, 0), NOW_MS)
+    repeats(judge, "shop", "order-1", at(1, 0), NOW_MS)
     with pytest.raises(ValueError, match="slots was expected"):
         Duplicates(capacity=80, generations=4).restore([judge.part(1)])

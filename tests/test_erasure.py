@@ -16,8 +16,13 @@ from eventmw.erasure import MARKER, Person, erase, events_of, rewrite
 from eventmw.errors import Refused
 from eventmw.event import Record
 from eventmw.intake.door import ANONYMOUS, Visit
+from eventmw.protocols.eventbunker import Context, Reader
+from eventmw.protocols.eventbunker.accept import is_valid
+from eventmw.protocols.eventbunker.events import MARKER as TRACKED_MARKER
+from eventmw.protocols.eventbunker.events import body_of, taken_apart
 from eventmw.protocols.zaraz.events import raw_events
 from tests import strategies as own
+from tests.test_eventbunker_accept import GOOD
 
 ANN = Person(("user_id", "email", "system.cookies.uid"), "ann")
 FIELDS = st.sampled_from(["user_id", "email", "system.cookies.uid", "other"])
@@ -69,6 +74,81 @@ def test_the_persons_events_go_and_the_others_stay(
     assert not decoded.client_ip
     assert (decoded.id, decoded.credential, decoded.indexes) == ("0" * 32, "shop", (3,))
     assert erase(after, ANN) is None, "a second time there is nothing left"
+
+
+TRACKED = st.builds(
+    lambda event, field, value: {**event, field: value} if field else event,
+    GOOD,
+    st.sampled_from(["customer_identifier", "user_id", "email", "other", ""]),
+    st.sampled_from(["ann", "Ann", "bob", ""]),
+)
+CONTEXTS = st.builds(
+    Context,
+    st.sampled_from([None, None, "ann", "bob"]),
+    st.just("198.51.100.7"),
+    st.just("curl/8.5.0"),
+    st.just("https://shop.example/?utm_source=x"),
+    st.just({"country": "DE"}),
+)
+ANY_ANN = Person(("customer_identifier", "user_id", "email"), "ann")
+
+
+@given(st.lists(TRACKED, min_size=1, max_size=4), CONTEXTS)
+def test_a_persons_tracked_events_go_and_with_them_what_was_recorded_of_the_sender(
+    events: list[dict[str, Any]], context: Context
+) -> None:
+    raws = [json.dumps(event).encode() for event in events]
+    written = Record("0" * 32, 5, "eventbunker", "p1/k1", None, None, body_of(context, raws))
+    before = records.encode(written)
+    anns = [
+        "ann" in (event.get("customer_identifier", context.customer), event.get("user_id"), event.get("email"))
+        for event in events
+    ]
+    assume(
+        not any(event.get("customer_identifier") not in (None, context.customer) for event in events)
+        or not context.customer
+    )
+    assert events_of(before, ANY_ANN) == sum(anns)
+    after = erase(before, ANY_ANN)
+    assert (after is None) == (not any(anns))
+    if after is None:
+        return
+    assert len(after) == len(before)
+    decoded = records.decode(after)
+    left, kept = taken_apart(decoded.body)
+    assert [bytes(raw) for raw in kept] == [
+        TRACKED_MARKER if gone else raw for gone, raw in zip(anns, raws, strict=True)
+    ]
+    assert left == Context(None if all(anns) else context.customer), "whose the others are is still known"
+    made = list(Reader().events(decoded))
+    assert [event is records.ERASED for event in made] == anns
+    assert erase(after, ANY_ANN) is None, "a second time there is nothing left"
+
+
+@given(GOOD)
+def test_no_sender_can_track_the_marker(event: dict[str, Any]) -> None:
+    assert not is_valid(json.loads(TRACKED_MARKER))
+    assert len(TRACKED_MARKER) < len(b'{"event_name":"x"}') <= len(json.dumps(event))
+
+
+def test_what_is_erased_already_is_nobodys() -> None:
+    """Also where the key says whose the other events of the request are."""
+    raws = [b'{"event_name":"x","email":"a@example.com"}', b'{"event_name":"y"}']
+    written = Record("0" * 32, 5, "eventbunker", "p1/k1", body=body_of(Context("ann"), raws))
+    once = erase(records.encode(written), Person(("email",), "a@example.com"))
+    assert once is not None
+    assert events_of(once, ANY_ANN) == 1
+    twice = erase(once, ANY_ANN)
+    assert twice is not None
+    assert b"ann" not in twice
+    assert events_of(twice, ANY_ANN) == 0
+
+
+def test_a_path_into_a_tracked_event() -> None:
+    body = body_of(Context(), [b'{"event_name":"x","user":{"id":7}}'])
+    before = records.encode(Record("0" * 32, 5, "eventbunker", "p1/k1", body=body))
+    assert events_of(before, Person(("user.id",), "7")) == 1
+    assert events_of(before, Person(("id", "client.user.id"), "7")) == 0
 
 
 @given(st.lists(own.GOOD_EVENTS, min_size=1, max_size=3))

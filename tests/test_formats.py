@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eventmw.formats import LATEST_MS, from_iso, is_http_date, is_ip, is_timestamp, to_iso
+from eventmw.formats import LATEST_MS, from_iso, is_http_date, is_ip, is_origin, is_timestamp, to_iso
 from tests import strategies as own
 
 ZONES = st.integers(-14 * 60, 14 * 60).map(lambda minutes: timezone(timedelta(minutes=minutes)))
@@ -91,3 +91,22 @@ def test_http_dates() -> None:
         "",
     ):
         assert not is_http_date(text)
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        *((good, True) for good in ("https://a.example", "http://localhost:8000", "http://[::1]:80", "null", 7, None)),
+        *(
+            (bad, False)
+            for bad in ("", "*", "a.example", "https://", "https://a.example/", "https://A.example", "http://[")
+        ),
+        *(
+            (bad, False)
+            for bad in ("ftp://a.example", "https://a.example:x", "https://a.example\n", "https://a.example?b")
+        ),
+    ],
+)
+def test_an_origin_is_as_browsers_send_it(value: object, expected: bool) -> None:
+    """RFC 6454 6.2: scheme, host and port, and nothing else; other types are not judged here."""
+    assert is_origin(value) is expected

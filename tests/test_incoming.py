@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from eventmw import Limits, asgi, wsgi
-from eventmw.incoming import head_of_environ, head_of_scope
+from eventmw.incoming import FIELDS, head_of_environ, head_of_scope
 from tests.calls import SEED, Answer, ask_asgi, ask_wsgi
 
 PATH = "/zaraz/api"
@@ -36,6 +36,20 @@ def test_both_gateways_see_the_same_head(fields: dict[str, str], query: str, sch
     head = head_of_scope(scope)
     assert head == head_of_environ(environ, scheme)
     assert head.headers == {name: value for name, value in fields.items() if name != "cookie"}
+
+
+@given(st.dictionaries(names | st.sampled_from(["user-agent", "x-eventbunker-write-key"]), values), values)
+def test_an_api_may_look_at_more(fields: dict[str, str], query: str) -> None:
+    wanted = FIELDS.and_("user-agent", "x-eventbunker-write-key")
+    raw = [(name.encode(), value.encode("latin-1")) for name, value in fields.items()]
+    scope = {"method": "POST", "path": PATH, "client": ("192.0.2.1", 5), "headers": raw}
+    environ = {"HTTP_" + name.upper().replace("-", "_"): value for name, value in fields.items()}
+    environ |= {"REQUEST_METHOD": "POST", "PATH_INFO": PATH, "REMOTE_ADDR": "192.0.2.1"}
+    head = head_of_scope(scope, wanted.raw, query)
+    assert head == head_of_environ(environ, "http", wanted.environ, query)
+    assert head.headers == {name: value for name, value in fields.items() if name != "cookie"}
+    assert head.query == query
+    assert set(head_of_scope(scope).headers) == set(head.headers) - {"user-agent", "x-eventbunker-write-key"}
 
 
 @pytest.mark.parametrize(("length", "headers"), [("", {}), (None, {}), ("5", {"content-length": "5"})])

@@ -9,13 +9,19 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from eventmw import asgi, wsgi
-from eventmw.intake.paths import FirstLook, is_ours, tails
+from eventmw.intake.paths import FirstLook, public_path, tails
 from tests.calls import Answer, ask_asgi, ask_wsgi
 
 OURS = "/zaraz/api"
 segments = st.lists(st.text("az~.-", max_size=3), min_size=1, max_size=4)
+
 paths = segments.map(lambda found: "/" + "/".join(found))
 shown = paths | st.just("")
+
+
+def is_ours(ours: str | None, prefix: str, path: str) -> bool:
+    """Return what the gateways do."""
+    return public_path(prefix, path) == ours
 
 
 @given(paths, st.data())

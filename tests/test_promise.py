@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from concurrent.futures import Future
+from concurrent.futures import Future, as_completed, wait
 
 import pytest
 from hypothesis import given
@@ -112,3 +112,18 @@ def test_each_callback_is_called_once_whoever_comes_first() -> None:
     for thread in threads:
         thread.join()
     assert sorted(calls) == [(thread, number) for thread in range(2) for number in range(500)]
+
+
+def test_it_shows_how_far_it_is_and_not_its_value() -> None:
+    kept, failed = Promise[str](), Promise[str]()
+    assert repr(kept) == "<Promise pending>"
+    kept.set_result("a person's event")
+    failed.set_exception(ValueError("a person's event"))
+    assert (repr(kept), repr(failed)) == ("<Promise done>", "<Promise failed: ValueError>")
+
+
+def test_who_needs_its_lock_is_told_what_to_do() -> None:
+    with pytest.raises(AttributeError, match=r"has no lock.*call its result\(timeout\)"):
+        wait([Promise[int]()])
+    with pytest.raises(AttributeError, match="has no lock"):
+        list(as_completed([Promise[int]()]))

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -51,12 +52,18 @@ def test_each_python_block_runs_by_itself(code: str, tmp_path: Path) -> None:
 def site(tmp_path: Path) -> Iterator[str]:
     """The README's own site under the README's own command, on a free port."""
     (tmp_path / "mysite.py").write_text(block("python", "# mysite.py"))
+    with served(tmp_path, block("sh", "uvicorn mysite:app").split()) as address:
+        yield address
+
+
+@contextmanager
+def served(folder: Path, command: list[str]) -> Iterator[str]:
+    """Serve a site on a free port of this machine, from a folder."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    command = block("sh", "uvicorn mysite:app").split()
     server = subprocess.Popen(
-        [sys.executable, "-m", *command, "--port", str(port)], cwd=tmp_path, env=ENVIRONMENT, stdout=subprocess.DEVNULL
+        [sys.executable, "-m", *command, "--port", str(port)], cwd=folder, env=ENVIRONMENT, stdout=subprocess.DEVNULL
     )
     try:
         deadline = time.monotonic() + 30
@@ -72,7 +79,7 @@ def site(tmp_path: Path) -> Iterator[str]:
 
 
 def test_the_curl_command_gets_the_answer_that_is_shown(site: str) -> None:
-    command = block("sh", "curl -s").replace("http://127.0.0.1:8000", site)
+    command = block("sh", "zaraz/api --json").replace("http://127.0.0.1:8000", site)
     ran = subprocess.run(["sh", "-c", command], capture_output=True, text=True, timeout=30, check=True)
     got, shown = json.loads(ran.stdout), json.loads(block("json", '"results"'))
     assert got["results"] == shown["results"]
@@ -80,6 +87,39 @@ def test_the_curl_command_gets_the_answer_that_is_shown(site: str) -> None:
     assert {key: got["receipt"][key] for key in ("durability", "accepted", "rejected")} == {
         key: shown["receipt"][key] for key in ("durability", "accepted", "rejected")
     }
+
+
+def test_the_walk_from_nothing_to_a_chart_works_word_by_word(tmp_path: Path) -> None:
+    (tmp_path / "shop.py").write_text(block("python", "# shop.py"))
+    walk = block("sh", "eventmw project create")
+    bin_folder = tmp_path / "bin"
+    bin_folder.mkdir()
+    (bin_folder / "eventmw").write_text(f'#!/bin/sh\nexec {sys.executable} -m eventmw "$@"\n')
+    (bin_folder / "eventmw").chmod(0o755)
+    environment = {**ENVIRONMENT, "PATH": f"{bin_folder}:{os.environ['PATH']}", "COLUMNS": "100"}
+    environment.pop("EVENTMW_DATA_DIR", None)
+    with served(tmp_path, ["uvicorn", "shop:app"]) as address:
+        before, ask, after = re.split(
+            r"^(eventmw query .*\n)", walk.replace("http://127.0.0.1:8000", address), flags=re.MULTILINE
+        )
+        # A person is two seconds slower than a script: that is how long the archive may take.
+        waiting = f"until {ask.strip()} 2>&1 | grep -q pro; do sleep 0.1; done\n"
+        script = f"set -e\n{before}\n{waiting}{ask}{after}"
+        ran = subprocess.run(
+            ["bash", "-c", script],
+            cwd=tmp_path,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert ran.returncode == 0, ran.stderr
+    assert json.loads(re.findall(r"^{.*}", ran.stdout, re.MULTILINE)[0]).keys() == {"unique_req_id", "time_recorded"}
+    assert "pro" in ran.stdout.rpartition("}")[2]
+    page = (tmp_path / "chart.html").read_text()
+    assert page.startswith("<!doctype html>")
+    assert "pro" in page
 
 
 def named_in(text: str) -> set[str]:

@@ -12,7 +12,7 @@ from jsonschema import Draft202012Validator
 from eventmw.schema import Authority, kind_of, pointer, published
 from tests import strategies as own
 
-NAMES = ["zaraz-request", "zaraz-advice", "zaraz-reply"]
+NAMES = ["zaraz-request", "zaraz-advice", "zaraz-reply", "eventbunker-track", "eventbunker-manage", "eventbunker-query"]
 
 
 @pytest.mark.parametrize("name", NAMES)

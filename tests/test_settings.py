@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import traceback
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
-from eventmw.config import Config, Limits
+from eventmw.config import Config, Limits, Settings
 from eventmw.errors import ConfigError
-from eventmw.secret import EnvSecret
+from eventmw.secret import EnvSecret, Secret, reveal
 from eventmw.settings import complete, from_toml
 from eventmw.tools import Console, File
 from tests.gateways import both
@@ -37,6 +38,8 @@ def test_code_wins_over_a_variable_and_a_variable_over_the_file(
     ("variable", "text", "name", "value"),
     [
         ("DATA_DIR", "/srv/x", "data_dir", "/srv/x"),
+        ("EVENTBUNKER_PATH", "/eb", "eventbunker_path", "/eb"),
+        ("ARCHIVE", "postgresql://x:y@z/d", "archive", Secret("postgresql://x:y@z/d")),
         ("STRICT", "1", "strict", True),
         ("STRICT", "No", "strict", False),
         ("DRY_RUN", "true", "dry_run", True),
@@ -44,6 +47,7 @@ def test_code_wins_over_a_variable_and_a_variable_over_the_file(
         ("RECEIPT", "full", "receipt", "full"),
         ("TRUSTED_PROXIES", "2", "trusted_proxies", 2),
         ("ALLOWED_ORIGINS", "https://a.example,null", "allowed_origins", ["https://a.example", "null"]),
+        ("FRAME_ANCESTORS", "'self',https://a.example", "frame_ancestors", ["'self'", "https://a.example"]),
         ("LIMITS_MAX_EVENTS", "5", "limits", Limits(max_events=5)),
         ("LIMITS_REQUESTS_PER_S", "0.5", "limits", Limits(requests_per_s=0.5)),
     ],
@@ -153,6 +157,12 @@ CRM = Crm()
         ("[limits]\nmax_evnts = 5", "limits has no 'max_evnts'"),
         ("tools = 'ga4'", r"tools must be written as \[\[tools\]\]"),
         ("[[tools]]\nid = 'x'", "number 1 needs a type"),
+        (
+            "tools = ['ga4']",
+            r"number 1 needs a type: 'ga4' stands there alone; write a table \[\[tools\]\].* type = \"ga4\"",
+        ),
+        ("[[consumers]]\nid = 'x'", 'number 1 needs a type, such as type = "package.module:name"'),
+        ("consumers = ['cons:audit']", r'write a table \[\[consumers\]\] for each, such as type = "cons:audit"'),
         ("[[tools]]\ntype = 'nosuch'", "there is no tool type 'nosuch'; write one of"),
         ("[[tools]]\ntype = 'no_such_module:X'", "cannot be imported"),
         ("[[tools]]\ntype = 'eventmw.tools:Nosuch'", "cannot be imported"),
@@ -187,6 +197,20 @@ def test_all_mistakes_of_a_file_at_once(tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as caught:
         complete(from_toml(file))
     assert len(caught.value.problems) == 4
+
+
+def test_a_traceback_ends_with_all_mistakes_and_shows_no_other_exception(tmp_path: Path) -> None:
+    file = written(tmp_path, "path = '/'\nbatch = 'all'\n[[tools]]\ntype = 'nosuch'\n[[tools]]\ntype = 'ga4'\n")
+    with pytest.raises(ConfigError) as of_file:
+        complete(from_toml(file))
+    with pytest.raises(ConfigError) as in_code:
+        complete(cast(Settings, {"path": "/", "batch": "all"}))
+    for problems, caught in ((4, of_file), (2, in_code)):
+        shown = "".join(traceback.format_exception(caught.value))
+        assert shown.count("Traceback") == 1
+        last = shown.splitlines()[-problems - 1 :]
+        assert last[0] == "eventmw.errors.ConfigError: eventmw cannot start:"
+        assert all(line.startswith("  - ") for line in last[1:])
 
 
 def test_all_mistakes_of_a_tool_at_once(tmp_path: Path) -> None:
@@ -230,3 +254,14 @@ def test_both_gateways_read_variables(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("EVENTMW_STRICT", "1")
     with both() as pair:
         assert all(site.runtime.config.strict for site in pair.sites)
+
+
+def test_the_settings_of_the_eventbunker_api(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = written(tmp_path, 'eventbunker_path = "/eb"\ngeoip = "/srv/a.mmdb"\narchive = {env = "SHOP_ARCHIVE"}\n')
+    monkeypatch.setenv("SHOP_ARCHIVE", "postgresql://x:do-not-show@z/d")
+    monkeypatch.setenv("EVENTMW_GEOIP", "/srv/b.mmdb")
+    config = complete(from_toml(file))
+    assert (config.eventbunker_path, config.geoip) == ("/eb", "/srv/b.mmdb")
+    assert config.archive is not None
+    assert reveal(config.archive) == "postgresql://x:do-not-show@z/d"
+    assert "do-not-show" not in repr(config)

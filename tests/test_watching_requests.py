@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from typing import Any
 
 import pytest
 
-from eventmw import Limits, tool
+from eventmw import Limits, asgi, tool
 from eventmw.errors import JournalFull
-from eventmw.testing import deliver
+from eventmw.testing import deliver, with_keys
+from eventmw.turnstile import LINE
 from tests.contract import GOOD, MIXED, ONE
+from tests.eventbunker import ANN, BASE, HEADER, KEYS, POST, WRITE
 from tests.eventlog import captured, everything, fields
-from tests.gateways import Pair, Request, both
+from tests.gateways import Pair, Request, both, through_asgi
 
 KEY = "a-key-of-the-shop-0123456789"
 ADDRESS = "203.0.113.9"
@@ -206,3 +209,70 @@ def test_off_means_that_nothing_is_put_around_a_request() -> None:
             assert site.runtime.watch is None
             assert site.runtime.watched_delivery() is None
     assert records == []
+
+
+TRACKED = {HEADER: WRITE, "user-agent": "a-secret-agent", "referer": "https://do-not-tell.example/"}
+
+
+def test_a_tracked_event_is_told_of_like_any_other() -> None:
+    body = b'[{"event_name": "x"}, {"event_name": "do not tell"}]'
+    request = Request(path=POST, body=body, headers=tuple(TRACKED.items()))
+    with watched(eventbunker_path=BASE) as pair:
+        for site in pair.sites:
+            with_keys(site, KEYS)
+        asked, answered = asked_and_answered(pair, request)
+        counts = counted(pair)
+    assert asked["path"] == POST
+    assert answered["receipt_id"] == "017a543c48d070008000000000000001"
+    assert (answered["accepted"], answered["rejected"], answered["credential"]) == (1, 1, "p1/k1")
+    assert counts == {("requests", "200", ""): 1, ("events", "accepted"): 1, ("events", "rejected"): 1}
+
+
+def test_nothing_of_a_tracked_event_is_said() -> None:
+    secret = "do-not-tell"
+    event = {"event_name": secret, "customer_identifier": secret, "free": secret, secret: secret}
+    with watched(eventbunker_path=BASE) as pair, captured() as records:
+        for site in pair.sites:
+            with_keys(site, KEYS)
+        for body in (event, event | {"_a": secret}, [event, {}]):
+            for key in (WRITE, WRITE + secret, ANN):
+                headers = {**TRACKED, HEADER: key, "idempotency-key": secret}
+                pair.send(Request(path=POST, body=json.dumps(body).encode(), headers=tuple(headers.items())))
+        for site in pair.sites:
+            deliver(site)
+        wanted = everything(records)
+    assert len(records) == 36
+    for told in (secret, WRITE, ANN, ADDRESS, "a-secret-agent"):
+        assert told not in wanted
+
+
+def test_a_tracked_event_that_is_sent_again_counts_as_a_duplicate() -> None:
+    headers = {**TRACKED, "idempotency-key": "order 4711"}
+    request = Request(path=POST, body=b'{"event_name": "x"}', headers=tuple(headers.items()))
+    with watched(eventbunker_path=BASE) as pair:
+        for site in pair.sites:
+            with_keys(site, KEYS)
+        answers = [pair.send(request).json["unique_req_id"] for _ in range(2)]
+        assert counted(pair)["events", "duplicate"] == 1
+    assert answers[0] == answers[1]
+
+
+def test_a_flood_that_finds_no_place_to_wait() -> None:
+    more = LINE // 2
+
+    async def flood(site: asgi.EventsMiddleware) -> list[int]:
+        request = Request(body=json.dumps(ONE).encode())
+        answers = await asyncio.gather(*(through_asgi(site, request) for _ in range(LINE + more)))
+        return [answer.status for answer in answers]
+
+    with watched() as pair, captured() as records:
+        statuses = asyncio.run(flood(pair.behind_asgi))
+        told = {
+            tuple(series): number
+            for series, number in pair.behind_asgi.runtime.figures()["tally"]["counts"]
+            if series[0] == "requests"
+        }
+    refused = statuses.count(503)
+    assert 0 < refused <= more
+    assert told == {("requests", "200", ""): len(statuses) - refused, ("requests", "503", "overloaded"): refused}
+    assert [line["status"] for line in fields(records, "server_response")].count(503) == refused

@@ -26,7 +26,10 @@ _COMMANDS: Final = {
     "export": "eventmw.cli.export",
     "tools": "eventmw.cli.tools",
     "erase": "eventmw.cli.erase",
+    "query": "eventmw.cli.query",
     "worker": "eventmw.cli.worker",
+    "project": "eventmw.cli.project",
+    "keys": "eventmw.cli.keys",
 }
 
 

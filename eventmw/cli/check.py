@@ -8,24 +8,20 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Iterator
-from pathlib import Path
-from typing import IO, Any, Final
+from typing import IO, Any
 from uuid import uuid4
 
 import click
 from rich.text import Text
 
-from eventmw.cli import output, risks
-from eventmw.cli.found import configuration
+from eventmw.cli import found, output, risks
 from eventmw.cli.output import count, plain, sizes
 from eventmw.config import Config
 from eventmw.errors import ConfigError, Fault, Refused
 
-_DEFAULT: Final = "eventmw.toml"
-
 
 @click.command(short_help="Check a configuration before the start.")
-@click.argument("source", metavar="[CONFIG.toml | MODULE:APP]", required=False)
+@click.argument("source", metavar=found.METAVAR, required=False)
 @click.option("--payload", type=click.File("rb"), help="A payload to judge as the site would; - is standard input.")
 @output.as_json(help="One line of JSON: problems, warnings, and what is active.")
 def check(source: str | None, payload: IO[bytes] | None, *, in_json: bool) -> None:
@@ -37,8 +33,8 @@ def check(source: str | None, payload: IO[bytes] | None, *, in_json: bool) -> No
     Ends with 1 when there are problems, or when any event of the payload is refused; warnings alone are no problem.
     """
     try:
-        config = configuration(source or _default())
-        problems = tuple(risks.missing_secrets(config))
+        config = found.configuration(found.source_or_default(source))
+        problems = (*risks.missing_secrets(config), *risks.unusable_files(config))
     except ConfigError as error:
         config, problems = None, error.problems
     if config is None or problems:
@@ -56,12 +52,6 @@ def check(source: str | None, payload: IO[bytes] | None, *, in_json: bool) -> No
     sys.exit(1 if judged is not None and judged["refused"] else 0)
 
 
-def _default() -> str:
-    if not Path(_DEFAULT).exists():
-        raise click.UsageError(f"There is no {_DEFAULT} here. Name a file, or a site as module:app.")
-    return _DEFAULT
-
-
 def _show_problems(problems: tuple[str, ...], *, in_json: bool) -> None:
     if in_json:
         output.say_json({"problems": problems})
@@ -74,6 +64,8 @@ def _show_problems(problems: tuple[str, ...], *, in_json: bool) -> None:
 def _active(config: Config) -> dict[str, Any]:
     return {
         "path": config.path,
+        "eventbunker_path": config.eventbunker_path,
+        "geoip": config.geoip,
         "tools": {tool.id: risks.settings_of(source) for tool, source in _tools(config)},
         "journal": config.journal,
         "data_dir": config.data_dir,
@@ -111,6 +103,11 @@ def _show(config: Config) -> None:
 def _lines(config: Config) -> Iterator[tuple[str, str]]:
     limits = config.limits
     yield "Path", config.path or "none"
+    if config.eventbunker_path is not None:
+        yield "Track", f"{config.eventbunker_path}/post, to who shows a write key"
+        yield "Calls", f"below {config.eventbunker_path}/v1, to who shows a key of their kind"
+    if config.geoip is not None:
+        yield "Places", f"by {config.geoip}"
     for tool, source in _tools(config):
         settings = ", ".join(f"{name} = {plain(value)}" for name, value in risks.settings_of(source).items())
         yield "Tool", f"{tool.id} ({type(source).__name__})" + (f": {settings}" if settings else "")

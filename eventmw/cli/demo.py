@@ -31,7 +31,8 @@ def demo(*, serve: bool) -> None:
     """
     missing = [name for name in _PACKAGES if find_spec(name) is None]
     if missing:
-        click.echo(f"The demo needs {', '.join(missing)}. Install it with: pip install 'eventmw[demo]'", err=True)
+        needs = f"The demo needs {', '.join(missing)}, which are in eventmw's extra 'demo'."
+        click.echo(f"{needs} Install them with: pip install {' '.join(missing)}", err=True)
         sys.exit(2)
     with _ended_by_signals():
         sys.exit(_perform(serve=serve))

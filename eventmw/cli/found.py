@@ -1,4 +1,4 @@
-"""The configuration that ``eventmw check`` is to look at: of a TOML file, or inside a site's module.
+"""The configuration that ``eventmw check`` and ``worker`` are to take: of a TOML file, or inside a site's module.
 
 Layer: people.
 """
@@ -9,15 +9,34 @@ import importlib
 import os
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, Final, cast
+
+import click
 
 from eventmw.config import Config, Settings
 from eventmw.errors import ConfigError
+from eventmw.runtime import Runtime
 from eventmw.settings import complete, from_toml
 from eventmw.site import Site
 
+METAVAR: Final = "[CONFIG.toml | MODULE:APP]"
+_DEFAULT: Final = "eventmw.toml"
 _WRAPPED: Final = ("app", "wsgi_app", "asgi_app", "application", "middleware_stack", "_app")
 _MAX_LAYERS: Final = 50
+
+
+def source_or_default(source: str | None) -> str:
+    """Return the source that a command names, else ``eventmw.toml`` of this folder.
+
+    Raises:
+        click.UsageError: none is named, and there is no such file.
+    """
+    if source:
+        return source
+    if not Path(_DEFAULT).exists():
+        raise click.UsageError(f"There is no {_DEFAULT} here. Name a file, or a site as module:app.")
+    return _DEFAULT
 
 
 def configuration(source: str) -> Config:
@@ -26,6 +45,22 @@ def configuration(source: str) -> Config:
     Raises:
         ConfigError: it has problems, or nothing of eventmw is found there.
     """
+    found = _found(source)
+    return found.runtime.config if isinstance(found, Site) else found
+
+
+def runtime(source: str) -> Runtime:
+    """Return the runtime of the configuration that a source names; that of the site itself when the import made one.
+
+    Raises:
+        ConfigError: as `configuration`, or its folder cannot be used.
+        JournalDown: its journal cannot be opened now.
+    """
+    found = _found(source)
+    return found.runtime if isinstance(found, Site) else Runtime(found)
+
+
+def _found(source: str) -> Site | Config:
     module_name, colon, attribute = source.partition(":")
     if source.endswith(".toml") or not colon or os.path.exists(source):  # noqa: PTH110 - a text that may be no path
         return of_file(source)
@@ -61,15 +96,19 @@ def _imported(module_name: str, attribute: str) -> object:
     return found
 
 
-def _inside(app: object, source: str) -> Config:
-    """Return the configuration of the first eventmw in a site's layers, from outside inwards."""
+def _inside(app: object, source: str) -> Site | Config:
+    """Return the first eventmw in a site's layers, from outside inwards, or its configuration when it is not made yet."""
     for layer in _layers(app):
         if isinstance(layer, Site):
-            return layer.runtime.config
+            return layer
         for middleware in getattr(layer, "user_middleware", ()):
             made = getattr(middleware, "cls", None)
             if getattr(made, "__module__", "").partition(".")[0] == "eventmw":
                 return complete(cast(Settings, dict(middleware.kwargs)))
+    # Django hides what stands in MIDDLEWARE inside closures; where it is, the import of the site has made it.
+    by_settings: Site | None = sys.modules["eventmw.django"].made() if "eventmw.django" in sys.modules else None
+    if by_settings is not None:
+        return by_settings
     raise ConfigError([f"no EventsMiddleware was found in {source}: wrap the site with it, or name the wrapped object"])
 
 

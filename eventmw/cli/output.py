@@ -8,10 +8,11 @@ Layer: people. ``NO_COLOR`` and ``COLUMNS`` are respected; a pipe gets neither c
 from __future__ import annotations
 
 import codecs
+import logging
 import os
 import sys
 import time
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -25,6 +26,7 @@ from rich.text import Text
 from eventmw.control.inspection import DATA_DIR, DEFAULT_DATA_DIR, look_into, resolved
 from eventmw.control.view import NobodyLive, View
 from eventmw.errors import ConfigError, EventmwError
+from eventmw.journal.files import filesystem
 from eventmw.jsontext import for_line
 
 GOOD: Final = "green"
@@ -201,6 +203,8 @@ def looking(folder: str | None) -> Generator[View]:
     """
     view = look_into(folder)
     become_owner(resolved(folder))  # after the imports
+    journal_log, already_said = logging.getLogger("eventmw.journal"), _is_news(resolved(folder))
+    journal_log.addFilter(already_said)
     try:
         yield view
     except ConfigError as error:
@@ -221,6 +225,13 @@ def looking(folder: str | None) -> Generator[View]:
         for note in view.notes:
             say(f"Note: {note}.", WARNING, error=True)
         view.close()
+        journal_log.removeFilter(already_said)
+
+
+def _is_news(folder: Path) -> Callable[[logging.LogRecord], bool]:
+    """Return a filter that keeps out on which file system the folder lies: sites, workers and `eventmw check` say so."""
+    known = filesystem.warning_for(folder)
+    return lambda record: record.getMessage() != known
 
 
 def become_owner(folder: Path) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 import sys
 import time
+from collections import Counter
 from typing import Final
 
 import click
@@ -17,6 +18,7 @@ from eventmw.cli.output import count, span
 from eventmw.cli.stats import state
 from eventmw.control.view import Json, View
 from eventmw.formats import from_iso
+from eventmw.outcome import BURIED
 
 _UNITS_S: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 _POLL_S: Final = 0.5
@@ -28,26 +30,41 @@ _POLL_S: Final = 0.5
 @click.option(
     "--since",
     metavar="WHEN",
-    default="start",
-    show_default=True,
-    help="30m, 2h, 7d ago; a time such as 2026-05-01T12:00Z (without a zone: UTC); or start: all that is kept.",
+    help="30m, 2h, 7d ago; a time such as 2026-05-01T12:00Z (without a zone: UTC); or start: all that is kept. Without it: "
+    "all that is kept, after a question.",
 )
 @click.option("--dry-run", is_flag=True, help="Only say how many events these are.")
 @click.option("--no-wait", is_flag=True, help="Do not show the progress.")
-def replay(data_dir: str | None, tool: str, since: str, *, dry_run: bool, no_wait: bool) -> None:
+@click.option("-y", "--yes", is_flag=True, help="Do not ask.")
+def replay(data_dir: str | None, tool: str, since: str | None, *, dry_run: bool, no_wait: bool, yes: bool) -> None:
     """Hand a tool events again: after its settings were mended, or to fill a new one from the past.
 
     The events keep their ids, so a vendor that tells repetitions apart counts them once. Other tools notice nothing.
+    Delivered events are kept for 24 hours, less when the journal is full: nothing older comes again.
     """
-    since_ms = moment(since)
+    since_ms = moment("start" if since is None else since)
     with output.looking(data_dir) as view:
+        if since is None and not dry_run and not yes and not _confirmed(view, tool):
+            output.say("Nothing was changed.")
+            return
+        before = _ended(view.stats(), tool)
         events = view.replay(tool, since_ms=since_ms, dry_run=dry_run)
         if dry_run:
             output.say(f"About {count(events, 'event')} would go to {tool} again. Nothing was changed.")
             return
         output.say(f"{count(events, 'event')} will go to {tool} again.")
         if events and not no_wait:
-            _watch(view, tool)
+            _watch(view, tool, before)
+
+
+def _confirmed(view: View, tool: str) -> bool:
+    """Ask before everything goes out again, unless that is nothing."""
+    events = view.replay(tool, since_ms=None, dry_run=True)
+    question = f"Hand {tool} all that is kept again, about {count(events, 'event')}?"
+    try:
+        return not events or click.confirm(question, err=True)
+    except click.Abort:
+        output.fail("nobody answered, and nothing was changed. --yes does not ask, nor does --since WHEN.")
 
 
 def moment(text: str, option: str = "--since") -> int | None:
@@ -64,7 +81,7 @@ def moment(text: str, option: str = "--since") -> int | None:
         ) from None
 
 
-def _watch(view: View, tool: str) -> None:
+def _watch(view: View, tool: str, before: Counter[str]) -> None:
     """Show how it goes, until nothing is left or the reader has seen enough: the site works on either way."""
     begun_s, first, shown = time.monotonic(), 0, ""
     try:
@@ -87,7 +104,20 @@ def _watch(view: View, tool: str) -> None:
         output.say("The site goes on with it; `eventmw stats --watch` shows how far it is.")
         return
     _show("")
-    output.say(f"Done: {tool} has nothing left to get.", output.GOOD)
+    _say_done(tool, _ended(picture, tool) - before, picture["tools"].get(tool, {}).get("parked", 0))
+
+
+def _say_done(tool: str, ended: Counter[str], parked: int) -> None:
+    dead = sum(ended.pop(kind, 0) for kind in BURIED)
+    words = [f"{ended.pop('delivered', 0):,} delivered", *(f"{number:,} {kind}" for kind, number in ended.items())]
+    words += [f"{parked:,} parked"] if parked else []
+    words += [f"{count(dead, 'dead letter')} (`eventmw dead list --tool {tool}`)"] if dead else []
+    output.say(f"Done: {tool} has nothing left to get; {', '.join(words)}.", output.WARNING if dead else output.GOOD)
+
+
+def _ended(picture: Json, tool: str) -> Counter[str]:
+    """Return how many events ended at a tool until now, by Outcome."""
+    return Counter(picture["tools"].get(tool, {}).get("outcomes", {}))
 
 
 def _somebody_delivers(picture: Json) -> bool:

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 from eventmw.config import Config
 from eventmw.contract import Delivery
+from eventmw.errors import ConfigError
 from eventmw.journal.files import filesystem
 from eventmw.secret import EnvSecret, Secret
 from eventmw.tools import File
@@ -38,6 +39,18 @@ def missing_secrets(config: Config) -> Iterator[str]:
             yield f"{tool}: {name} is to come from the environment variable {value.name}, which is not set"
 
 
+def unusable_files(config: Config) -> Iterator[str]:
+    """Return a sentence for each file that a site would need and could not use at its start."""
+    if config.geoip is None:
+        return
+    from eventmw.eventbunker.places import Places  # noqa: PLC0415 - of an extra
+
+    try:
+        Places(config.geoip)
+    except ConfigError as error:
+        yield from error.problems
+
+
 def _env_secrets(config: Config) -> Iterator[tuple[str, str, EnvSecret]]:
     for tool in (*config.tools, *config.consumers):
         for name, value in _fields(tool):
@@ -51,7 +64,7 @@ def _env_secrets(config: Config) -> Iterator[tuple[str, str, EnvSecret]]:
 
 def warnings(config: Config) -> Iterator[str]:
     """Return a sentence for each choice that is valid and may not be wanted."""
-    if config.path is None:
+    if config.path is None and config.eventbunker_path is None:
         yield "no path is set, so nothing is answered; only the site's own track() sends events."
     if not config.tools and not config.consumers:
         yield "there are no tools, so events are accepted and go nowhere."

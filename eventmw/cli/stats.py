@@ -35,7 +35,8 @@ def stats(data_dir: str | None, *, watch: bool, each: bool, in_json: bool) -> No
              standing until …: the tool's vendor fails; it is asked again then.
              switched off: its code did not come back; see the reason beside it.
              idle: nothing was there to deliver yet.
-             waiting: events are there, and no courier works for the tool.
+             waiting: events are there, and no courier works for the tool;
+             the reason beside it says when who delivers does not know it.
     Backlog  events that the tool is still to get, and how old the oldest is.
     Parked   events that failed alone: set aside, so that the others go on, and
              tried again later and later, for up to 72 hours.
@@ -131,8 +132,17 @@ def _row(ident: str, tool: Json) -> tuple[Cell, ...]:
         f"{tool['parked']:,}",
         Text(f"{tool['dead']:,}", output.BAD if tool["dead"] else ""),
         pairs(tool["outcomes"]) or output.NOTHING,
-        plain(tool["last_error"]) if tool["state"] in {"probing", "standing", "off"} else "",
+        _reason(ident, tool),
     )
+
+
+def _reason(ident: str, tool: Json) -> str:
+    if (pid := tool.get("unknown_to")) is not None:
+        return (
+            f"process {pid} delivers, and its configuration does not have {ident}: give the site that has it a data_dir of "
+            f"its own, or, when none has it any more, `eventmw tools forget {ident}`"
+        )
+    return plain(tool["last_error"]) if tool["state"] in {"probing", "standing", "off"} else ""
 
 
 def state(tool: Json) -> Text:

@@ -45,6 +45,8 @@ def _row(tool: Json) -> Sequence[str]:
     registered = output.NOTHING if tool["registered_ms"] is None else f"{age(tool['registered_ms'])} ago"
     pids: list[int] = tool["processes"]
     configured = f"process{'' if len(pids) == 1 else 'es'} {', '.join(map(str, pids))}" if pids else "nobody alive"
+    if (leader := tool["unknown_to"]) is not None:
+        configured += f"; not {leader}, which delivers: its own data_dir, or forget it"
     return (
         tool["tool"],
         registered,

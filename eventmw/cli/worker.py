@@ -15,14 +15,13 @@ from typing import Final
 
 import click
 
-from eventmw.cli import output
-from eventmw.cli.found import of_file
+from eventmw.archive import ARCHIVE
+from eventmw.cli import found, output
 from eventmw.cli.output import count, pairs
 from eventmw.clock import SystemClock
 from eventmw.delivery.courier import Courier
 from eventmw.errors import ConfigError, JournalDown
 from eventmw.journal import Journal
-from eventmw.runtime import Runtime
 
 GRACE_S: Final = 10.0
 PROGRESS_S: Final = 10.0
@@ -35,7 +34,7 @@ There is nothing to do instead: with courier="thread", the default, the site del
 
 
 @click.command(short_help="Deliver without a site.")
-@click.argument("config", metavar="CONFIG.toml", type=click.Path(exists=True, dir_okay=False))
+@click.argument("source", metavar=found.METAVAR, required=False)
 @click.option(
     "--grace",
     "grace_s",
@@ -44,28 +43,28 @@ There is nothing to do instead: with courier="thread", the default, the site del
     show_default=True,
     help="How long to wait for what is under way.",
 )
-def worker(config: str, grace_s: float) -> None:
+def worker(source: str | None, grace_s: float) -> None:
     """Deliver what sites have accepted, in a process of its own.
 
-    CONFIG.toml is the file that the sites are configured with; give them courier="off". Of several workers one delivers, and
-    another takes over within about a second when it ends, whatever ends it. SIGTERM and Ctrl-C end a worker: it sends
-    nothing new, waits for what is under way, and notes how far it came.
+    CONFIG.toml is the file that the sites are configured with; without an argument it is eventmw.toml in this folder. Of a
+    site that is configured in Python, name the object instead, as its server does: MODULE:APP, such as shop.main:app. The
+    module is imported, and its requests are left to the server. Either way, give the sites courier="off".
+
+    Of several workers one delivers, and another takes over within about a second when it ends, whatever ends it. SIGTERM
+    and Ctrl-C end a worker: it sends nothing new, waits for what is under way, and notes how far it came.
 
     Ends with 1 when something was still under way after the grace: it goes out again.
     """
     try:
-        settings = of_file(config)
-    except ConfigError as error:
-        output.fail(str(error))
-    if settings.journal == "memory":
-        output.fail(_MEMORY, code=2)
-    try:
-        runtime = Runtime(settings)
+        runtime = found.runtime(found.source_or_default(source))
     except (ConfigError, JournalDown) as error:
         output.fail(str(error))
+    if runtime.config.journal == "memory":
+        output.fail(_MEMORY, code=2)
     runtime.polite = False
     runtime.show()
-    drained = deliver(runtime.journal, runtime.courier, [tool.id for tool in runtime.engine.tools], grace_s=grace_s)
+    tools = [tool.id for tool in runtime.engine.tools] + ([ARCHIVE] if runtime.archive else [])
+    drained = deliver(runtime.journal, runtime.courier, tools, grace_s=grace_s)
     runtime.close(0.0)
     sys.exit(0 if drained else 1)
 

@@ -22,7 +22,7 @@ from eventmw.assembly import assembled
 from eventmw.clock import Clock, SystemClock
 from eventmw.config import Config
 from eventmw.control.live import POLL_S, LiveView, belongs_to_another, receipt_of
-from eventmw.control.merging import shared
+from eventmw.control.merging import shared, unknown_to
 from eventmw.control.operations import Operations
 from eventmw.control.standing import as_json
 from eventmw.control.view import Json, NobodyLive, NotAllowed
@@ -63,9 +63,9 @@ class _Beside:
         self.courier = _Idle()
         self._zaraz, self.engine = assembled(self.config)
 
-    def stats(self) -> Mapping[str, Any]:
-        """Return the journal's figures."""
-        return as_json(self.journal.stats(), {})
+    def part(self) -> Mapping[str, Any]:
+        """Return nothing: a command delivers nothing."""
+        return {}
 
     def figures(self) -> Mapping[str, Any]:
         """Return nothing: a command adds nothing to the figures."""
@@ -172,6 +172,7 @@ class FolderView:
         stats = self._open().journal.stats()
         members = members_of(self._data_dir)
         registered = dict(Tools(self._layout).registered())
+        processes = [_as_process(member) for member in members]
         return [
             {
                 "tool": tool.tool,
@@ -180,6 +181,12 @@ class FolderView:
                 "backlog_events": tool.backlog_events,
                 "parked": tool.parked,
                 "dead": tool.dead,
+                "unknown_to": unknown_to(
+                    tool.tool,
+                    {"backlog_events": tool.backlog_events, "parked": tool.parked},
+                    stats.leader_pid,
+                    processes,
+                ),
             }
             for tool in stats.tools
         ]
@@ -226,12 +233,21 @@ class FolderView:
         """
         if tool is None:
             return self._ask
+        nobody = JournalDown(
+            f"only a running site knows which events {tool} is to get, and none runs here. Without --tool, all are shown"
+        )
         try:
-            return self._live.one()
+            one = self._live.one()
         except NobodyLive:
-            raise JournalDown(
-                f"only a running site knows which events {tool} is to get, and none runs here. Without --tool, all are shown"
-            ) from None
+            raise nobody from None
+
+        def ask(request: Json) -> Iterator[Any]:
+            try:
+                yield from one(request)
+            except NobodyLive:  # what was there was left behind by dead processes
+                raise nobody from None
+
+        return ask
 
     def _if_live(self, ask: Callable[[], Sequence[Json]], otherwise: Sequence[Json]) -> Sequence[Json]:
         try:

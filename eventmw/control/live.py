@@ -10,12 +10,13 @@ import random
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any, Final, cast
 
 from eventmw.control.merging import merged
 from eventmw.control.server import ERRORS
-from eventmw.control.sockets import connected, folder_of, found, pid_of
+from eventmw.control.sockets import bury, connected, folder_of, found, pid_of
 from eventmw.control.view import Json, NobodyLive, NotAllowed
 from eventmw.erasure import Person
 from eventmw.errors import EventmwError, JournalDown, JournalFull
@@ -62,6 +63,7 @@ def ask(path: Path, request: Json, timeout_s: float = TIMEOUT_S) -> Iterator[Any
     except TimeoutError:
         raise Unanswered(f"{process} does not answer: it is stopped, or hangs") from None
     except (FileNotFoundError, ConnectionRefusedError):
+        bury(path)
         raise Unanswered(f"{process} has ended", gone=True) from None
     except OSError as error:
         raise Unanswered(f"{process} cannot be reached: {error.strerror or error}") from None
@@ -112,8 +114,31 @@ class LiveView:
         Raises:
             NobodyLive: there is none.
         """
-        path = self._sockets()[0]
-        return lambda request: ask(path, request, self._timeout_s)
+        paths = self._sockets()
+        return lambda request: self._ask_first(paths, request)
+
+    def _ask_first(self, paths: list[Path], request: Json) -> Iterator[Any]:
+        """Return what the first answers that can; who cannot is not asked again.
+
+        Raises:
+            LookupError: none of them knows the tool.
+            JournalDown: none of them answers.
+        """
+        unknown: LookupError | None = None
+        for path in paths.copy():
+            try:
+                answer = ask(path, request, self._timeout_s)
+                first = list(islice(answer, 1))
+            except LookupError as error:
+                unknown = error
+            except Unanswered as error:
+                self._notes += [] if error.gone else [str(error)]
+            else:
+                yield from first
+                yield from answer
+                return
+            paths.remove(path)
+        raise self._unanswered(unknown)
 
     def tail(self, *, last: int, tool: str | None = None, follow: bool = False) -> Iterator[Json | None]:
         """Return the last events of all processes in order of time, and with `follow` those that come."""
@@ -142,8 +167,25 @@ class LiveView:
     ) -> Iterator[Json]:
         """Return all kept events, process by process."""
         request = {"op": "export", "tool": tool, "since_ms": since_ms, "until_ms": until_ms}
+        unknown: LookupError | None = None
+        cut: Unanswered | None = None
+        answers = 0
         for path in self._sockets():
-            yield from ask(path, request, self._timeout_s)
+            begun = False
+            try:
+                for item in ask(path, request, self._timeout_s):
+                    begun = True
+                    yield item
+                answers += 1
+            except LookupError as error:
+                unknown = error
+            except Unanswered as error:
+                cut = error if begun else cut
+                self._notes += [] if error.gone else [str(error)]
+        if cut is not None:
+            raise cut  # the others were asked first: they cannot help that one ended
+        if not answers:
+            raise self._unanswered(unknown)
 
     def dead_list(self, *, tool: str | None = None) -> Iterator[Json]:
         """Return the dead letters of all processes."""
@@ -179,6 +221,7 @@ class LiveView:
                 "backlog_events": tool["backlog_events"],
                 "parked": tool["parked"],
                 "dead": tool["dead"],
+                "unknown_to": None,
             }
             for ident, tool in picture["tools"].items()
         ]
@@ -231,8 +274,12 @@ class LiveView:
             except Unanswered as error:
                 self._notes += [] if error.gone else [str(error)]
         if not answers:
-            raise unknown or (JournalDown(". ".join(self._notes)) if self._notes else self._nobody())
+            raise self._unanswered(unknown)
         return answers
+
+    def _unanswered(self, unknown: LookupError | None) -> Exception:
+        """Return why there is no answer of anybody."""
+        return unknown or (JournalDown(". ".join(self._notes)) if self._notes else self._nobody())
 
     def _sockets(self) -> list[Path]:
         self._notes.clear()

@@ -6,7 +6,7 @@ Layer: pure rules over what `eventmw.control.standing` shows.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 Json = Mapping[str, Any]
@@ -28,11 +28,7 @@ def merged(processes: Sequence[Json]) -> dict[str, Any]:
         "journal": {
             "durability": "/".join(sorted({journal["durability"] for journal in journals})),
             **{name: sum(journal[name] for journal in journals) for name in _JOURNAL_SUMMED},
-            "not_ready": [
-                {"pid": process["pid"], "why": why}
-                for process in processes
-                if (why := process["stats"].get("not_ready", ""))
-            ],
+            "not_ready": _not_ready(processes),
         },
         "tools": {
             tool: _tool([journal["tools"][tool] for journal in journals if tool in journal["tools"]]) for tool in ids
@@ -46,7 +42,8 @@ def shared(journal: Json, processes: Sequence[Json]) -> dict[str, Any]:
 
     Args:
         journal: the figures, as `eventmw.control.standing.as_json` has them.
-        processes: those that are alive; ``stats`` is None for one that was not asked.
+        processes: those that are alive; ``stats`` is the process's part of them, None for one that was
+            not asked.
     """
     answers = [process["stats"] for process in processes if process["stats"] is not None]
     caps = [answer["cap_bytes"] for answer in answers]
@@ -56,22 +53,35 @@ def shared(journal: Json, processes: Sequence[Json]) -> dict[str, Any]:
         "journal": {
             **{name: value for name, value in journal.items() if name != "tools"},
             "cap_bytes": max(caps, default=None),
-            "not_ready": [
-                {"pid": process["pid"], "why": why}
-                for process in processes
-                if process["stats"] is not None and (why := process["stats"].get("not_ready", ""))
-            ],
+            "not_ready": _not_ready(processes),
         },
         "tools": {
             tool: {
                 **_lane(_lanes(answers, tool), _at_rest(journal["tools"][tool])),
                 **{name: value for name, value in journal["tools"][tool].items() if name != "lane"},
                 "processes": sum(tool in process["tools"] for process in processes),
+                "unknown_to": unknown_to(tool, journal["tools"][tool], journal.get("leader_pid"), processes),
             }
             for tool in dict.fromkeys(ids)
         },
         "processes": list(processes),
     }
+
+
+def _not_ready(processes: Sequence[Json]) -> list[Json]:
+    """Return which processes take no events now, and why."""
+    return [
+        {"pid": process["pid"], "why": why}
+        for process in processes
+        if process["stats"] is not None and (why := process["stats"].get("not_ready", ""))
+    ]
+
+
+def unknown_to(ident: str, numbers: Json, leader_pid: int | None, processes: Iterable[Json]) -> int | None:
+    """Return the process that delivers, when events wait for the tool and that process is not configured for it."""
+    waits = numbers["backlog_events"] or numbers["parked"]
+    leading = (process for process in processes if process["pid"] == leader_pid)
+    return leader_pid if waits and any(ident not in process["tools"] for process in leading) else None
 
 
 def _lanes(answers: Sequence[Json], tool: str) -> Sequence[Json]:

@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final, Protocol, TypeVar
 
+from eventmw.archive import ARCHIVE
 from eventmw.clock import Clock
 from eventmw.config import Config
 from eventmw.engine import Engine
@@ -59,13 +60,19 @@ class Host(Keeper, Protocol):
         """The courier of this process."""
         ...
 
-    def stats(self) -> Mapping[str, Any]:
-        """Return where everything stands."""
+    def part(self) -> Mapping[str, Any]:
+        """Return where everything stands, or this process's part of it, when it shares its journal."""
         ...
 
     def figures(self) -> Mapping[str, Any]:
         """Return what this process adds to the figures for Prometheus."""
         ...
+
+
+def _delivers_to(host: Host) -> list[str]:
+    """Return the ids of all that a process has in the journal: its tools, and the archive where there is one."""
+    archive = [ARCHIVE] if host.config.eventbunker_path is not None else []
+    return [*(tool.id for tool in host.engine.tools), *archive]
 
 
 class Operations:
@@ -112,9 +119,9 @@ class Operations:
             "since_ms": self._since_ms,
             "path": self._host.config.path,
             "delivers": self._host.config.courier == "thread",
-            "tools": [tool.id for tool in self._host.engine.tools],
+            "tools": _delivers_to(self._host),
             "person_fields": list(self._host.config.person_fields),
-            "stats": self._host.stats(),
+            "stats": self._host.part(),
         }
 
     def _figures(self, _request: Request) -> Iterable[Any]:
@@ -147,7 +154,7 @@ class Operations:
                 held += entry.events
                 while latest and held - latest[0].events >= enough:
                     held -= latest.popleft().events
-            time.sleep(self._rest_s)
+            self._rest()
         return latest, cursor
 
     def _shown(self, entries: Iterable[Entry], tool: str | None) -> Iterator[Mapping[str, Any]]:
@@ -245,7 +252,7 @@ class Operations:
         while page := self._host.journal.scan(cursor, PAGE):
             cursor = page[-1].position
             kept += sum(entry.events for entry in page if kept or entry.recorded_ms >= since_ms)
-            time.sleep(self._rest_s)
+            self._rest()
         waiting = sum(
             stats.backlog_events + stats.parked for stats in self._host.journal.stats().tools if stats.tool == tool
         )
@@ -285,7 +292,12 @@ class Operations:
         for number, item in enumerate(items, 1):
             yield item
             if number % 20 == 0:
-                time.sleep(self._rest_s)
+                self._rest()
+
+    def _rest(self) -> None:
+        """Let the site's threads work. A command, alone in its process, has none: there even no time costs a turn."""
+        if self._rest_s:
+            time.sleep(self._rest_s)
 
     def _track(self, request: Request) -> Iterable[Any]:
         body = str(request["body"]).encode()

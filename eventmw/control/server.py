@@ -70,22 +70,32 @@ class ControlServer:
         self._open_sockets: set[socket.socket] = set()
         self._free = threading.BoundedSemaphore(_MAX_CONNECTIONS)
         self._closed = threading.Event()
+        self._said = False
 
     @property
     def path(self) -> Path | None:
         """The socket, once the thread has opened it."""
         return self._path
 
-    def start(self) -> None:
-        """Start answering in this process, unless it does already. The thread opens the socket: no caller waits for it."""
+    def start(self) -> bool:
+        """Start answering in this process, unless it does already. The thread opens the socket: no caller waits for it.
+
+        Returns whether there is a thread; the system may refuse it, and may give one at the next call.
+        """
         with _names.lock:
             if self._pid == os.getpid():
-                return
+                return True
+            try:
+                threading.Thread(target=self._live, args=(self._closed,), name=THREAD_NAME, daemon=True).start()
+            except RuntimeError as error:
+                if not self._said:
+                    log.warning(
+                        "`eventmw` commands cannot reach this process until it gets a thread for them: %s", error
+                    )
+                self._said = True
+                return False
             self._pid = os.getpid()
-        if not hasattr(socket, "AF_UNIX"):
-            log.info("`eventmw` commands do not reach this process: Python has no Unix-domain sockets on this system")
-            return
-        threading.Thread(target=self._live, args=(self._closed,), name=THREAD_NAME, daemon=True).start()
+            return True
 
     def close(self) -> None:
         """Stop answering; the thread takes the socket away."""
@@ -224,5 +234,4 @@ def _after_fork_in_child() -> None:
         server.after_fork()
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork_in_child)
+os.register_at_fork(after_in_child=_after_fork_in_child)

@@ -12,6 +12,7 @@ import os
 import socket
 import stat
 import tempfile
+import time
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -22,6 +23,8 @@ SUFFIX: Final = ".sock"
 _MAX_ADDRESS_BYTES: Final = 103  # macOS gives 104 with the closing NUL, Linux 108
 _LONGEST_NAME: Final = len("/4194304-99.sock")
 _PROBE_S: Final = 1.0
+_UNBORN_S: Final = 60.0
+"""A socket that nobody listens on may be one that is just being made; after this time its process id means another."""
 
 
 def folder_of(data_dir: str | Path) -> Path:
@@ -57,9 +60,16 @@ def found(folder: Path) -> list[Path]:
 
 
 def sweep(folder: Path) -> None:
-    """Take away the sockets of dead processes. One of a live process id is left alone, even when nobody listens."""
+    """Take away the sockets of dead processes. One of a live process id is left alone, even when nobody listens: `bury`."""
     for path in _listed(folder):
         if not _is_running(pid_of(path)) and not is_answered(path):
+            path.unlink(missing_ok=True)
+
+
+def bury(path: Path) -> None:
+    """Take away a socket that refused, when it is too old to be one on which somebody is about to listen."""
+    with suppress(OSError):
+        if time.time() - path.stat().st_mtime > _UNBORN_S and not is_answered(path):
             path.unlink(missing_ok=True)
 
 

@@ -26,6 +26,15 @@ def as_json(journal: JournalStats, lanes: Mapping[str, Any], *, not_ready: str =
     }
 
 
+def part_as_json(lanes: Mapping[str, Any], *, cap_bytes: int, not_ready: str) -> dict[str, Any]:
+    """Return what one process alone knows of a journal that it shares; its figures are the same for all.
+
+    ``{"not_ready", "cap_bytes", "tools": {id: {"lane": {…}}}}``.
+    """
+    tools = {tool: {"lane": dataclasses.asdict(lane)} for tool, lane in lanes.items()}
+    return {"not_ready": not_ready, "cap_bytes": cap_bytes, "tools": tools}
+
+
 def _tool(tool: ToolStats, lane: Any) -> dict[str, Any]:
     numbers = {
         spec.name: getattr(tool, spec.name) for spec in dataclasses.fields(tool) if spec.name not in {"tool", "counts"}

@@ -43,8 +43,9 @@ class View(Protocol):
 
         ``{"journal": {…}, "tools": {id: {…}}, "processes": [{"pid", "since_ms", "path", "delivers", "stats": {…}}]}``. A
         tool has ``state``, ``next_probe_ms``, ``last_error``, ``backlog_events``, ``oldest_ms``, ``parked``, ``dead``,
-        ``outcomes`` (kind → how many) and more, summed over the processes. The journal has ``not_ready``, a list of
-        ``{"pid", "why"}`` for those that take no events now.
+        ``outcomes`` (kind → how many) and more, summed over the processes. Where these share a journal, ``unknown_to`` is
+        the pid of the process that delivers, when events wait and its configuration has no such tool. The journal has
+        ``not_ready``, a list of ``{"pid", "why"}`` for those that take no events now.
         """
         ...
 
@@ -80,7 +81,11 @@ class View(Protocol):
         ...
 
     def tools(self) -> Sequence[Json]:
-        """Return the tools: ``{"tool", "registered_ms", "processes": [pid], "backlog_events", "parked", "dead"}``."""
+        """Return the tools.
+
+        ``{"tool", "registered_ms", "processes": [pid], "backlog_events", "parked", "dead", "unknown_to"}``, the last as in
+        `stats`.
+        """
         ...
 
     def forget(self, tool: str) -> None:

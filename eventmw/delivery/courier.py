@@ -13,7 +13,7 @@ import asyncio
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import CancelledError
 from contextlib import suppress
 from typing import Final
@@ -24,6 +24,7 @@ from eventmw.delivery.dispatcher import Dispatcher
 from eventmw.delivery.driver import SURVEY_S, Work
 from eventmw.delivery.duplicates import Duplicates
 from eventmw.delivery.holds import Watch
+from eventmw.delivery.jobs import Job
 from eventmw.delivery.lane import LaneState
 from eventmw.delivery.pacer import Pacer
 from eventmw.delivery.shift import Shift
@@ -58,6 +59,7 @@ class Courier:
         survey_s: seconds between looks at the backlogs of tools that stand.
         look_s: seconds between looks of the watchdog; see `eventmw.delivery.watchdog`.
         watched: is put around what the courier works with, so that what it does is seen.
+        jobs: what the holder of the lease does beside the tools, such as filling the archive.
     """
 
     def __init__(
@@ -73,8 +75,10 @@ class Courier:
         survey_s: float = SURVEY_S,
         look_s: float = LOOK_S,
         watched: WatchedDelivery | None = None,
+        jobs: Sequence[Job] = (),
     ) -> None:
         self._journal = journal
+        self._jobs = tuple(jobs)
         self._watched = watched
         self._dispatcher = watched.dispatcher(dispatcher) if watched else dispatcher
         self._transport_factory = transport_factory
@@ -96,14 +100,19 @@ class Courier:
         self._shift: Shift | None = None
 
     def start(self) -> None:
-        """Start the thread, unless it runs. After a fork the child has none, so it may start its own."""
+        """Start the thread, unless it runs. After a fork the child has none, so it may start its own.
+
+        Raises:
+            RuntimeError: the system gives no more threads.
+        """
         with self._lock:
             if self._thread is not None and self._thread.is_alive():
                 return
             self._stopping = threading.Event()
             self._loop = self._shift = None
-            self._thread = threading.Thread(target=self._live, args=(self._stopping,), name=THREAD_NAME, daemon=True)
-            self._thread.start()
+            thread = threading.Thread(target=self._live, args=(self._stopping,), name=THREAD_NAME, daemon=True)
+            thread.start()
+            self._thread = thread
 
     def stop(self, grace_s: float = 0.0) -> bool:
         """Send nothing more, wait at most `grace_s` seconds for what is in flight, commit, and give the lease back.
@@ -198,6 +207,7 @@ class Courier:
             dry_run=self._dry_run,
             on_outcome=self._on_outcome,
             survey_s=self._survey_s,
+            jobs=self._jobs,
         )
         try:
             await self._serve_on(work, stop)
@@ -223,7 +233,7 @@ class Courier:
 
     async def _serve(self, work: Work, stop: asyncio.Event) -> None:
         """Work one shift, if this process gets the lease; else wait a second for it."""
-        self._journal.register([tool.id for tool in work.dispatcher.tools])
+        self._journal.register([*(tool.id for tool in work.dispatcher.tools), *(job.id for job in work.jobs)])
         lease = self._journal.lead()
         if lease is None:
             await _wait(stop, LEAD_POLL_S)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
@@ -17,6 +17,7 @@ from eventmw.delivery.batches import Batch
 from eventmw.delivery.dispatcher import Dispatcher
 from eventmw.delivery.duplicates import Duplicates
 from eventmw.delivery.holds import WATCH, Watch
+from eventmw.delivery.jobs import Job
 from eventmw.delivery.lane import Lane
 from eventmw.delivery.pacer import Pacer
 from eventmw.delivery.settlement import plain
@@ -48,6 +49,7 @@ class Work:
     dry_run: bool = False
     on_outcome: Callable[[Outcome], object] | None = None
     survey_s: float = SURVEY_S
+    jobs: Sequence[Job] = ()
 
 
 class Driver:
@@ -89,6 +91,7 @@ class Driver:
         lane, pacer = self.lane, self._work.pacer
         steps = lane.intake()
         while self._take_in(steps):
+            self._heed_watch()  # before the next event: it would be waited for as long
             await pacer.breathe()
         pacer.make_room()
         while True:
@@ -106,12 +109,11 @@ class Driver:
     def _take_in(self, steps: Iterator[None]) -> bool:
         """Take events in for one slice. Returns whether there are more."""
         pacer = self._work.pacer
-        with self._work.watch.holding(self.lane.tool.id, "handle"):
-            pacer.begin()
-            for _ in steps:
-                if pacer.is_over():
-                    return True
-            pacer.end()
+        pacer.begin()
+        for _ in steps:
+            if pacer.is_over():
+                return True
+        pacer.end()
         return False
 
     def _next(self) -> Batch | None:
@@ -190,7 +192,8 @@ class Driver:
                 "tool %s stands still and will try again: %s", self.lane.tool.id, plain(queue.circuit.last_error)
             )
         elif self._stood and not stands:
-            log.info("tool %s flows again", self.lane.tool.id)
+            # As loud as the other line: whoever saw that one is to see this one.
+            log.warning("tool %s flows again", self.lane.tool.id)
         self._stood = stands
 
     async def _rest(self, wait_s: float | None) -> None:

@@ -86,10 +86,6 @@ class Duplicates:
             self._remember(mark, rest, key, recorded_ms)
         return first
 
-    def repeats(self, credential: str, event_id: str, key: Key, recorded_ms: int) -> bool:
-        """Return whether one event only repeats another."""
-        return self.first(credential, event_id, key, recorded_ms) is not None
-
     def parts(self) -> dict[int, int]:
         """Return the number of each generation, oldest first, and how many ids stand in it: it changes with that alone."""
         return {generation.number: generation.used for generation in self._generations}

@@ -70,13 +70,8 @@ class Watch:
         self._read_ns = self._cpu_ns = self._naps = 0
 
     def holding(self, tool: str, what: What) -> Hold:
-        """Return a context in which a tool's own code runs: one stretch, without an ``await``."""
+        """Return a context in which a tool's own code runs, and none of ours that may wait: one stretch, no ``await``."""
         return Hold(self, tool, what)
-
-    def renew(self) -> None:
-        """Let the stretch begin now: what was before was ours, such as reading from a disk."""
-        if self.hold is not None:
-            self.hold.begin()
 
     def stop(self) -> None:
         """End the watchdog."""

@@ -18,7 +18,6 @@ from eventmw.delivery.admission import UNREADABLE, Admission
 from eventmw.delivery.dispatcher import Dispatcher
 from eventmw.delivery.duplicates import Duplicates
 from eventmw.delivery.endings import Item
-from eventmw.delivery.holds import Watch
 from eventmw.delivery.queue import SendQueue
 from eventmw.delivery.repetitions import Repetitions
 from eventmw.delivery.revival import Revival
@@ -48,7 +47,6 @@ class Intake:
         queue: SendQueue,
         admission: Admission,
         revival: Revival,
-        watch: Watch,
     ) -> None:
         self.crowded = False
         self._tool = tool
@@ -59,7 +57,6 @@ class Intake:
         self._queue = queue
         self._admission = admission
         self._revival = revival
-        self._watch = watch
         self._repetitions = Repetitions(tool.id, lease, admission.live, self._repeated)
         self._landed: set[Key] = set()  # committed since the log was read: what was read does not know it
         # One wanted event keeps its whole record in memory, which may hold a thousand that are not wanted.
@@ -113,7 +110,6 @@ class Intake:
     def _open_next(self) -> Iterator[None] | None:
         if not self._readings:
             self._readings.extend(self._lease.read(self._tool.id, self._read_at_once))
-            self._watch.renew()
             self._landed.clear()
         if not self._readings:
             return None

@@ -28,7 +28,7 @@ from eventmw.delivery.revival import Revival
 from eventmw.delivery.settlement import Settlement, plain
 from eventmw.errors import told
 from eventmw.journal import Lease, ToolStats
-from eventmw.outcome import Outcome
+from eventmw.outcome import BURIED, Outcome
 
 log = logging.getLogger("eventmw.delivery.courier")
 
@@ -78,7 +78,7 @@ class Lane:
         self.off = ""
         self._lease = lease
         self._clock = clock
-        queue, self._admission = self.queue, Admission(tool, dispatcher, clock, self.queue)
+        queue, self._admission = self.queue, Admission(tool, dispatcher, clock, self.queue, watch)
         self._revival = Revival(tool, dispatcher, lease, clock, queue=queue, admission=self._admission)
         self._intake = Intake(
             tool,
@@ -88,10 +88,9 @@ class Lane:
             queue=queue,
             admission=self._admission,
             revival=self._revival,
-            watch=watch,
         )
         self._settlement = Settlement(tool.id, dispatcher.single, clock, on_outcome, watch)
-        self._reported: set[str] = set()
+        self._reported: set[tuple[str, str]] = set()
 
     def moment(self) -> Moment:
         """Return now."""
@@ -140,8 +139,8 @@ class Lane:
         while endings and not self._settlement.is_full():
             ending = self._settle(endings[0])
             endings.popleft()
-            if isinstance(ending, Ended) and ending.kind == "tool_error":
-                self._report(ending.reason)
+            if isinstance(ending, Ended) and ending.kind in BURIED:
+                self._report(ending.kind, ending.reason)
             yield
 
     def _settle(self, ending: Ending) -> Ending:
@@ -176,8 +175,14 @@ class Lane:
     def _stands(self) -> bool:
         return self.queue.circuit.phase == "standing" or bool(self.off)
 
-    def _report(self, reason: str) -> None:
+    def _report(self, kind: str, reason: str) -> None:
         """Log a kind of trouble once: a tool that fails on every event must not fill the disk."""
-        if reason not in self._reported and len(self._reported) < _MAX_REPORTS:
-            self._reported.add(reason)
-            log.error("tool %s buries events, which `eventmw dead list` shows: %s", self.tool.id, plain(reason))
+        if (kind, reason) in self._reported or len(self._reported) >= _MAX_REPORTS:
+            return
+        self._reported.add((kind, reason))
+        level = (
+            logging.ERROR if kind == "tool_error" else logging.WARNING
+        )  # a mistake of the tool's own code, or the vendor's no
+        log.log(
+            level, "tool %s buries events as %s, which `eventmw dead list` shows: %s", self.tool.id, kind, plain(reason)
+        )

@@ -43,6 +43,7 @@ class Recall:
         self._pacer = pacer
         self._clock = clock
         self._kept: dict[int, int] = {}
+        self._is_whole = False
 
     async def begin(self, over: asyncio.Event) -> None:
         """Restore the index, then judge what was settled after it was kept. Lanes wait for this."""
@@ -51,10 +52,13 @@ class Recall:
         while not over.is_set():
             entries, mark = self._lease.recall(mark, _PAGE)
             if not entries:
+                self._is_whole = True
                 return
             for entry in entries:
                 if entry.recorded_ms >= since_ms:
                     await self._judge(entry)
+            await self._pacer.breathe()
+            await asyncio.sleep(0)  # a slow disk uses no slice up, and the journal's chores are due all the same
 
     async def run(self) -> None:
         """Keep the index every `SAVE_S` seconds, for ever."""
@@ -63,7 +67,12 @@ class Recall:
             self.save()
 
     def save(self) -> None:
-        """Keep what changed: full generations stay as they are. The mark is read first, so nothing before it is missing."""
+        """Keep what changed: full generations stay as they are. The mark is read first, so nothing before it is missing.
+
+        An index that `begin` has not brought to its end is not kept: it would pass for one that knows everything.
+        """
+        if not self._is_whole:
+            return
         mark, parts = self._lease.reached(), self._duplicates.parts()
         if parts == self._kept:
             return

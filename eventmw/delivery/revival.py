@@ -51,7 +51,7 @@ class Revival:
             return
         most = len(admission.live) + self._tool.delivery.max_batch_items
         for parked in self._lease.due(self._tool.id, self._horizon_ms(), most):
-            if not self._queue.has_room():
+            if admission.closed or not self._queue.has_room():
                 return
             if parked.key not in admission.live:
                 item = _item(parked)

@@ -16,6 +16,7 @@ from eventmw.delivery.driver import Driver, Work
 from eventmw.delivery.lane import Lane, LaneState
 from eventmw.delivery.loop import LEAVE_S
 from eventmw.delivery.recall import Recall
+from eventmw.delivery.strangers import Strangers
 from eventmw.journal import Lease
 
 log = logging.getLogger("eventmw.delivery.courier")
@@ -50,7 +51,9 @@ class Shift:
         self._pid = os.getpid()
         self._sync_waits = False
         self._recall = Recall(lease, work.dispatcher, work.duplicates, work.pacer, work.clock)
+        self._strangers = Strangers([*(tool.id for tool in work.dispatcher.tools), *(job.id for job in work.jobs)])
         self._drivers = [Driver(work, self._lane(work, lease, tool), self._committed) for tool in work.dispatcher.tools]
+        self._jobs = {job.id: job.begin(work, lease, self._committed) for job in work.jobs}
 
     @staticmethod
     def _lane(work: Work, lease: Lease, tool: Any) -> Lane:
@@ -67,7 +70,8 @@ class Shift:
 
     def state(self) -> dict[str, LaneState]:
         """Return how each tool's lane is doing. May be called from any thread."""
-        return {driver.lane.tool.id: driver.lane.state() for driver in self._drivers}
+        lanes = {driver.lane.tool.id: driver.lane.state() for driver in self._drivers}
+        return lanes | {ident: job.state() for ident, job in self._jobs.items()}
 
     def turns(self) -> int:
         """Return how many times lanes have looked for work. May be called from any thread."""
@@ -77,6 +81,8 @@ class Shift:
         """Have every lane look for work now."""
         for driver in self._drivers:
             driver.kick.set()
+        for job in self._jobs.values():
+            job.kick.set()
 
     async def run(self) -> None:
         """Work until `over`. Then nothing departs any more; `land` waits for what is under way.
@@ -85,16 +91,16 @@ class Shift:
             Exception: the journal failed in a way that no single lane can wait out.
         """
         self._work.journal.on_append(self.on_append)
+        shared = self._work.journal.durability != "memory"
         tasks: list[asyncio.Task[None]] = []
         try:
+            # Who reads a whole log first must be heard of, obey, and yield, all the same.
+            self._begin(tasks, self._watch_lease(), *([self._tend()] if shared else []))
             await self._recall.begin(self.over)
-            jobs: list[Coroutine[Any, Any, None]] = [driver.run() for driver in self._drivers]
-            jobs += [self._watch_lease(), self._survey(), self._recall.run()]
-            if self._work.journal.durability != "memory":
-                jobs += [self._poll(), self._tend()]
-            tasks = [self._loop.create_task(job) for job in jobs]
-            for task in tasks:
-                task.add_done_callback(lambda _: self.over.set())  # none of them ends by itself
+            if not self.over.is_set():
+                self._begin(tasks, *(driver.run() for driver in self._drivers))
+                self._begin(tasks, *(job.run() for job in self._jobs.values()))
+                self._begin(tasks, self._survey(), self._recall.run(), *([self._poll()] if shared else []))
             await self.over.wait()
             for task in tasks:
                 if task.done():
@@ -102,6 +108,11 @@ class Shift:
         finally:
             self._work.journal.on_append(None)
             await _cancel(tasks)
+
+    def _begin(self, tasks: list[asyncio.Task[None]], *jobs: Coroutine[Any, Any, None]) -> None:
+        for job in jobs:
+            tasks.append(self._loop.create_task(job))
+            tasks[-1].add_done_callback(lambda _: self.over.set())  # none of them ends by itself
 
     async def land(self, grace_s: float) -> bool:
         """Wait at most `grace_s` seconds for what is in flight, and commit. Returns whether all of it came back."""
@@ -113,11 +124,12 @@ class Shift:
         for driver in self._drivers:
             with _logged(f"tool {driver.lane.tool.id}: the last commit failed, so its events will go out again"):
                 await driver.settle()
+        landed = [await job.land(grace_s) for job in self._jobs.values()]
         with _logged("the last sync failed"):
             self._lease.sync()
             self._recall.save()
             self._lease.tend()
-        return not pending
+        return not pending and all(landed)
 
     async def has_drained(self) -> bool:
         """Return whether every lane, looking anew, finds nothing to do and has nothing under way."""
@@ -125,7 +137,8 @@ class Shift:
         self.kick()
         while any(driver.finished <= mark for driver, mark in zip(self._drivers, marks, strict=True)):  # noqa: ASYNC110
             await asyncio.sleep(0.005)
-        return all(driver.lane.is_idle() for driver in self._drivers)
+        drained = [await job.has_drained() for job in self._jobs.values()]
+        return all(drained) and all(driver.lane.is_idle() for driver in self._drivers)
 
     def on_append(self) -> None:
         """Wake the lanes after `LINGER_S`. Called on the appending thread, once for each time it was given away."""
@@ -186,9 +199,10 @@ class Shift:
 
     def _look_at_backlogs(self) -> None:
         wanting = [driver for driver in self._drivers if driver.lane.wants_survey()]
-        if not wanting:
-            return
+        if not wanting and self._work.journal.durability == "memory":
+            return  # nobody else has tools in there
         stats = {tool.tool: tool for tool in self._work.journal.stats().tools}
+        self._strangers.look(stats.values())
         for driver in wanting:
             if (tool := stats.get(driver.lane.tool.id)) is not None:
                 driver.lane.survey(tool)

@@ -34,16 +34,30 @@ class DaemonPool:
         self._closed = False
 
     def submit(self, function: Callable[[], _T]) -> Future[_T]:
-        """Have a thread call `function`. A future that is cancelled before a thread was free is never called."""
+        """Have a thread call `function`. A future that is cancelled before a thread was free is never called.
+
+        Raises:
+            RuntimeError: there is no thread, and the system gives none: `function` will not be called.
+        """
         future: Future[_T] = Future()
         with self._changed:
             self._jobs.append(lambda: _fulfil(future, function))
             if self._free < len(self._jobs) and self._threads < self._size:
-                self._threads += 1
-                threading.Thread(target=self._work, name=self._name, daemon=True).start()
+                self._start_another()
             else:
                 self._changed.notify()
         return future
+
+    def _start_another(self) -> None:
+        """Start a thread for the job that came last; when the system refuses, those that there are will take it."""
+        try:
+            threading.Thread(target=self._work, name=self._name, daemon=True).start()
+        except RuntimeError:
+            if self._threads:
+                return
+            self._jobs.pop()
+            raise
+        self._threads += 1  # a thread that began already waits for the lock that is held here
 
     def close(self) -> None:
         """Let threads end when they have nothing to do. Does not wait."""

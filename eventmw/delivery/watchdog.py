@@ -4,6 +4,9 @@ It tells where the code stands; later it interrupts the code, as Ctrl-C would: a
 call that waits in C ends when it returns. It counts its own looks, not seconds, so that a process that was stopped for an
 hour, or has no core to run on, blames nobody.
 
+CPython 3.11 does not forget the state of a thread that the system refused, and takes it for that of whoever asked for the
+thread. So when the courier's own thread was refused one, the watchdog can still tell, and interrupts nothing any more.
+
 Layer: input and output.
 Source: ``PyThreadState_SetAsyncExc`` of CPython's C API; on other Pythons the watchdog only tells.
 """
@@ -13,6 +16,7 @@ from __future__ import annotations
 import logging
 import sys
 import threading
+import time
 from pathlib import Path
 from types import FrameType
 from typing import Final, Protocol
@@ -79,13 +83,29 @@ class Watchdog:
         self._watched = watched
         self._stopped = threading.Event()
         self._starting = threading.Lock()
+        self._again_s = 0.0
 
     def start(self) -> None:
         """Start the thread, unless it runs."""
         with self._starting:
             if not self.on_duty and not self._stopped.is_set():
-                self.on_duty = True
-                threading.Thread(target=self._look_on, name=THREAD_NAME, daemon=True).start()
+                self.on_duty = self._started()
+
+    def _started(self) -> bool:
+        """Return whether the thread began. The system may refuse it: nobody is watched then, and deliveries go on."""
+        if time.monotonic() < self._again_s:
+            return False
+        try:
+            threading.Thread(target=self._look_on, name=THREAD_NAME, daemon=True).start()
+        except RuntimeError as error:
+            if not self._again_s:
+                log.warning(
+                    "no watchdog looks at tools that do not come back until a thread for it can start: %s", error
+                )
+            self._again_s = time.monotonic() + self._look_s
+            return False
+        self._again_s = 0.0
+        return True
 
     def stop(self) -> None:
         """End the thread, for good."""

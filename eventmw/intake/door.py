@@ -9,8 +9,8 @@ import hashlib
 import hmac
 import ipaddress
 import re
-from collections.abc import Mapping, Sequence
-from typing import Final
+from collections.abc import Container, Mapping, Sequence
+from typing import Final, Protocol
 from urllib.parse import urlsplit
 
 import msgspec
@@ -29,6 +29,30 @@ MAX_LENGTH_DIGITS: Final = 15
 """Digits of a Content-Length; a petabyte has them."""
 
 _visible = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?").fullmatch
+
+
+class Visitor(Protocol):
+    """What every door finds out about a request that may come in; see `Visit`."""
+
+    @property
+    def credential(self) -> str:
+        """Whose rate it counts against, or ``anonymous``."""
+        ...
+
+    @property
+    def address(self) -> str:
+        """The sender's address, or ""."""
+        ...
+
+    @property
+    def encoding(self) -> str:
+        """How the body is compressed, or ""."""
+        ...
+
+    @property
+    def length(self) -> int | None:
+        """The announced length of the body, or None."""
+        ...
 
 
 class Visit(msgspec.Struct, frozen=True, gc=False):
@@ -81,21 +105,21 @@ class Door:
             Refused: 400, 401, 403, 405, 413 or 415; what is wrong with the sender comes before what is wrong with the body.
         """
         if head.method != "POST":
-            raise self._wrong_method(head)
+            raise wrong_method(head, "POST, OPTIONS" if self._origins else "POST")
         headers, address = head.headers, head.peer
         credential = self._credential(headers) if self._keys else ANONYMOUS
         from_browser = "sec-fetch-site" in headers or "origin" in headers
         if from_browser and credential == ANONYMOUS:
-            self._check_origin(head)
+            check_origin(head, self._origins, self._proxies)
         if self._proxies:
-            address = self._forwarded(headers) or address
+            address = forwarded(headers, self._proxies) or address
         return Visit(
             credential,
             address,
             address if from_browser else None,
-            _encoding(headers["content-encoding"]) if "content-encoding" in headers else "",
-            self._length(headers),
-            _idempotency_key(headers["idempotency-key"]) if "idempotency-key" in headers else None,
+            encoding_of(headers["content-encoding"]) if "content-encoding" in headers else "",
+            length_of(headers, self._max_body_bytes),
+            idempotency_key_of(headers["idempotency-key"]) if "idempotency-key" in headers else None,
         )
 
     def credential(self, head: RequestHead) -> str:
@@ -118,7 +142,7 @@ class Door:
         """
         origin = head.headers.get("origin")
         if origin not in self._origins:
-            raise _cross_site(origin, head.headers.get("sec-fetch-site"))
+            raise cross_site(origin, head.headers.get("sec-fetch-site"))
         return (
             ("access-control-allow-methods", "POST"),
             ("access-control-allow-headers", "authorization, content-type, idempotency-key, x-eventmw-key"),
@@ -138,10 +162,6 @@ class Door:
             ("vary", "Origin"),
         )
 
-    def _wrong_method(self, head: RequestHead) -> Refused:
-        allow = "POST, OPTIONS" if self._origins else "POST"
-        return Refused("method_not_allowed", f"Expected POST, got {_method(head.method)}.", headers=(("allow", allow),))
-
     def _credential(self, headers: Mapping[str, str]) -> str:
         shown = _shown_key(headers)
         # The digests' comparison takes the same time for every key, and every key is compared.
@@ -156,53 +176,74 @@ class Door:
             headers=(("www-authenticate", 'Bearer realm="eventmw"'),),
         )
 
-    def _check_origin(self, head: RequestHead) -> None:
-        """Let the site's own pages in, and browsers on other sites only when listed. Source: PROTOCOLS.md 2.4."""
-        site, origin = head.headers.get("sec-fetch-site"), head.headers.get("origin")
-        if site == "same-origin" or origin in self._origins:
-            return
-        if site is None and origin is not None and self._is_own(origin, head):
-            return
-        raise _cross_site(origin, site)
 
-    def _is_own(self, origin: str, head: RequestHead) -> bool:
-        forwarded = head.headers.get("x-forwarded-host") if self._proxies else None
-        try:
-            parts, host = urlsplit(origin), urlsplit("//" + (forwarded or head.headers.get("host", "")))
-            if self._proxies:
-                scheme = head.headers.get("x-forwarded-proto", head.scheme)
-                return (parts.scheme, parts.hostname, _port(parts.port, parts.scheme)) == (
-                    scheme,
-                    host.hostname,
-                    _port(host.port, scheme),
-                )
-            own_port = _port(host.port, parts.scheme)
-            return (
-                parts.hostname is not None
-                and parts.hostname == host.hostname
-                and _port(parts.port, parts.scheme) == own_port
+def wrong_method(head: RequestHead, allow: str) -> Refused:
+    """Return the refusal of a method that is not among those in `allow`."""
+    expected = "POST" if "GET" not in allow else "GET or POST"
+    return Refused(
+        "method_not_allowed", f"Expected {expected}, got {_method(head.method)}.", headers=(("allow", allow),)
+    )
+
+
+def check_origin(head: RequestHead, listed: Container[str | None], proxies: int) -> None:
+    """Let the site's own pages in, and browsers on other sites only when listed. Source: PROTOCOLS.md 2.4.
+
+    Raises:
+        Refused: 403.
+    """
+    site, origin = head.headers.get("sec-fetch-site"), head.headers.get("origin")
+    if site == "same-origin" or origin in listed:
+        return
+    if site is None and origin is not None and _is_own(origin, head, proxies):
+        return
+    raise cross_site(origin, site)
+
+
+def _is_own(origin: str, head: RequestHead, proxies: int) -> bool:
+    forwarded_host = head.headers.get("x-forwarded-host") if proxies else None
+    try:
+        parts, host = urlsplit(origin), urlsplit("//" + (forwarded_host or head.headers.get("host", "")))
+        if proxies:
+            scheme = head.headers.get("x-forwarded-proto", head.scheme)
+            return (parts.scheme, parts.hostname, _port(parts.port, parts.scheme)) == (
+                scheme,
+                host.hostname,
+                _port(host.port, scheme),
             )
-        except ValueError:
-            return False
+        own_port = _port(host.port, parts.scheme)
+        return (
+            parts.hostname is not None
+            and parts.hostname == host.hostname
+            and _port(parts.port, parts.scheme) == own_port
+        )
+    except ValueError:
+        return False
 
-    def _forwarded(self, headers: Mapping[str, str]) -> str | None:
-        """Return the sender's address as the proxies that are trusted tell it, or None when they tell none."""
-        hops = headers.get("x-forwarded-for", "").split(",")
-        return _parsed(hops[-self._proxies].strip()) if len(hops) >= self._proxies else None
 
-    def _length(self, headers: Mapping[str, str]) -> int | None:
-        announced = headers.get("content-length")
-        if not announced:  # PEP 3333 writes an absent one as empty, so an empty one counts as absent everywhere
-            return None
-        if "transfer-encoding" in headers:
-            raise Refused("ambiguous_length", "Expected Content-Length or Transfer-Encoding, got both.")
-        # Superscripts and the digits of other scripts are not ASCII, and no number to HTTP.
-        if not (announced.isascii() and announced.isdigit() and len(announced) <= MAX_LENGTH_DIGITS):
-            raise Refused("invalid_length", "Expected Content-Length to be one number.")
-        length = int(announced)
-        if length > self._max_body_bytes:
-            raise too_large(self._max_body_bytes)
-        return length
+def forwarded(headers: Mapping[str, str], proxies: int) -> str | None:
+    """Return the sender's address as the proxies that are trusted tell it, or None when they tell none."""
+    hops = headers.get("x-forwarded-for", "").split(",")
+    return _parsed(hops[-proxies].strip()) if len(hops) >= proxies else None
+
+
+def length_of(headers: Mapping[str, str], max_body_bytes: int) -> int | None:
+    """Return the announced length of the body; None when it is chunked or not said.
+
+    Raises:
+        Refused: 400 or 413.
+    """
+    announced = headers.get("content-length")
+    if not announced:  # PEP 3333 writes an absent one as empty, so an empty one counts as absent everywhere
+        return None
+    if "transfer-encoding" in headers:
+        raise Refused("ambiguous_length", "Expected Content-Length or Transfer-Encoding, got both.")
+    # Superscripts and the digits of other scripts are not ASCII, and no number to HTTP.
+    if not (announced.isascii() and announced.isdigit() and len(announced) <= MAX_LENGTH_DIGITS):
+        raise Refused("invalid_length", "Expected Content-Length to be one number.")
+    length = int(announced)
+    if length > max_body_bytes:
+        raise too_large(max_body_bytes)
+    return length
 
 
 def _method(method: str) -> str:
@@ -216,7 +257,8 @@ def _shown_key(headers: Mapping[str, str]) -> str | None:
     return headers.get("x-eventmw-key")
 
 
-def _cross_site(origin: str | None, site: str | None) -> Refused:
+def cross_site(origin: str | None, site: str | None) -> Refused:
+    """Return the refusal of a browser on another site; it shows both headers."""
     shown = f"Origin: {_printable(origin)}, Sec-Fetch-Site: {_printable(site)}"
     return Refused(
         "cross_site", f"Expected a request from this site, from a server, or from an allowed origin. {shown}."
@@ -241,7 +283,12 @@ def _parsed(hop: str) -> str | None:
     return str(ipaddress.ip_address(bare)) if is_ip(bare) else None
 
 
-def _encoding(value: str) -> str:
+def encoding_of(value: str) -> str:
+    """Return the encoding that a Content-Encoding names: ``gzip``, ``deflate`` or "".
+
+    Raises:
+        Refused: 415.
+    """
     encoding = value.strip().lower()
     if encoding in {"", "identity"}:
         return ""
@@ -257,7 +304,12 @@ def _encoding(value: str) -> str:
     )
 
 
-def _idempotency_key(value: str) -> str:
+def idempotency_key_of(value: str) -> str:
+    """Return an Idempotency-Key as it was sent.
+
+    Raises:
+        Refused: 400.
+    """
     if len(value) > MAX_IDEMPOTENCY_KEY or not _visible(value):
         raise Refused(
             "invalid_idempotency_key",

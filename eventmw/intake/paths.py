@@ -50,11 +50,11 @@ class FirstLook:
         return path in self._tails
 
 
-def is_ours(ours: str | None, prefix: str, path: str) -> bool:
-    """Return whether ``prefix`` and ``path`` together are our public path; some servers' paths include the prefix.
+def public_path(prefix: str, path: str) -> str:
+    """Return the public path of a request: ``prefix`` and ``path`` together; some servers' paths include the prefix.
 
     A prefix ends where a segment ends: ``/zaraz/api`` does not include the prefix ``/z``.
     """
     if prefix and not (path == prefix or path.startswith(prefix.rstrip("/") + "/")):
-        path = prefix + path
-    return path == ours
+        return prefix + path
+    return path

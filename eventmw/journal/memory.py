@@ -244,7 +244,7 @@ class _Lease:
         """Carry out one step of a tool."""
         with self._log:
             if (place := self._place(tool)) is not None:
-                self._log.carry_out(place, step)
+                self._log.carry_out(tool, place, step)
 
     def settled(self, tool: str, key: Key) -> bool:
         """Return whether an event is settled for a tool."""

@@ -8,13 +8,14 @@ Layer: input and output: it holds the lock around `eventmw.journal.place`, which
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from threading import Lock
 from typing import Final
 from weakref import WeakSet
 
 from eventmw.errors import JournalDown, JournalFull
 from eventmw.journal import DEAD_EVICTED, ERASED, Commit, DeadLetter, Entry, Key
+from eventmw.journal.erasures import Erasures
 from eventmw.journal.place import Graveyard, Place, Size
 
 
@@ -36,6 +37,7 @@ class Log:
         self.floor = self.consumed_bytes = self.parked_bytes = self.refused_bytes = 0
         self.dead = Graveyard(self.dead_cap_bytes)
         self.places = {tool: Place() for tool in self.places}
+        self.erasures = Erasures()
         self.lease: object | None = None
         self.wake: Callable[[], None] | None = None
 
@@ -99,8 +101,9 @@ class Log:
             kept.remove(entry)
             self.consumed_bytes -= len(entry.record)
 
-    def carry_out(self, place: Place, step: Commit) -> None:
+    def carry_out(self, tool: str, place: Place, step: Commit) -> None:
         """Carry out a tool's step whole, or pass it over whole when nothing in it is new."""
+        step = self.erasures.applied(tool, step)
         keys = (*step.settled, *step.unpark, *(item.key for item in step.park), *(letter.key for letter in step.dead))
         fresh = self.unsettled(place, keys)
         if not fresh and place.parking.reflects(step):
@@ -164,20 +167,26 @@ class Log:
         changed = {seq: new for seq, entry in self.entries.items() if (new := rewritten(entry.record)) is not None}
         for seq, record in changed.items():
             self.entries[seq] = self.entries[seq]._replace(record=record)
-        parked = sum(self.erase_parked(place, rewritten) for place in self.places.values())
+        ended = {
+            (tool, key)
+            for tool, place in self.places.items()
+            for key, item in place.parking.items.items()
+            if rewritten(item.record) is not None
+        }
+        self.erasures.note(rewritten, {self.stream: self.appended.records}, ended)
+        for tool, place in self.places.items():
+            self.erase_parked(place, [key for owner, key in ended if owner == tool])
         meant = [key for key, letter in self.dead.letters.items() if rewritten(letter.record) is not None]
         for tool, key in meant:
             self.dead.exhume(tool, key)
-        return {"records": len(changed), "parked": parked, "dead": len(meant)}
+        return {"records": len(changed), "parked": len(ended), "dead": len(meant)}
 
-    def erase_parked(self, place: Place, rewritten: Callable[[bytes], bytes | None]) -> int:
-        """End the parked items of a person, and have the place read again."""
-        keys = [key for key, item in place.parking.items.items() if rewritten(item.record) is not None]
+    def erase_parked(self, place: Place, keys: Sequence[Key]) -> None:
+        """End these parked items, and have the place read again."""
         if keys:
             self.repark(place, Commit(unpark=keys))
             place.counts[ERASED] += len(keys)
         place.restart()
-        return len(keys)
 
     def first_since(self, since_ms: int) -> int:
         """Return the sequence number of the first kept record recorded then or later, else the one after the last."""

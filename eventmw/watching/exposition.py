@@ -67,7 +67,7 @@ _EVICTED: Final = "dead_evicted"
 
 @dataclass(frozen=True, slots=True)
 class Sighting:
-    """What one process shows: its name, ``Runtime.stats()``, and ``Tally.as_json()``."""
+    """What one process shows: its name, ``Runtime.stats()`` or its part of it, and ``Tally.as_json()``."""
 
     process: str
     stats: Mapping[str, Any]
@@ -90,7 +90,7 @@ class Exposition:
         """Return the figures in Prometheus' text format. Not thread-safe: make one for each answer.
 
         Args:
-            sightings: the process that answers first, then the others.
+            sightings: the process that answers first, with all of its ``stats``, then the others.
             silent: how many processes did not tell theirs.
             now_ms: wall time, milliseconds since 1970.
         """

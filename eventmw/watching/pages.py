@@ -9,7 +9,7 @@ import logging
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from eventmw.errors import Refused
 from eventmw.errors import told as told_of
@@ -86,7 +86,8 @@ class _Metrics:
         from eventmw.watching.exposition import CONTENT_TYPE, Exposition, Sighting  # noqa: PLC0415 - of an extra
 
         runtime = self._runtime
-        own, socket = runtime.figures(), runtime.socket
+        own: dict[str, Any] = {**runtime.figures(), "stats": runtime.stats()}
+        socket = runtime.socket
         others = heard(runtime.config.data_dir, socket, own["ident"])
         told = {(socket.stem if socket else str(os.getpid())): own, **others.told}
         sightings = [Sighting(name, figures["stats"], figures.get("tally", {})) for name, figures in told.items()]

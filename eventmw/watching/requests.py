@@ -1,4 +1,4 @@
-"""A request to our API, watched: an exchange that tells of itself when it begins and when it is answered.
+"""A request to one of our APIs, watched: an exchange that tells of itself when it begins and when it is answered.
 
 Layer: input and output. It changes nothing of what an `Exchange` does.
 """
@@ -11,22 +11,20 @@ from collections.abc import Mapping
 from concurrent.futures import Future
 from functools import partial
 from http import HTTPStatus
-from typing import Final
+from typing import Any, Final
 
 from eventmw.errors import Refused
-from eventmw.exchange import Exchange
+from eventmw.exchange import Api, Exchange, Taken
 from eventmw.http import Reply, RequestHead
 from eventmw.intake.body import Body
-from eventmw.intake.door import Visit
-from eventmw.journal import Position
+from eventmw.intake.door import Visitor
 from eventmw.logs import Field
-from eventmw.protocols.zaraz import Accepted
-from eventmw.runtime import Runtime
 from eventmw.watching.watch import Answered, Watch
 
 _MAX_METHOD: Final = 20
 _MAX_DIGITS: Final = 16
 _ID_BYTES: Final = 8
+_NOTHING: Final = Taken()
 
 
 class WatchedExchange(Exchange):
@@ -34,8 +32,8 @@ class WatchedExchange(Exchange):
 
     __slots__ = ("_began_s", "_code", "_ident", "_is_told", "_refused", "_watch")
 
-    def __init__(self, runtime: Runtime, watch: Watch, head: RequestHead) -> None:
-        super().__init__(runtime, head)
+    def __init__(self, api: Api[Any, Any], watch: Watch, head: RequestHead) -> None:
+        super().__init__(api, head)
         self._watch = watch
         self._began_s = watch.now_s()
         self._ident = "" if watch.log is None else os.urandom(_ID_BYTES).hex()
@@ -49,7 +47,7 @@ class WatchedExchange(Exchange):
             self._watch.asked(
                 request_id=self._ident,
                 method=self._head.method[:_MAX_METHOD],
-                path=self._runtime.config.path,
+                path=self.api.path,
                 announced_bytes=_number(self._head.headers.get("content-length", "")),
             )
         reply = super().open()
@@ -60,14 +58,18 @@ class WatchedExchange(Exchange):
         reply = super().feed(chunk)
         return reply if reply is None else self._told(reply)
 
-    def submit(self) -> Reply | Future[Position]:
+    def submit(self) -> Reply | Future[Any]:
         """Judge the whole body and hand it to the journal."""
         kept = super().submit()
         return self._told(kept) if isinstance(kept, Reply) else kept
 
-    def settle(self, future: Future[Position]) -> Reply:
+    def settle(self, future: Future[Any]) -> Reply:
         """Answer, now that the future is done."""
         return self._told(super().settle(future))
+
+    def crowded(self) -> Reply:
+        """Answer that more requests came at once than can wait."""
+        return self._told(super().crowded())
 
     def late(self) -> Reply:
         """Answer that keeping the record took too long."""
@@ -86,24 +88,21 @@ class WatchedExchange(Exchange):
         if self._is_told:
             return reply
         self._is_told = True
-        accepted: Accepted | None = getattr(self, "_accepted", None) if reply.status == HTTPStatus.OK else None
-        answered = Answered(
-            reply.status,
-            self._code,
-            self._watch.now_s() - self._began_s,
-            self._refused if accepted is None else len(accepted.judgement.invalid),
-            0 if accepted is None else len(accepted.duplicates),
-        )
-        self._watch.answered(answered, partial(self._more, accepted))
+        taken = _NOTHING
+        if reply.status == HTTPStatus.OK and (accepted := getattr(self, "_accepted", None)) is not None:
+            taken = self.api.taken(accepted)
+        seconds = self._watch.now_s() - self._began_s
+        answered = Answered(reply.status, self._code, seconds, taken.rejected or self._refused, taken.duplicates)
+        self._watch.answered(answered, partial(self._more, taken))
         return reply
 
-    def _more(self, accepted: Accepted | None) -> Mapping[str, Field]:
-        visit: Visit | None = getattr(self, "_visit", None)
+    def _more(self, taken: Taken) -> Mapping[str, Field]:
+        visit: Visitor | None = getattr(self, "_visit", None)
         body: Body | None = getattr(self, "_body", None)
         return {
             "request_id": self._ident,
-            "receipt_id": None if accepted is None else accepted.record.id,
-            "accepted": 0 if accepted is None else accepted.judgement.accepted,
+            "receipt_id": taken.receipt_id,
+            "accepted": taken.accepted,
             "credential": None if visit is None else visit.credential,
             "body_bytes": 0 if body is None else body.received,
         }

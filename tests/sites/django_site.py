@@ -12,6 +12,8 @@ from django.http import HttpResponse  # type: ignore[import-untyped]
 from django.urls import path  # type: ignore[import-untyped]
 
 from eventmw import Limits
+from eventmw.testing import with_keys
+from tests.eventbunker import KEYS
 from tests.sites import pages
 
 OURS = ["eventmw.django.EventsMiddleware"] if pages.WRAPPED else []
@@ -31,6 +33,10 @@ settings.configure(
     EVENTMW={"path": pages.PATH, "limits": Limits(max_body_bytes=64 * 1024, max_events=3)},
 )
 django.setup()
+if "EVENTMW_EVENTBUNKER_PATH" in os.environ:
+    from eventmw.django import site as the_site
+
+    with_keys(the_site(), KEYS)
 
 
 def front(request: Any) -> Any:

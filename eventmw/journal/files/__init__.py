@@ -28,12 +28,13 @@ from eventmw.journal.files.epochs import Reserve
 from eventmw.journal.files.erasure import PATIENCE_S, Erasure
 from eventmw.journal.files.graves import read_letters
 from eventmw.journal.files.heartbeat import Watch
-from eventmw.journal.files.housekeeping import Housekeeping, Keeping, keys_as_lists, rewriting
+from eventmw.journal.files.housekeeping import Housekeeping, keys_as_lists, rewriting
 from eventmw.journal.files.inbox import WAIT_S, Command, Inbox, NobodyLeads
 from eventmw.journal.files.layout import Layout
 from eventmw.journal.files.leader import Leader
 from eventmw.journal.files.locks import Lock, is_free
 from eventmw.journal.files.registry import Membership, Tools
+from eventmw.journal.files.retirement import Keeping
 from eventmw.journal.files.stream import Addition
 from eventmw.journal.files.walk import Walks
 from eventmw.journal.files.writer import Writer
@@ -78,7 +79,7 @@ class FileJournal:
         self._membership = Membership(self._places, site)
         self._walks = Walks(self._places)
         self._watch = Watch(self._places)
-        self._writer = Writer(self._places, cap_bytes, self._woken)
+        self._writer = Writer(self._places, cap_bytes, self._woken, retain_s)
         try:
             self._places.make()
             self._membership.join()
@@ -144,9 +145,6 @@ class FileJournal:
 
     def dead_letters(self, tool: str | None = None) -> Iterator[DeadLetter]:
         """Return the dead letters of one tool or of all, oldest first."""
-        lease = self._lease
-        if lease is not None and not lease.lost():
-            return lease.leader.dead_letters(tool)
         return read_letters(self._places, tool)
 
     def revive(self, tool: str, keys: Iterable[Key], now_ms: int) -> int:
@@ -206,6 +204,7 @@ class FileJournal:
             self._lease.leader.abandon()
             self._lease = None
         self._writer.leave_parent_behind()
+        self._walks.abandon()
         self._walks = Walks(self._places)
         self._membership.abandon()
 
@@ -233,14 +232,21 @@ class FileJournal:
                 self._watch.look()
                 return None
             try:
-                leader = self._new_leader(held)
+                self._lease = self._new_lease(held)
             except BaseException as error:
                 held.release()
                 if not isinstance(error, OSError):
                     raise
                 raise JournalDown(f"the journal's state cannot be read: {error.strerror or error}") from error
-            self._lease = _Lease(leader, Housekeeping(leader, self._membership, self._keeping, self._rewrite))
             return self._lease
+
+    def _new_lease(self, held: Lock) -> _Lease:
+        leader = self._new_leader(held)
+        try:
+            return _Lease(leader, Housekeeping(leader, self._membership, self._keeping, self._rewrite))
+        except BaseException:
+            leader.close()
+            raise
 
     def _new_leader(self, held: Lock) -> Leader:
         """Return a leader; on a full disk, with the room of the reserve."""

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from typing import Final
 
 from eventmw.errors import JournalDown
-from eventmw.journal import ERASED, Commit
+from eventmw.journal import ERASED, Commit, Key
 from eventmw.journal.files.leader import Leader
 
 PATIENCE_S: Final = 20.0
@@ -45,7 +45,7 @@ class Erasure:
         """Go on; return how much was erased once that is done: ``{"records", "parked", "dead"}``.
 
         Raises:
-            JournalDown: a process did not end its stream. What could be erased is erased.
+            JournalDown: a process did not end its stream, or the disk failed. What could be erased is erased.
         """
         leader = self._leader
         with leader.lock:
@@ -53,7 +53,12 @@ class Erasure:
             alive = [source for source in self._asked if not source.dead and source.sid in leader.sources.all]
             if alive and time.monotonic() < self._deadline_s:
                 return None
-            erased = self._erase()
+            try:
+                erased = self._erase()
+            except OSError as error:
+                raise JournalDown(
+                    f"not everything was erased: {error.strerror or error}. Erase again when the disk works and has room"
+                ) from error
         if alive:
             raise JournalDown(
                 f"{len(alive)} of the processes that write are stopped or hang, and what they wrote last was not erased. "
@@ -69,19 +74,24 @@ class Erasure:
 
     def _erase(self) -> dict[str, int]:
         leader = self._leader
+        parked = {tool: self._meant(tool) for tool in leader.ledger.tools}
+        leader.erasures.note(
+            self._rewritten,
+            {sid: end.seq for sid, end in leader.sources.ends().items()},
+            {(tool, key) for tool, keys in parked.items() for key in keys},
+        )
         records = 0
         for source in leader.sources.all.values():
             if source.dead:
                 source.segments.look()
                 records += sum(source.segments.rewrite(header, self._rewritten) for header in source.segments.headers())
-        parked = sum(self._unpark(tool) for tool in list(leader.ledger.tools))
+        for tool, keys in parked.items():
+            if keys:
+                leader.commit(tool, Commit(unpark=keys, counts={ERASED: len(keys)}))
         dead = leader.graves.erase(lambda record: self._rewritten(record) is not None)
         leader.begin_anew()
-        return {"records": records, "parked": parked, "dead": dead}
+        return {"records": records, "parked": sum(map(len, parked.values())), "dead": dead}
 
-    def _unpark(self, tool: str) -> int:
+    def _meant(self, tool: str) -> list[Key]:
         items = self._leader.ledger.tools[tool].parking.items.values()
-        keys = [item.key for item in items if self._rewritten(item.record) is not None]
-        if keys:
-            self._leader.commit(tool, Commit(unpark=keys, counts={ERASED: len(keys)}))
-        return len(keys)
+        return [item.key for item in items if self._rewritten(item.record) is not None]

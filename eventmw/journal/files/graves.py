@@ -17,6 +17,7 @@ import struct
 import zlib
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 from zlib import crc32
@@ -27,6 +28,7 @@ from eventmw.journal import DeadLetter, Key, Position
 from eventmw.journal.files import disk, layout
 from eventmw.journal.files.layout import Layout
 from eventmw.journal.files.letterindex import Index
+from eventmw.journal.files.places import key_as_list, key_of
 
 LOGS: Final = 16
 """The cap is divided among so many logs, so that a sixteenth goes at a time."""
@@ -83,14 +85,14 @@ class Graves:
             self.number += 1
             self.dig_out(self.number, block.tool, block.keys)
 
-    def bury(self, number: int, tool: str, letters: Sequence[DeadLetter]) -> int:
-        """Keep letters durably, for the change with this number. Returns how many of them are new.
+    def bury(self, number: int, tool: str, letters: Sequence[DeadLetter]) -> None:
+        """Keep letters durably, for the change with this number.
 
         Raises:
             OSError: they may or may not be kept.
         """
         packed = _packed([_as_list(letter) for letter in letters])
-        return self._write(_Block(0, number, _BURIED, tool, [letter.key for letter in letters], packed))
+        self._write(_Block(0, number, _BURIED, tool, [letter.key for letter in letters], packed))
 
     def dig_out(self, number: int, tool: str, keys: Iterable[Key]) -> int:
         """Let letters go. Returns how many there were.
@@ -106,11 +108,13 @@ class Graves:
         if tool is None or keys is None:
             return _letters(_blocks(self._folder), self.index, tool, None)
         found = {at for key in keys if (at := self.index.block(tool, key))}
-        return _letters((self._block_at(at) for at in sorted(found)), self.index, tool, keys)
+        blocks = (block for at in sorted(found) for block in self._block_at(at))
+        return _letters(blocks, self.index, tool, keys)
 
-    def _block_at(self, at: int) -> _Block:
+    def _block_at(self, at: int) -> Iterator[_Block]:
+        """Return the block that stands there; none when it cannot be read any more."""
         log, offset = at >> _OFFSET_BITS, at & (1 << _OFFSET_BITS) - 1
-        return next(_blocks_of(self._folder, log, offset))
+        return islice(_blocks_of(self._folder, log, offset), 1)
 
     def evict(self) -> Counter[str]:
         """Remove the oldest logs while there are too many bytes. Returns how many letters each tool lost."""
@@ -132,11 +136,12 @@ class Graves:
             OSError: a log could not be written anew.
         """
         self.close()
-        erased = sum(self._erase_in(log, is_meant) for log in layout.logs(self._folder))
-        self.index = Index()  # every block may stand elsewhere now
-        for block in _blocks(self._folder):
-            _learn(self.index, block)
-        return erased
+        try:
+            return sum(self._erase_in(log, is_meant) for log in layout.logs(self._folder))
+        finally:
+            self.index = Index()  # every block may stand elsewhere now
+            for block in _blocks(self._folder):
+                _learn(self.index, block)
 
     def _erase_in(self, log: int, is_meant: Callable[[bytes], bool]) -> int:
         """Write a log anew without what is meant, also where a later letter has replaced it. Returns how many letters."""
@@ -230,7 +235,7 @@ def _blocks_of(folder: Path, log: int, offset: int = 0) -> Iterator[_Block]:
             if not length or len(payload) < length or crc32(payload, length) != check:
                 return
             number, kind, tool, plain, letters = _decode(payload)
-            keys = [Key(Position(sid, seq), ordinal) for sid, seq, ordinal in plain]
+            keys = [key_of(key) for key in plain]
             yield _Block(log << _OFFSET_BITS | at, number, kind, tool, keys, letters)
             at += len(head) + length
 
@@ -246,7 +251,7 @@ def _unpacked(block: _Block) -> list[tuple[Key, _Plain]]:
 
 
 def _framed(block: _Block) -> bytes:
-    keys = [[key.position.stream, key.position.seq, key.ordinal] for key in block.keys]
+    keys = [key_as_list(key) for key in block.keys]
     payload = _encode([block.number, block.kind, block.tool, keys, block.letters])
     return _frame.pack(len(payload), crc32(payload, len(payload))) + payload
 

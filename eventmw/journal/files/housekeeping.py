@@ -1,7 +1,7 @@
-"""What the leader does beside deliveries: take over, retire, obey, tell.
+"""What the leader does beside deliveries: take over, tell, retire, obey.
 
 Layer: input and output. It runs on the courier's thread, some times a second, and holds the leader's lock step by step.
-Source: JOURNAL.md «Retirement»; the order of what is synced before what is unlinked is its point.
+Source: JOURNAL.md «Retirement».
 """
 
 from __future__ import annotations
@@ -11,41 +11,25 @@ import shutil
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from eventmw.errors import JournalDown
-from eventmw.journal import Key, Position, Rewrite
+from eventmw.journal import Key, Rewrite
 from eventmw.journal.files import disk, orders
 from eventmw.journal.files.erasure import Erasure
-from eventmw.journal.files.frames import Header
 from eventmw.journal.files.heartbeat import BEAT_S, Heartbeat
 from eventmw.journal.files.inbox import Answer, Command, Inbox
 from eventmw.journal.files.leader import Leader
+from eventmw.journal.files.places import key_as_list, key_of
 from eventmw.journal.files.registry import UNCLAIMED_S, Membership, Tools
+from eventmw.journal.files.retirement import Keeping, Retirement
 from eventmw.journal.files.source import Source
 
 log = logging.getLogger("eventmw.journal")
 
-LEAST_FREE_BYTES: Final = 64 * 1024 * 1024
-"""With less room on the disk, what is consumed is not kept any longer. Source: assumption."""
-
 _CLAIM_S: Final = 60.0
 _LEFTOVER_S: Final = 60.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Keeping:
-    """How long consumed records are kept.
-
-    Attributes:
-        retain_s: seconds after a segment was consumed, for ``tail`` and ``replay``.
-        cap_bytes: bytes of all segments, past which consumed ones go earlier. So they do on a disk that is nearly full.
-    """
-
-    retain_s: float = 24 * 3600.0
-    cap_bytes: int = 2 * 1024 * 1024 * 1024
 
 
 class _Unfinished(Exception):  # noqa: N818 - says what it is
@@ -78,13 +62,12 @@ class Housekeeping:
     ) -> None:
         self._leader = leader
         self._membership = membership
-        self._keeping = keeping
+        self._retirement = Retirement(leader, keeping)
         self._inbox = Inbox(leader.places)
         self._tools = Tools(leader.places)
         self._since_ms = _now_ms()
         self._beat_s = float("-inf")
         self._claimed_s = float("-inf")
-        self._consumed_s: dict[tuple[str, int], float] = {}
         self._alarmed: set[tuple[str, int]] = set()
         self._rewrite = rewrite
         self._erasures: dict[str, Erasure] = {}
@@ -111,10 +94,10 @@ class Housekeeping:
             leader.learn_tools()
             leader.sources.take_over()
             self._alarm()
-            self._obey()
-        with leader.lock:
             leader.tell()
-            self._retire()
+            self._retirement.retire()
+        with leader.lock:
+            self._obey()
         if now_s - self._beat_s >= BEAT_S:
             self._beat_s = now_s
             self._beat()
@@ -154,6 +137,10 @@ class Housekeeping:
             return Answer(error="lookup", message=str(error))
         except ValueError as error:
             return Answer(error="value", message=str(error))
+        except (OSError, JournalDown) as error:
+            why = (isinstance(error, OSError) and error.strerror) or error
+            log.warning("a command could not be carried out, and is not tried again: %s", why)
+            return Answer(error="down", message=f"it could not be carried out: {why}")
         if ident not in self._leader.ledger.done:
             self._leader.epochs.write(self._leader.ledger.answered(ident, result))
         return Answer(result)
@@ -183,63 +170,6 @@ class Housekeeping:
             raise _Unfinished
         del self._erasures[ident]
         return erased
-
-    def _retire(self) -> None:
-        leader = self._leader
-        consumed = [(source, header) for source in leader.sources.all.values() for header in self._consumed(source)]
-        self._note_consumed(consumed)
-        leaving = self._leaving(consumed)
-        if leaving:
-            leader.epochs.sync()
-            for source, header in leaving:
-                source.segments.remove(header.number)
-                self._consumed_s.pop((source.sid, header.number), None)
-        for source in list(leader.sources.all.values()):
-            if source.dead and source.segments.is_empty():
-                self._end(source)
-
-    def _consumed(self, source: Source) -> list[Header]:
-        """Return the segments that every tool is past. The one that a live owner writes is not among them."""
-        source.segments.look()
-        headers = source.segments.headers()
-        end = source.end()
-        floor = self._leader.floor(source.sid, end).seq
-        ends = [later.base_seq for later in headers[1:]]
-        gone = [header for header, last in zip(headers, ends, strict=False) if last <= floor]
-        if source.dead and headers and end.seq <= floor:
-            gone.append(headers[-1])
-        return gone
-
-    def _note_consumed(self, consumed: list[tuple[Source, Header]]) -> None:
-        now_s = time.monotonic()
-        known = {(source.sid, header.number) for source, header in consumed}
-        for key in self._consumed_s.keys() - known:
-            del self._consumed_s[key]  # a replay has moved a place back
-        for key in known:
-            self._consumed_s.setdefault(key, now_s)
-
-    def _leaving(self, consumed: list[tuple[Source, Header]]) -> list[tuple[Source, Header]]:
-        """Return the segments whose time is over, and under the cap the oldest of the others."""
-        over = sum(header.size for source in self._leader.sources.all.values() for header in source.segments.headers())
-        over = max(over - self._keeping.cap_bytes, LEAST_FREE_BYTES - self._free_bytes())
-        before_s = time.monotonic() - self._keeping.retain_s
-        leaving: list[tuple[Source, Header]] = []
-        for source, header in sorted(consumed, key=lambda pair: pair[1].created_ms):
-            if over > 0 or self._consumed_s[source.sid, header.number] <= before_s:
-                leaving.append((source, header))
-                over -= header.size
-        return _prefixes(leaving)
-
-    def _free_bytes(self) -> int:
-        return shutil.disk_usage(self._leader.places.root).free
-
-    def _end(self, source: Source) -> None:
-        """Take away a stream of which nothing is left. Its folder goes first: no place in it may be forgotten before."""
-        leader, end = self._leader, source.end()
-        leader.sources.drop(source.sid)
-        shutil.rmtree(source.segments.folder, ignore_errors=True)
-        disk.sync_folder(leader.places.streams)
-        leader.epochs.write(leader.ledger.retired(source.sid, end))
 
     def _alarm(self) -> None:
         """Say once what the disk has lost: records that were durable and are not there."""
@@ -294,26 +224,14 @@ def _remove(path: Path) -> None:
         disk.remove(path)
 
 
-def _prefixes(leaving: list[tuple[Source, Header]]) -> list[tuple[Source, Header]]:
-    """Keep of each stream only what leaves from its beginning: a stream has no hole in the middle."""
-    kept: list[tuple[Source, Header]] = []
-    chosen = {(source.sid, header.number) for source, header in leaving}
-    for source in {source.sid: source for source, _ in leaving}.values():
-        for header in source.segments.headers():
-            if (source.sid, header.number) not in chosen:
-                break
-            kept.append((source, header))
-    return kept
-
-
 def keys_as_lists(keys: list[Key]) -> list[list[Any]]:
     """Return keys as JSON, for a command."""
-    return [[key.position.stream, key.position.seq, key.ordinal] for key in keys]
+    return [key_as_list(key) for key in keys]
 
 
 def keys_of(plain: list[list[Any]]) -> list[Key]:
     """Return the keys that `keys_as_lists` wrote."""
-    return [Key(Position(sid, seq), ordinal) for sid, seq, ordinal in plain]
+    return [key_of(key) for key in plain]
 
 
 def _now_ms() -> int:

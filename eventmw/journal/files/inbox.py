@@ -6,10 +6,10 @@ Source: JOURNAL.md «Files in ``data_dir``», `inbox`.
 
 from __future__ import annotations
 
+import logging
 import os
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,6 +19,8 @@ from eventmw.errors import JournalDown
 from eventmw.journal.files import disk
 from eventmw.journal.files.layout import Layout
 from eventmw.journal.files.locks import is_free
+
+log = logging.getLogger("eventmw.journal")
 
 WAIT_S: Final = 10.0
 _POLL_S: Final = 0.02
@@ -83,7 +85,6 @@ class Inbox:
 
         What an earlier leader took on and did not answer comes again.
         """
-        now_s = time.time()
         for path in sorted(self._folder.iterdir()):
             if path.suffix in {".cmd", ".run"}:
                 try:
@@ -95,12 +96,15 @@ class Inbox:
                     path.with_suffix(".run").unlink(missing_ok=True)
                     continue
                 yield path.stem, command
-            elif _age_s(path, now_s) > _STALE_S:
+            elif disk.age_s(path) > _STALE_S:
                 path.unlink(missing_ok=True)
 
     def answer(self, ident: str, answer: Answer) -> None:
-        """Answer a command."""
-        disk.put(self._folder / f"{ident}.done", msgspec.json.encode(answer))
+        """Answer a command. It is done with, also when no answer can be written: whoever asked hears that none came."""
+        try:
+            disk.put(self._folder / f"{ident}.done", msgspec.json.encode(answer))
+        except OSError as error:
+            log.warning("the answer to a command could not be written: %s", error.strerror or error)
         (self._folder / f"{ident}.run").unlink(missing_ok=True)
 
     def _take_back(self, asked: Path, answered: Path) -> Any:
@@ -124,9 +128,3 @@ def _removed(path: Path) -> bool:
     except FileNotFoundError:
         return False
     return True
-
-
-def _age_s(path: Path, now_s: float) -> float:
-    with suppress(FileNotFoundError):
-        return now_s - path.stat().st_mtime
-    return 0.0

@@ -12,12 +12,14 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from typing import Final
 
 import msgspec
 
 from eventmw.errors import JournalDown
-from eventmw.journal import DEAD_EVICTED, MOST_READ_BYTES, Commit, DeadLetter, Entry, Key, Parked, Position, Reading
+from eventmw.journal import DEAD_EVICTED, MOST_READ_BYTES, Commit, Entry, Key, Parked, Position, Reading
+from eventmw.journal.erasures import Erasures
 from eventmw.journal.files import disk
 from eventmw.journal.files.epochs import Epochs, Reserve, load
 from eventmw.journal.files.frames import Total
@@ -43,6 +45,10 @@ class Leader:
         lock: the leader's lock, held.
         dead_bytes: bytes of dead letters.
 
+    Attributes:
+        erasures: what this lease erased.
+        resting: streams that ended and are consumed, which everybody was told; a place that is moved may wake them.
+
     Raises:
         OSError: the state cannot be read, or written anew.
     """
@@ -59,7 +65,9 @@ class Leader:
         self.sources = Sources(places, leading=True)
         self.merges: dict[str, Merge] = {}
         self._recalling = Recalling(self.sources, self.ledger)
-        self._gauge = Board(places.gauge)
+        self._gauge = Board(places.gauge, create=True)
+        self.resting: set[str] = set()
+        self.erasures = Erasures()
         self.registry = Tools(places)
         try:
             self.sources.take_over()
@@ -72,7 +80,7 @@ class Leader:
 
     def _mend(self) -> None:
         """Put right what a leader that died left between two steps."""
-        self.learn_tools()
+        self.ledger.tools.update(list(self._new_tools()))  # they are in the snapshot that is written next
         for tool, place in self.ledger.tools.items():
             place.moved = False
             self.graves.dig_out(self.ledger.number, tool, list(place.parking.items))
@@ -122,6 +130,7 @@ class Leader:
         with self.lock:
             if (place := self._place(tool)) is None:
                 return
+            step = self.erasures.applied(tool, step)
             fresh = self._fresh(place, step)
             if not fresh and place.parking.reflects(step):
                 return
@@ -199,11 +208,6 @@ class Leader:
         self.epochs.close()
         self._close_files()
 
-    def dead_letters(self, tool: str | None = None) -> Iterator[DeadLetter]:
-        """Return the dead letters, oldest first."""
-        with self.lock:
-            return iter(list(self.graves.letters(tool)))
-
     def begin_anew(self) -> None:
         """Write the state anew, without what it once said, and have every lane let go of what it read ahead."""
         with self.lock:
@@ -229,26 +233,33 @@ class Leader:
 
     def learn_tools(self) -> None:
         """Take in the tools that processes have registered."""
+        for tool, place in self._new_tools():
+            self.resting.clear()
+            self.epochs.write(self.ledger.place(tool, place))
+
+    def _new_tools(self) -> Iterator[tuple[str, ToolPlace]]:
         for tool, start in self.registry.starts():
             if tool not in self.ledger.tools:
                 place = ToolPlace(dead=self.graves.index.count(tool))
                 for sid, end in start.items():
                     place.reach(sid).move_to(end)
-                if hasattr(self, "epochs"):
-                    self.epochs.write(self.ledger.place(tool, place))
-                else:
-                    self.ledger.tools[tool] = place
+                yield tool, place
 
     def floor(self, sid: str, end: Total) -> Total:
         """Return what of a stream every tool has consumed."""
         return min((place.reach(sid).total for place in self.ledger.tools.values()), default=end)
 
     def tell(self) -> None:
-        """Tell all writers what is consumed and what is parked."""
-        for sid, source in self.sources.all.items():
-            source.tell(self.floor(sid, source.end()))
+        """Tell all writers what is consumed, and what is parked or waits in streams that ended."""
+        every = self.sources.all
+        self.resting &= every.keys()
+        floors = {sid: self.floor(sid, every[sid].end()) for sid in every.keys() - self.resting}
+        waiting = sum(every[sid].end().bytes - floor.bytes for sid, floor in floors.items() if every[sid].dead)
         parked = sum(place.parking.bytes for place in self.ledger.tools.values())
-        self._gauge.post(Total(0, 0, parked))
+        self._gauge.post(Total(0, 0, parked + max(0, waiting)))
+        for sid, floor in floors.items():
+            if every[sid].tell(floor) and every[sid].dead and floor.seq >= every[sid].end().seq:
+                self.resting.add(sid)
 
     def evict_dead(self) -> None:
         """Let the oldest dead letters go while there are too many, and count them."""
@@ -259,8 +270,9 @@ class Leader:
                     self.epochs.write(self.ledger.count(tool, {DEAD_EVICTED: number}, buried))
 
     def say(self, heartbeat: Heartbeat) -> None:
-        """Show that this process leads."""
-        self._held.write(msgspec.json.encode(heartbeat) + b"\n")
+        """Show that this process leads, unless the disk has no room for that."""
+        with suppress(OSError):
+            self._held.write(msgspec.json.encode(heartbeat) + b"\n")
 
     def oldest_ms(self, tool: str, ends: Mapping[str, Total]) -> int | None:
         """Return when the oldest record was recorded that has something left for a tool."""
@@ -318,7 +330,7 @@ class Leader:
         Raises:
             ValueError: it names no event of this log, and `strict` says that it must.
         """
-        if place.has_settled(key):
+        if place.has_settled(key) or key.position.stream in self.sources.gone:
             return
         position, ordinal = key
         known = fresh.get(position)

@@ -13,13 +13,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from eventmw.journal import Commit, Key, Position
+from eventmw.journal import Commit, Position
 from eventmw.journal.files.frames import NOTHING, Total
 from eventmw.journal.files.places import (
     Facts,
     ToolPlace,
     counts_as_list,
     counts_of,
+    key_as_list,
+    key_of,
     parked_as_list,
     parked_of,
     run_of,
@@ -91,7 +93,7 @@ class Ledger:
             runs,
             [
                 [parked_as_list(item) for item in step.park],
-                [_plain(key) for key in (*step.unpark, *(letter.key for letter in step.dead))],
+                [key_as_list(key) for key in (*step.unpark, *(letter.key for letter in step.dead))],
             ],
             counts_as_list(step.counts),
             dead,
@@ -120,8 +122,8 @@ class Ledger:
         park, unpark = parking
         for sid, run in runs:
             settle_run(place.reach(sid), run)
-        for sid, seq, ordinal in unpark:
-            place.parking.take(Key(Position(sid, seq), ordinal))
+        for key in unpark:
+            place.parking.take(key_of(key))
         for item in park:
             place.parking.put(parked_of(item))
         place.counts.update(counts_of(counts))
@@ -146,7 +148,3 @@ class Ledger:
         self.done[command] = result
         while len(self.done) > _MOST_DONE:
             del self.done[next(iter(self.done))]
-
-
-def _plain(key: Key) -> list[Any]:
-    return [key.position.stream, key.position.seq, key.ordinal]

@@ -19,7 +19,7 @@ from weakref import WeakSet
 from zlib import crc32
 
 from eventmw.forks import HeldOff
-from eventmw.journal.files.frames import Total
+from eventmw.journal.files.frames import NOTHING, Total
 
 _numbers = struct.Struct("<QQQ")
 BOARD_BYTES: Final = _numbers.size + 8
@@ -39,11 +39,6 @@ class Lock:
             if self._fd is None:
                 self._fd = _locked(self.path, os.O_CREAT, fcntl.LOCK_EX)
             return self._fd is not None
-
-    @property
-    def held(self) -> bool:
-        """Whether it is held."""
-        return self._fd is not None
 
     def write(self, text: bytes) -> None:
         """Say something in the file."""
@@ -100,33 +95,40 @@ def _locked(path: Path, flags: int, how: int) -> int | None:
 
 
 class Board:
-    """A place in a file where one process tells others three numbers: a hint, never the durable truth.
+    """A file where processes tell each other numbers, three at a place: a hint, never the durable truth.
 
     They are written with a checksum, by a call that can fail: a store into mapped memory would kill the process when a full
-    disk has no block for it.
+    disk has no block for it. The file is opened when it is used, and again after `close`.
+
+    Args:
+        path: the file.
+        create: whether it is made when it is not there. If not, nothing was told in it yet.
     """
 
-    __slots__ = ("_fd", "_last", "_offset")
+    __slots__ = ("_fd", "_flags", "_last", "_path")
 
-    def __init__(self, path: Path, offset: int = 0) -> None:
+    def __init__(self, path: Path, *, create: bool = False) -> None:
         self._fd = -1
-        self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        self._offset = offset
-        self._last = Total()
+        self._path = path
+        self._flags = os.O_RDWR | os.O_CLOEXEC | (os.O_CREAT if create else 0)
+        self._last: dict[int, Total] = {}
 
-    def post(self, total: Total) -> None:
-        """Tell these numbers. One that the disk has no room for is told the next time."""
+    def post(self, total: Total, at: int = 0) -> bool:
+        """Tell these numbers; return whether that was done. What the disk has no room for is told the next time."""
         numbers = _numbers.pack(*total)
         with suppress(OSError):
-            os.pwrite(self._fd, numbers + crc32(numbers).to_bytes(8, "little"), self._offset)
+            os.pwrite(self.fileno(), numbers + crc32(numbers).to_bytes(8, "little"), at)
+            return True
+        return False
 
-    def read(self) -> Total:
+    def read(self, at: int = 0) -> Total:
         """Return the numbers that were told last; those before, while they are being written."""
-        data = os.pread(self._fd, BOARD_BYTES, self._offset)
-        numbers = data[: _numbers.size]
-        if len(data) == BOARD_BYTES and crc32(numbers) == int.from_bytes(data[_numbers.size :], "little"):
-            self._last = Total(*_numbers.unpack(numbers))
-        return self._last
+        with suppress(FileNotFoundError):
+            data = os.pread(self.fileno(), BOARD_BYTES, at)
+            numbers = data[: _numbers.size]
+            if len(data) == BOARD_BYTES and crc32(numbers) == int.from_bytes(data[_numbers.size :], "little"):
+                self._last[at] = Total(*_numbers.unpack(numbers))
+        return self._last.get(at, NOTHING)
 
     def close(self) -> None:
         """Close the file."""
@@ -135,3 +137,13 @@ class Board:
             os.close(fd)
 
     __del__ = close
+
+    def fileno(self) -> int:
+        """Return its descriptor.
+
+        Raises:
+            OSError: it cannot be opened.
+        """
+        if self._fd < 0:
+            self._fd = os.open(self._path, self._flags, 0o600)
+        return self._fd

@@ -38,6 +38,7 @@ def seek(
         again = 0 if to == "end" else place.left(ends).events - before
         leader.epochs.write(leader.ledger.place(tool, place, command, again))
         leader.merges.pop(tool, None)
+        leader.resting.clear()
         return again
 
 

@@ -180,6 +180,17 @@ class ToolPlace:
         return place
 
 
+def key_as_list(key: Key) -> list[Any]:
+    """Return a key as a plain list."""
+    return [key.position.stream, key.position.seq, key.ordinal]
+
+
+def key_of(plain: Sequence[Any]) -> Key:
+    """Return the key that this list holds."""
+    sid, seq, ordinal = plain
+    return Key(Position(sid, seq), ordinal)
+
+
 def run_of(seq: int, facts: Facts, ordinals: Collection[int]) -> list[Any]:
     """Return a record's settled ordinals with its facts, as a plain list. All of them are written as none."""
     events, size, recorded_ms, total = facts

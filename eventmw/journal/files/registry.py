@@ -77,18 +77,19 @@ class Tools:
 
     def starts(self) -> Iterator[tuple[str, dict[str, Total]]]:
         """Return each tool with where it starts: by stream, what is not for it."""
-        for path in sorted(self._places.tools.iterdir()):
-            data = None if path.name.startswith(".") else disk.read(path)
-            if data is not None:
-                start = msgspec.json.decode(data, type=_Start)
-                yield path.name, {sid: Total(*end) for sid, end in start.ends.items()}
+        for tool, start in self._all():
+            yield tool, {sid: Total(*end) for sid, end in start.ends.items()}
 
     def registered(self) -> Iterator[tuple[str, int]]:
         """Return each tool with when it was registered, milliseconds since 1970."""
+        for tool, start in self._all():
+            yield tool, start.registered_ms
+
+    def _all(self) -> Iterator[tuple[str, _Start]]:
         for path in sorted(self._places.tools.iterdir()):
             data = None if path.name.startswith(".") else disk.read(path)
             if data is not None:
-                yield path.name, msgspec.json.decode(data, type=_Start).registered_ms
+                yield path.name, msgspec.json.decode(data, type=_Start)
 
     def forget(self, tool: str) -> None:
         """Remove a tool's file durably."""
@@ -170,7 +171,7 @@ class Membership:
         for path in self._places.members.iterdir():
             if self._lock is not None and path == self._lock.path:
                 continue
-            if path.name.startswith(".") and _age_s(path) < _MAKING_S:
+            if path.name.startswith(".") and disk.age_s(path) < _MAKING_S:
                 continue
             if is_free(path):
                 path.unlink(missing_ok=True)
@@ -203,9 +204,3 @@ class Membership:
     def _say(self) -> None:
         if self._lock is not None:
             self._lock.write(msgspec.json.encode(self.me))
-
-
-def _age_s(path: Path) -> float:
-    with suppress(FileNotFoundError):
-        return time.time() - path.stat().st_mtime
-    return 0.0

@@ -1,7 +1,8 @@
 """How much room is left under the byte cap, which all writers of a data directory share.
 
 Each stream tells how many bytes of records it holds, and the leader tells how many of those every tool has consumed. A
-writer adds that up some times a second, and counts its own appends in between.
+writer adds that up some times a second, and counts its own appends in between. What waits in streams that ended the leader
+tells as one number, with what is parked: there may be hundreds of them.
 
 Layer: input and output.
 Source: JOURNAL.md «Writer» 6.
@@ -17,7 +18,7 @@ from eventmw.errors import JournalFull
 from eventmw.journal.files import layout
 from eventmw.journal.files.layout import Layout
 from eventmw.journal.files.locks import Board
-from eventmw.journal.files.stream import CONSUMED_AT, HELD_AT, LOCK
+from eventmw.journal.files.stream import CONSUMED_AT, ENDED_AT, HELD_AT, LOCK
 
 LOOK_S: Final = 0.1
 
@@ -28,8 +29,9 @@ class Room:
     def __init__(self, places: Layout, cap_bytes: int) -> None:
         self._places = places
         self._cap_bytes = cap_bytes
-        self._boards: dict[str, tuple[Board, Board]] = {}
-        self._gauge: Board | None = None
+        self._boards: dict[str, Board] = {}
+        self._ended: set[str] = set()
+        self._gauge = Board(places.gauge, create=True)
         self.used = self._refused = 0
         self._looked_s = float("-inf")
         self._measuring = Lock()
@@ -55,11 +57,9 @@ class Room:
 
     def close(self) -> None:
         """Close the files."""
-        boards = [board for pair in self._boards.values() for board in pair]
-        for board in boards if self._gauge is None else [*boards, self._gauge]:
+        for board in (*self._boards.values(), self._gauge):
             board.close()
         self._boards.clear()
-        self._gauge = None
 
     def is_recent(self, within_s: float) -> bool:
         """Return whether it was measured within so many seconds."""
@@ -75,19 +75,14 @@ class Room:
                 return self.used  # out of descriptors, say: what was counted so far holds on
 
     def _unconsumed(self) -> int:
-        self._follow(layout.streams(self._places.streams))
-        if self._gauge is None:
-            self._gauge = Board(self._places.gauge)
-        return self._gauge.read().bytes + sum(
-            max(0, held.read().bytes - consumed.read().bytes) for held, consumed in self._boards.values()
-        )
+        self._follow(set(layout.streams(self._places.streams)))
+        waiting = [max(0, board.read(HELD_AT).bytes - board.read(CONSUMED_AT).bytes) for board in self._boards.values()]
+        return self._gauge.read().bytes + sum(waiting)
 
-    def _follow(self, sids: list[str]) -> None:
-        for sid in set(self._boards) - set(sids):
-            for board in self._boards.pop(sid):
-                board.close()
-        for sid in sids:
-            if sid not in self._boards:
-                lock = self._places.streams / sid / LOCK
-                if lock.exists():
-                    self._boards[sid] = (Board(lock, HELD_AT), Board(lock, CONSUMED_AT))
+    def _follow(self, sids: set[str]) -> None:
+        self._ended &= sids
+        for sid in sids - self._boards.keys() - self._ended:
+            self._boards[sid] = Board(self._places.streams / sid / LOCK)
+        for sid in [sid for sid, board in self._boards.items() if sid not in sids or board.read(ENDED_AT).seq]:
+            self._boards.pop(sid).close()
+            self._ended.add(sid)

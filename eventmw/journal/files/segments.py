@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import os
 from bisect import bisect_right
+from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
@@ -19,24 +20,59 @@ from eventmw.journal.files.layout import UNKNOWN_BOOT
 
 log = logging.getLogger("eventmw.journal")
 
-_MAX_OPEN: Final = 4
+MOST_OPEN: Final = 32
+"""Descriptors that the readers of one data directory keep, over all streams. Source: assumption."""
+
 _ANY_OFFSET: Final = 1 << 62
+
+
+class OpenFiles:
+    """The files that are read, of many streams: those used last are open, so however many there are, few are."""
+
+    def __init__(self) -> None:
+        self._fds: OrderedDict[Path, int] = OrderedDict()
+
+    def fd(self, path: Path) -> int:
+        """Return a descriptor for reading; it is good until the next call."""
+        fd = self._fds.get(path)
+        if fd is None:
+            while len(self._fds) >= MOST_OPEN:
+                os.close(self._fds.popitem(last=False)[1])
+            fd = self._fds[path] = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        self._fds.move_to_end(path)
+        return fd
+
+    def close(self, path: Path) -> None:
+        """Close a file, if it is open."""
+        if (fd := self._fds.pop(path, None)) is not None:
+            os.close(fd)
+
+    def close_all(self) -> None:
+        """Close every file."""
+        while self._fds:
+            os.close(self._fds.popitem()[1])
 
 
 class Segments:
     """The segments of one stream.
 
+    Args:
+        folder: where they stand.
+        files: what keeps them open.
+
     Attributes:
         folder: where they stand.
         holes: first missing seq → last missing seq, as far as a cursor has come by.
+        size: bytes of all files, as far as they can be read.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, files: OpenFiles) -> None:
         self.folder = folder
+        self.size = 0
+        self._files = files
         self.holes: dict[int, int] = {}
         self._headers: dict[int, Header] = {}
         self._unreadable: set[int] = set()
-        self._open: dict[int, int] = {}
         self._boot = UNKNOWN_BOOT
         self._marks: dict[int, list[tuple[int, int]]] = {}
 
@@ -53,6 +89,7 @@ class Segments:
             if (header := self._read_header(number)) is not None:
                 self._headers[number] = header
                 self._boot = header.boot
+        self.size = sum(header.size for header in self._headers.values())
 
     def headers(self) -> list[Header]:
         """Return the headers of the segments that were there at the last `look`, in order."""
@@ -136,7 +173,7 @@ class Segments:
 
     def close(self) -> None:
         """Close all files."""
-        for number in list(self._open):
+        for number in self._headers:
             self._close(number)
 
     def _read_header(self, number: int) -> Header | None:
@@ -153,13 +190,7 @@ class Segments:
         return header
 
     def _fd(self, number: int) -> int:
-        fd = self._open.get(number)
-        if fd is None:
-            while len(self._open) >= _MAX_OPEN:
-                self._close(next(iter(self._open)))
-            fd = self._open[number] = os.open(layout.segment(self.folder, number), os.O_RDONLY | os.O_CLOEXEC)
-        return fd
+        return self._files.fd(layout.segment(self.folder, number))
 
     def _close(self, number: int) -> None:
-        if (fd := self._open.pop(number, None)) is not None:
-            os.close(fd)
+        self._files.close(layout.segment(self.folder, number))

@@ -13,8 +13,8 @@ from eventmw.journal.files import layout
 from eventmw.journal.files.cursor import CHUNK_BYTES, NO_LIMIT, Cursor, Found
 from eventmw.journal.files.frames import Total
 from eventmw.journal.files.locks import Board, Lock, is_free
-from eventmw.journal.files.segments import Segments
-from eventmw.journal.files.stream import CONSUMED_AT, HELD_AT, LOCK, SEAL_AT
+from eventmw.journal.files.segments import OpenFiles, Segments
+from eventmw.journal.files.stream import CONSUMED_AT, ENDED_AT, HELD_AT, LOCK, SEAL_AT
 
 
 class Source:
@@ -26,34 +26,46 @@ class Source:
         dead: its owner is gone or has sealed it: nothing will follow, and it is read without a limit.
     """
 
-    def __init__(self, streams: Path, sid: str) -> None:
+    def __init__(self, streams: Path, sid: str, files: OpenFiles) -> None:
+        (streams / sid).stat()
         self.sid = sid
-        self.segments = Segments(streams / sid)
+        self.segments = Segments(streams / sid, files)
         self.dead = False
         self._path = streams / sid / LOCK
-        self._lock = Lock(self._path)
-        self._held = Board(self._path, HELD_AT)
-        self._consumed = Board(self._path, CONSUMED_AT)
-        self._seal = Board(self._path, SEAL_AT)
+        self._board = Board(self._path)
         self._end: Total | None = None
+        self._told: Total | None = None
         self._promised = 0
 
     def peek(self) -> None:
         """Look whether the owner is gone, without taking the stream over."""
-        self.dead = is_free(self._path)
+        if is_free(self._path):
+            ended = self._board.read(ENDED_AT)
+            self._end = ended if ended.seq else None  # nobody else needs to walk there once a leader has
+            self._die()
 
     def adopt(self) -> bool:
         """Take a stream over when its owner is gone. Returns whether that happened now.
 
-        Its files are synced first: what is read from here on is on the disk, whatever the owner came to.
+        Its files are synced first: what is read from here on is on the disk, whatever the owner came to. The lock is taken
+        only to see that it is free, since whoever lost it never takes it again: what is dead holds no descriptor.
         """
-        if self.dead or not self._lock.acquire():
+        lock = Lock(self._path)
+        if self.dead or not lock.acquire():
             return False
-        self.segments.look()
-        self.segments.sync()
-        self._promised = self.promised()
-        self.dead = True
+        try:
+            self.segments.look()
+            self.segments.sync()
+            self._promised = self.promised()
+        finally:
+            lock.release()
+        self._die()
         return True
+
+    def _die(self) -> None:
+        self.dead = True
+        self.segments.close()
+        self._board.close()
 
     def cursor(self, after: int) -> Cursor:
         """Return a way through the stream that begins after a seq."""
@@ -61,16 +73,24 @@ class Source:
 
     def ask_to_seal(self) -> None:
         """Ask the owner to end the stream: what nobody writes can be rewritten."""
-        self._seal.post(Total(1))
+        self._board.post(Total(1), SEAL_AT)
 
-    def tell(self, consumed: Total) -> None:
-        """Tell writers how much of it every tool has consumed; of a dead one also how much it holds.
+    def tell(self, consumed: Total) -> bool:
+        """Tell writers how much of it every tool has consumed; of a dead one also, in the end, how much it holds.
 
         What its owner told last may be old: it is a hint, and a power cut may have taken it away.
+        Returns whether all of it was told.
         """
-        self._consumed.post(consumed)
-        if self.dead and self._held.read() != (end := self.end()):
-            self._held.post(end)
+        if not self.dead:
+            return self._board.post(consumed, CONSUMED_AT)
+        if self._told != consumed:
+            end = self.end()
+            told = [
+                self._board.post(total, at) for total, at in ((end, HELD_AT), (consumed, CONSUMED_AT), (end, ENDED_AT))
+            ]
+            self._told = consumed if all(told) else None
+            self._board.close()
+        return self._told is not None
 
     def limit(self) -> int:
         """Return the last seq that may be read now.
@@ -84,12 +104,12 @@ class Source:
         """Return the last seq that the owner called durable, as far as this boot of the machine knows."""
         if self.dead:
             return self._promised
-        return self._held.read().seq if self.segments.boot == layout.boot() else 0
+        return self._board.read(HELD_AT).seq if self.segments.boot == layout.boot() else 0
 
     def end(self) -> Total:
         """Return what the stream holds: of a live one what is durable, of a dead one what can be read."""
         if not self.dead:
-            return self._held.read()
+            return self._board.read(HELD_AT)
         if self._end is None:
             self._end = self._walk_to_end()
         return self._end
@@ -121,11 +141,9 @@ class Source:
         return total
 
     def close(self) -> None:
-        """Close everything, and give the lock back if it is held."""
+        """Close everything."""
         self.segments.close()
-        for board in (self._held, self._consumed, self._seal):
-            board.close()
-        self._lock.release()
+        self._board.close()
 
     def _walk_to_end(self) -> Total:
         self.segments.look()

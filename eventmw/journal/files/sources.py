@@ -20,6 +20,7 @@ from eventmw.journal.files import layout
 from eventmw.journal.files.cursor import CHUNK_BYTES, Cursor, Found
 from eventmw.journal.files.frames import Total
 from eventmw.journal.files.layout import UNKNOWN_BOOT, Layout
+from eventmw.journal.files.segments import OpenFiles
 from eventmw.journal.files.source import Source
 
 log = logging.getLogger("eventmw.journal")
@@ -40,49 +41,59 @@ class Sources:
     Args:
         places: the data directory.
         leading: whether streams of dead owners are taken over; else they are only looked at.
+
+    Attributes:
+        all: those that are there, by name.
+        gone: those that were there and are retired: all that they held was settled.
     """
 
     def __init__(self, places: Layout, *, leading: bool) -> None:
         self._streams = places.streams
         self._leading = leading
+        self._files = OpenFiles()
+        self._living: dict[str, Source] = {}
+        self._limits: dict[str, int] = {}  # of the dead: their last records, which stay
         self.all: dict[str, Source] = {}
+        self.gone: set[str] = set()
 
     def follow(self) -> None:
         """Learn which streams there are now."""
-        sids = layout.streams(self._streams)
-        for sid in self.all.keys() - set(sids):
-            self.all.pop(sid).close()
-        for sid in sids:
-            if sid not in self.all:
-                self._meet(sid)
+        sids = set(layout.streams(self._streams))
+        for sid in self.all.keys() - sids:
+            self.drop(sid)
+        for sid in sorted(sids - self.all.keys()):
+            self._meet(sid)
 
     def _meet(self, sid: str) -> None:
         try:
-            source = Source(self._streams, sid)
+            source = Source(self._streams, sid, self._files)
         except FileNotFoundError:
             return  # it was retired this very moment
         source.segments.look()
-        self.all[sid] = source
+        self.all[sid] = self._living[sid] = source
         self._look_at(source)
 
     def take_over(self) -> None:
         """Take over the streams whose owners are gone, or look which these are."""
         self.follow()
-        for source in self.all.values():
-            if not source.dead:
-                self._look_at(source)
+        for source in list(self._living.values()):
+            self._look_at(source)
 
     def _look_at(self, source: Source) -> None:
         if not self._leading:
             source.peek()
         elif source.adopt():
             log.debug("stream %s was taken over: its owner ended", source.sid)
+        if source.dead:
+            self._living.pop(source.sid, None)
 
     def horizon(self) -> Horizon:
         """Return what may be handed out now."""
         stamp = time.monotonic_ns()
         self.follow()
-        return Horizon(stamp, {sid: source.limit() for sid, source in self.all.items()})
+        for sid in self.all.keys() - self._living.keys() - self._limits.keys():
+            self._limits[sid] = self.all[sid].limit()
+        return Horizon(stamp, self._limits | {sid: source.limit() for sid, source in self._living.items()})
 
     def ends(self) -> dict[str, Total]:
         """Return what each stream holds."""
@@ -92,12 +103,17 @@ class Sources:
     def drop(self, sid: str) -> None:
         """Forget a stream that is retired."""
         self.all.pop(sid).close()
+        self._living.pop(sid, None)
+        self._limits.pop(sid, None)
+        self.gone.add(sid)
 
     def close(self) -> None:
         """Close all files, and give locks back."""
         for source in self.all.values():
             source.close()
-        self.all.clear()
+        for known in (self.all, self._living, self._limits):
+            known.clear()
+        self._files.close_all()
 
 
 class Merge:
@@ -112,6 +128,7 @@ class Merge:
         self._sources = sources
         self._after = after
         self._ahead: dict[str, tuple[Cursor, deque[Found]]] = {}
+        self._over: set[str] = set()  # dead, and read to the end: nothing of them is asked again
 
     def take(self, horizon: Horizon) -> Iterator[Found]:
         """Return records in order, each once, until no more may be handed out. Stop asking when there are enough."""
@@ -128,11 +145,21 @@ class Merge:
         return entry.position.seq, entry.recorded_ms
 
     def _follow(self) -> None:
-        for sid in self._ahead.keys() - self._sources.all.keys():
+        every = self._sources.all
+        for sid in self._ahead.keys() - every.keys():
             del self._ahead[sid]
-        for sid, source in self._sources.all.items():
-            if sid not in self._ahead:
-                self._ahead[sid] = (source.cursor(self._after(sid)), deque())
+        self._over &= every.keys()
+        for sid in every.keys() - self._ahead.keys() - self._over:
+            self._ahead[sid] = (every[sid].cursor(self._after(sid)), deque())
+        for sid in [
+            sid for sid, (cursor, waiting) in self._ahead.items() if not waiting and self._is_over(sid, cursor)
+        ]:
+            del self._ahead[sid]
+            self._over.add(sid)
+
+    def _is_over(self, sid: str, cursor: Cursor) -> bool:
+        source = self._sources.all[sid]
+        return source.dead and cursor.seq >= source.end().seq
 
     def _next(self, horizon: Horizon) -> str | None:
         """Return the stream whose next record came first."""

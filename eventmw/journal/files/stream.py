@@ -34,7 +34,9 @@ HELD_AT: Final = 0
 CONSUMED_AT: Final = BOARD_BYTES
 """what of it every tool has consumed,"""
 SEAL_AT: Final = 2 * BOARD_BYTES
-"""and whether its owner is asked to seal it."""
+"""whether its owner is asked to seal it,"""
+ENDED_AT: Final = 3 * BOARD_BYTES
+"""and, once a leader has taken it over, what it holds for good."""
 
 _SPARE: Final = ".spare"
 
@@ -86,7 +88,7 @@ class Stream:
         hidden = streams / f".{self.sid}"
         hidden.mkdir(mode=0o700)
         self._lock = Lock(hidden / LOCK)
-        self._boards: list[Board] = []
+        self._board = Board(hidden / LOCK)
         try:
             self._open_hidden(hidden)
         except OSError:
@@ -97,10 +99,9 @@ class Stream:
     def _open_hidden(self, hidden: Path) -> None:
         """Take the lock, and make the first segment, before anybody can see the stream."""
         self._lock.acquire()
+        self._board.fileno()  # while the folder has this name
         for offset in (HELD_AT, CONSUMED_AT, SEAL_AT):
-            board = Board(hidden / LOCK, offset)
-            board.post(self.total)
-            self._boards.append(board)
+            self._board.post(self.total, offset)
         self._segment = self._made(hidden, 0)
         disk.publish(hidden, self._folder)
 
@@ -113,8 +114,8 @@ class Stream:
             and segment.end + self._pieces_bytes + frames.size_of(record_bytes) <= segment.header.size
         )
 
-    def add(self, addition: Addition) -> int:
-        """Take a record that fits into the next `flush`. Returns its seq."""
+    def add(self, addition: Addition) -> None:
+        """Take a record that fits into the next `flush`."""
         segment = self._present()
         seq, events, size = self._ahead
         total = self._ahead = Total(seq + 1, events + addition.events, size + len(addition.record))
@@ -122,7 +123,6 @@ class Stream:
         when = (self._stamp, addition.recorded_ms)
         self._pieces += frames.pieces(segment.header.seed, total, addition.events, when, addition.record)
         self._pieces_bytes += frames.size_of(len(addition.record))
-        return total.seq
 
     def flush(self) -> None:
         """Make what was added durable, with one sync.
@@ -140,7 +140,7 @@ class Stream:
         segment.trusted = True
         segment.end += size
         self.total = self._ahead = total
-        self._boards[0].post(total)
+        self._board.post(total, HELD_AT)
         self._prepare_next(segment)
 
     def forget_added(self) -> None:
@@ -161,12 +161,16 @@ class Stream:
             os.close(old.fd)
 
     def is_consumed(self) -> bool:
-        """Return whether the leader says that every tool is past what is in here."""
-        return self._boards[1].read().bytes >= self.total.bytes
+        """Return whether the leader says that every tool is past what is in here; not while that cannot be read."""
+        with suppress(OSError):
+            return self._board.read(CONSUMED_AT).bytes >= self.total.bytes
+        return False
 
     def is_to_be_sealed(self) -> bool:
         """Return whether the leader asks for it: it can rewrite only what nobody writes."""
-        return self._boards[2].read().seq > 0
+        with suppress(OSError):
+            return self._board.read(SEAL_AT).seq > 0
+        return False
 
     def seal(self) -> None:
         """End the stream for good: nothing will follow. Whoever leads takes it over."""
@@ -184,8 +188,7 @@ class Stream:
         if self._segment is not None:
             os.close(self._segment.fd)
         self._spare = self._segment = None
-        for board in self._boards:
-            board.close()
+        self._board.close()
         self._lock.release()
 
     def _present(self) -> _Segment:

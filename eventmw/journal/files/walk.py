@@ -1,4 +1,4 @@
-"""Going through all kept records in pages, for ``tail`` and for what is recalled at a start. Moves nothing.
+"""Going through all kept records in pages, for `Journal.scan`. Moves nothing.
 
 A page begins after a position, which names one stream; the way through the others is remembered for those who go on where
 their last page ended, so that a record of a slow writer is not missed.
@@ -75,6 +75,11 @@ class Walks:
         with self._lock:
             while self._at:
                 self._at.popitem()[1].close()
+
+    def abandon(self) -> None:
+        """Close what a forked child inherited. The lock is left: a thread of the parent may have held it."""
+        for walk in self._at.values():
+            walk.close()
 
     def _resumed(self, after: Position | None) -> _Walk:
         if after is None:

@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from contextlib import suppress
 from typing import Final
 
 from eventmw.errors import EventmwError, JournalDown, JournalFull
@@ -28,7 +29,8 @@ log = logging.getLogger("eventmw.journal")
 
 THREAD_NAME: Final = "eventmw-journal"
 IDLE_S: Final = 60.0
-"""A stream without events for so long, all of which were consumed, is sealed. Source: JOURNAL.md «Writer» 5."""
+"""A stream without events for so long, all of which were consumed, is sealed; but not before its records' time is over:
+until then nothing is gained, and another stream would be kept beside it. Source: JOURNAL.md «Writer» 5."""
 
 RETRY_S: Final = 1.0
 """How long a disk that refused is left alone: its next record tries again. An owner sees it work within 5 s of room."""
@@ -42,9 +44,6 @@ WAITING_BYTES: Final = 64 * 1024 * 1024
 """So much may wait for the disk, in one process; past it, records are refused at once. It is more than a disk keeps in
 `Limits.append_timeout_s` when it is slow, so who is refused would have waited in vain; and a disk that hangs, which holds
 records whose requests were answered 503 long ago, cannot fill the memory. Source: assumption."""
-
-_GLANCE_S: Final = 0.01
-"""So often at most a request itself looks for room, when it would be refused."""
 
 _STEP_S: Final = 0.0002
 _LOOK_S: Final = 1.0
@@ -60,9 +59,11 @@ class Writer:
         places: the data directory.
         cap_bytes: bytes of records and parked copies that may wait for tools, over all writers.
         woken: called on the writer's thread after records became durable.
+        retain_s: how long consumed records are kept.
     """
 
-    def __init__(self, places: Layout, cap_bytes: int, woken: Callable[[], None]) -> None:
+    def __init__(self, places: Layout, cap_bytes: int, woken: Callable[[], None], retain_s: float = 0.0) -> None:
+        self.idle_s = max(IDLE_S, retain_s)
         self._places = places
         self._cap_bytes = cap_bytes
         self._woken = woken
@@ -95,22 +96,24 @@ class Writer:
             self._take_room(len(addition.record))
             self._queue.append((addition, future))
             self._count_waiting(1, len(addition.record))
-            if self._thread is None:
+            if self._thread is None or not self._thread.is_alive():
                 self._start()
-            elif self._idle:
-                self._idle = False
-                self._changed.notify()
+            else:
+                self._wake()
         return future
 
+    def _wake(self) -> None:
+        if self._idle:
+            self._idle = False
+            self._changed.notify()
+
     def _take_room(self, size: int) -> None:
-        """Count a record; before it is refused, look whether that is still right: room comes back at any moment."""
+        """Count a record. When it is refused the thread looks for room: a request asks no disk, which may hang."""
         try:
             self._room.take(size)
         except JournalFull:
-            if self._room.is_recent(_GLANCE_S):
-                raise
-            self._note_room(self._room.measured())
-            self._room.take(size)
+            self._wake()
+            raise
 
     def trouble(self) -> str:
         """Return why nothing can be kept now, "" when all is well."""
@@ -168,39 +171,52 @@ class Writer:
             addition, future = self._queue.pop()
             del future
             self._count_waiting(-1, -len(addition.record))
+            self._room.used -= len(addition.record)
             raise JournalDown(f"the journal's thread could not be started: {error}") from None
         self._thread = thread
 
     def _work(self) -> None:
-        while (batch := self._next()) is not None:
+        going_on = True
+        while going_on:
+            batch: list[_Waiting] = []
             try:
+                going_on = self._next(batch)
                 self._keep(batch)
             except BaseException as error:
                 log.exception("the journal's writer failed; it goes on")
-                self._refuse(batch, error)
+                self._refuse(batch, self._as_refusal(error))
             with self._changed:
                 self._count_waiting(-len(batch), -sum(len(addition.record) for addition, _ in batch))
-        self._end_stream()
+        with suppress(OSError):
+            self._end_stream()
 
-    def _next(self) -> list[_Waiting] | None:
-        """Return what waits; None when the writer is closed and nothing waits any more."""
+    def _as_refusal(self, error: BaseException) -> BaseException:
+        """Return what a request is told: of a disk that fails, that it does."""
+        if not isinstance(error, OSError):
+            return error
+        self._note(error)
+        return self._refusal()
+
+    def _next(self, batch: list[_Waiting]) -> bool:
+        """Put what waits into `batch`; return False when the writer is closed and nothing waits any more."""
         while not self._has_work():
             if self.closed:
-                return None
+                return False
             self._rest()
         self._gather()
         self._look_at_room()
         with self._changed:
-            batch, self._queue = self._queue, []
+            batch += self._queue
+            self._queue = []
         self._company = len(batch)
-        return batch
+        return True
 
     def _has_work(self) -> bool:
-        """Wait until something is to be written, for a second at most."""
+        """Wait until something is to be written: for a second at most, and less while there is no room."""
         with self._changed:
             if not self._queue and not self.closed:
                 self._idle = True
-                self._changed.wait(_LOOK_S)
+                self._changed.wait(LOOK_S if self._room.is_full() else _LOOK_S)
                 self._idle = False
             return bool(self._queue)
 
@@ -238,14 +254,14 @@ class Writer:
         stream = self._stream
         if stream is None:
             return
-        idle = time.monotonic() - self._used_s > IDLE_S and stream.is_consumed()
+        idle = time.monotonic() - self._used_s > self.idle_s and stream.is_consumed()
         if idle or stream.is_to_be_sealed():
             self._end_stream()
 
     def _end_stream(self) -> None:
-        if self._stream is not None:
-            self._stream.seal()
-            self._stream = None
+        stream, self._stream = self._stream, None
+        if stream is not None:
+            stream.seal()
 
     def _keep(self, batch: Sequence[_Waiting]) -> None:
         """Write a batch, in as many syncs as it has segments; every future is done afterwards."""

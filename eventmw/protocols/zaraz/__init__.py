@@ -8,7 +8,6 @@ problems; this module is the dialect that the runtime works with.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
@@ -20,7 +19,7 @@ from eventmw.intake.door import Visit
 from eventmw.protocols.zaraz import answer, events
 from eventmw.protocols.zaraz.answer import Accepted, Options
 from eventmw.protocols.zaraz.judge import Judge, Judgement
-from eventmw.record import Erased
+from eventmw.record import Erased, repeatable_id
 from eventmw.results import EMPTY
 
 NAME: Final = "zaraz"
@@ -64,7 +63,7 @@ class Zaraz:
         """
         receipt_id, recorded_ms = arrival
         if visit.idempotency_key is not None:
-            receipt_id = _repeatable_id(visit.credential, visit.idempotency_key)
+            receipt_id = repeatable_id(visit.credential, visit.idempotency_key)
         judgement = self._judge(body, recorded_ms)
         kept: Sequence[int] = range(judgement.count)
         indexes: tuple[int, ...] | None = None
@@ -117,11 +116,6 @@ class Zaraz:
     def single(self, record: Record, ordinal: int) -> Record:
         """Return a record that holds just one of the events."""
         return events.single(record, ordinal)
-
-
-def _repeatable_id(credential: str, key: str) -> str:
-    """Return the receipt id of every request with this key: ids made of it repeat as well."""
-    return hashlib.sha256(f"{credential}\0{key}".encode()).hexdigest()[:32]
 
 
 def _kept(judgement: Judgement) -> tuple[int, ...]:

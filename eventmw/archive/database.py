@@ -1,0 +1,91 @@
+"""The database of the EventBunker API: one engine for each process and address, in SQLite or PostgreSQL.
+
+Layer: input and output.
+
+SQLite keeps its rollback journal: its write-ahead log has a race that can lose committed rows when several connections
+write, in every version before 3.51.3, which is what most Pythons have. Source: sqlite.org/wal.html, «WAL-reset».
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any, Final
+from weakref import WeakSet
+
+from sqlalchemy import URL, Engine, create_engine, event, make_url
+from sqlalchemy.exc import ArgumentError
+
+from eventmw.errors import ConfigError
+
+_BUSY_S: Final = 10.0
+"""Seconds that one waits while another connection writes to SQLite."""
+
+_CONNECT_S: Final = 5
+"""Seconds that a PostgreSQL server has to answer a new connection. Source: assumption."""
+
+_engines: WeakSet[Engine] = WeakSet()
+
+
+def _after_fork() -> None:
+    """Leave the parent its connections: a child begins with none. Source: SQLAlchemy, «Connection Pools with os.fork»."""
+    for engine in list(_engines):
+        engine.dispose(close=False)
+
+
+os.register_at_fork(after_in_child=_after_fork)
+
+
+def engine_of(address: str) -> Engine:
+    """Return an engine for an address such as ``sqlite:///path/archive.sqlite3`` or ``postgresql+psycopg://…``.
+
+    Raises:
+        ConfigError: it is none that works here.
+    """
+    try:
+        url = make_url(address)
+    except ArgumentError:  # its words would show the password
+        raise ConfigError(["archive is not an address such as postgresql+psycopg://user:password@host/name"]) from None
+    if url.get_backend_name() not in {"sqlite", "postgresql"}:
+        raise ConfigError([f"archive must be SQLite or PostgreSQL, not {url.get_backend_name()}"])
+    try:
+        engine = _sqlite(address) if url.get_backend_name() == "sqlite" else _postgresql(url)
+    except ImportError as error:
+        raise ConfigError(
+            [f"archive needs a package that is missing: pip install 'eventmw[postgresql]' ({error.name})"]
+        ) from None
+    _engines.add(engine)
+    return engine
+
+
+def sqlite_address(file: Path) -> str:
+    """Return the address of a SQLite file."""
+    return f"sqlite:///{file}"
+
+
+def _postgresql(url: URL) -> Engine:
+    wait = {} if "connect_timeout" in url.query else {"connect_timeout": _CONNECT_S}
+    return create_engine(url, connect_args=wait, pool_pre_ping=True, hide_parameters=True)
+
+
+def _sqlite(address: str) -> Engine:
+    engine = create_engine(address, connect_args={"timeout": _BUSY_S}, hide_parameters=True)
+    event.listen(engine, "connect", _prepare)
+    event.listen(engine, "begin", _begin)
+    return engine
+
+
+def _prepare(connection: Any, _: object) -> None:
+    """Have a connection begin its transactions where we say, sync them, and overwrite what is deleted."""
+    connection.isolation_level = None
+    for pragma in ("journal_mode=DELETE", "synchronous=FULL", "foreign_keys=ON", "secure_delete=ON"):
+        connection.execute(f"PRAGMA {pragma}").close()
+
+
+def _begin(connection: Any) -> None:
+    """Begin as a reader; whoever writes says so by the execution option ``writes``, since a reader cannot become one.
+
+    Source: SQLAlchemy, «SQLite», «Serializable isolation»; reference of hazards: deferred writers fail as busy.
+    """
+    writes = connection.get_execution_options().get("writes", False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")

@@ -1,0 +1,111 @@
+"""Rows out of events, and how far a stream of records is in the archive.
+
+Layer: pure rules.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from decimal import Decimal
+from typing import Any, Final, NamedTuple, cast
+
+import msgspec
+
+from eventmw.event import Event
+
+DIALECT: Final = "eventbunker"
+"""Events of this dialect are rows; no other's are."""
+
+NUL: Final = "\0"
+NUL_SIGN: Final = "\u2400"
+"""What stands for U+0000 in PostgreSQL, which has no place for it in any text: its picture, U+2400. Source: assumption."""
+
+_METRIC: Final = "metric_name"
+_encode = msgspec.json.encode
+_is_special = re.compile(rb"\\u0000|[0-9][eE]\+?[0-9]").search
+
+
+class Span(NamedTuple):
+    """The records of one stream whose events are rows: from `first` to `seq`, both included."""
+
+    first: int
+    seq: int
+
+    def holds(self, seq: int) -> bool:
+        """Return whether it is one of them."""
+        return self.first <= seq <= self.seq
+
+
+def grown(span: Span | None, seqs: Iterable[int]) -> Span | None:
+    """Return a span after more records were written, in order.
+
+    A gap begins a new one: records that were skipped (a place was moved to the end, a tool was forgotten) are no rows, and
+    a replay must find that they are not. What lies before the span leaves it as it is.
+    """
+    for seq in seqs:
+        if span is None or seq > span.seq + 1:
+            span = Span(seq, seq)
+        elif seq == span.seq + 1:
+            span = Span(span.first, seq)
+    return span
+
+
+def project_of(credential: str) -> str:
+    """Return the project of a record's credential, which is ``<project id>/<key id>``."""
+    return credential.partition("/")[0]
+
+
+def row_of(event: Event, project_id: str) -> dict[str, Any]:
+    """Return the row of an event, column → value; ``fields`` is a mapping of JSON values still."""
+    fields: Mapping[str, Any] = event.properties
+    metric = fields.get(_METRIC)
+    if isinstance(metric, str):
+        fields = {name: value for name, value in fields.items() if name != _METRIC}
+    return {
+        "project_id": project_id,
+        "event_id": event.id,
+        "time_ms": event.timestamp_ms,
+        "recorded_ms": event.recorded_ms,
+        "event_name": event.name,
+        "customer_identifier": event.user_id,
+        "metric_name": metric if isinstance(metric, str) else None,
+        "fields": fields,
+    }
+
+
+def exact_json(fields: Mapping[str, Any]) -> str:
+    """Return a row's fields as JSON text, as SQLite keeps it."""
+    return _encode(fields).decode()
+
+
+def for_postgresql(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a row as PostgreSQL can keep it: without U+0000, and with ``fields`` as JSON text.
+
+    Numbers of jsonb are decimal and have no exponent: one that had is written out with a point, so that it stays a float.
+    """
+    text = _encode(row["fields"])
+    if _is_special(text):
+        text = _written(row["fields"]).encode()
+    signed = {name: value.replace(NUL, NUL_SIGN) if isinstance(value, str) else value for name, value in row.items()}
+    return signed | {"fields": text.decode()}
+
+
+def _written(value: object) -> str:
+    match value:
+        case str():
+            return _encode(value.replace(NUL, NUL_SIGN)).decode()
+        case float() if "e+" in repr(value):
+            return f"{Decimal(repr(value)):f}.0"
+        case list() | tuple():
+            return f"[{','.join(map(_written, cast(Iterable[object], value)))}]"
+        case Mapping():
+            members: dict[str, object] = {}
+            for name, member in cast(Mapping[str, object], value).items():
+                key = name.replace(NUL, NUL_SIGN)
+                while key in members:  # of two names that differ in this alone, none may push the other out
+                    key += NUL_SIGN
+                members[key] = member
+            return f"{{{','.join(f'{_written(name)}:{_written(member)}' for name, member in members.items())}}}"
+        case _:
+            return _encode(value).decode()

@@ -1,0 +1,65 @@
+"""Transactions on the archive, and what their failures mean: the database is away, or a row cannot be one.
+
+Layer: input and output.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Final
+
+from sqlalchemy import Connection, Engine
+from sqlalchemy.exc import DataError, IntegrityError, SQLAlchemyError
+
+from eventmw.errors import EventmwError
+from eventmw.forks import HeldOff
+
+_ROWS_FAULT: Final = (DataError, IntegrityError, OverflowError, TypeError, ValueError, RecursionError)
+
+_STATES: Final = frozenset({"22", "23", "54"})
+"""PostgreSQL's classes for what is wrong with a value: data exception, constraint, program limit exceeded. A limit of an
+index is an operational error to the driver. Source: PostgreSQL, appendix A."""
+
+
+class ArchiveAway(EventmwError):  # noqa: N818 - the name of the condition
+    """The archive cannot be read or written now. The message holds no values. Becomes ``503``."""
+
+
+class Unfit(EventmwError, ValueError):  # noqa: N818 - as above
+    """The database refuses a value, and would refuse it again."""
+
+
+@contextmanager
+def transaction(engine: Engine, *, writes: bool = False) -> Generator[Connection]:
+    """Give a connection in a transaction.
+
+    Of SQLite it is a new one each time, and no fork comes in between: a child that inherits one, and with it the belief to
+    hold its locks, could destroy the file. Source: sqlite.org/howtocorrupt.html, 2.6.
+
+    Raises:
+        ArchiveAway: the database does not answer, or is not as it should be.
+        Unfit: it refuses a value.
+    """
+    is_file = engine.dialect.name == "sqlite"
+    held: AbstractContextManager[None] = HeldOff() if is_file else nullcontext()
+    try:
+        with held, engine.connect().execution_options(writes=writes) as connection:
+            if is_file:
+                connection.detach()
+            with connection.begin():
+                yield connection
+    except (*_ROWS_FAULT, SQLAlchemyError) as error:
+        kind = type(getattr(error, "orig", None) or error).__name__
+        if is_rows_fault(error):
+            raise Unfit(kind) from None
+        raise ArchiveAway(kind) from None
+
+
+def is_rows_fault(error: BaseException) -> bool:
+    """Return whether a value is to blame, and not the database."""
+    cause = getattr(error, "orig", None) or error
+    state: object = getattr(cause, "sqlstate", None)
+    if isinstance(state, str):
+        return state[:2] in _STATES
+    return isinstance(error, _ROWS_FAULT) or isinstance(cause, _ROWS_FAULT)

@@ -1,0 +1,220 @@
+"""What suits a table: lines along time, bars of groups, or nothing but the table itself; and the numbers to draw.
+
+Layer: pure rules. Nothing is added up or left out in silence: a chart shows cells of the table, and says how many it leaves
+to the table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from math import isfinite
+from typing import Final, Literal
+
+from eventmw.charts.cells import Clock, cell_text, clock_of
+from eventmw.query.periods import LENGTHS_MS
+from eventmw.query.table import Cell, Table
+from eventmw.schema import kind_of
+
+View = Literal["line", "bar", "table"]
+Axis = Literal["time", "groups"]
+Point = float | None
+
+MAX_SERIES: Final = 8
+"""Lines that eyes and colours tell apart. Source: Okabe and Ito, «Color Universal Design»: a palette of eight colours."""
+
+MAX_BARS: Final = 100
+"""Groups that are drawn, 28 pixels each, which every browser's canvas can hold. Source: assumption."""
+
+MAX_TIME_BARS: Final = 400
+"""Bars along time; more than these are thinner than the gaps between them. Source: assumption."""
+
+COMPARABLE: Final = 50
+"""Columns whose largest values differ by at most this factor share an axis. Source: assumption."""
+
+_LONGEST_MS: Final = LENGTHS_MS | {"month": 31 * LENGTHS_MS["day"]}
+_CHANGE_MS: Final = LENGTHS_MS["hour"]
+"""A day is up to so much longer where the clocks change."""
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """One line, or one bar at each place. ``len(values) == len(shape.places)``; None: there is none."""
+
+    name: str
+    values: tuple[Point, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Measure:
+    """What is drawn at once; one of several that the reader chooses from. ``omitted`` series are in the table alone."""
+
+    name: str
+    series: tuple[Series, ...]
+    omitted: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shape:
+    """What to draw of a table.
+
+    Attributes:
+        views: those that suit it, the best one first; ``table`` is always among them.
+        axis: what the places are; None when there is nothing to draw.
+        labels: a name for each place.
+        times: where the places are along time, in milliseconds; empty for groups.
+        width_ms: how long a place lasts; 0 for groups.
+        measures: at least one when there is an axis.
+        omitted: how many groups are in the table alone.
+    """
+
+    views: tuple[View, ...] = ("table",)
+    axis: Axis | None = None
+    labels: tuple[str, ...] = ()
+    times: tuple[int, ...] = ()
+    width_ms: int = 0
+    measures: tuple[Measure, ...] = ()
+    omitted: int = 0
+
+
+def shape_of(table: Table) -> Shape:
+    """Return what suits a table. Never fails: where nothing can be drawn, the table remains."""
+    bucket = next((at for at, one in enumerate(table.columns) if one.role == "bucket"), None)
+    groups = [at for at, one in enumerate(table.columns) if one.role == "group"]
+    drawn = [at for at, one in enumerate(table.columns) if one.role == "value" and _is_drawable(table, at)]
+    if drawn and bucket is not None:
+        return _along_time(table, bucket, groups, drawn)
+    return _of_groups(table, groups, drawn) if drawn and groups else Shape()
+
+
+def title_of(table: Table) -> str:
+    """Return what a table shows in a few words: ``sum_price and count by country, per day``."""
+    values = [one.name for one in table.columns if one.role == "value"]
+    groups = [one.name for one in table.columns if one.role == "group"]
+    title = _and(values) if values else "Events"
+    if groups:
+        title += f" by {_and(groups)}"
+    if table.interval and values:
+        title += f"{', ' if groups else ' '}per {table.interval}"
+    return title
+
+
+def _and(names: Sequence[str]) -> str:
+    return " and ".join(part for part in (", ".join(names[:-1]), *names[-1:]) if part)
+
+
+def _is_drawable(table: Table, at: int) -> bool:
+    """Return whether a column holds numbers, and not only nulls."""
+    cells = [row[at] for row in table.rows if row[at] is not None]
+    return bool(cells) and table.columns[at].kind in {"number", "scalar"} and all(_number(cell) for cell in cells)
+
+
+def _number(cell: Cell) -> bool:
+    return isinstance(cell, int | float) and not isinstance(cell, bool)
+
+
+def _point(cell: Cell) -> Point:
+    """Return what is drawn of a cell: a double, which a script has; nothing of what is beyond one."""
+    try:
+        value = float(cell)
+    except (TypeError, OverflowError):
+        return None
+    return (cell if isinstance(cell, int) and int(value) == cell else value) if isfinite(value) else None
+
+
+def _along_time(table: Table, bucket: int, groups: Sequence[int], drawn: Sequence[int]) -> Shape:
+    times = sorted({row[bucket] for row in table.rows if row[bucket] is not None})
+    width = _width(table, times)
+    clock = clock_of(table, times, buckets=True)
+    filled = _with_gaps(table.interval, times, width)
+    if groups:
+        measures = tuple(_by_group(table, bucket, groups, value, filled) for value in drawn)
+    else:
+        measures = _by_column(table, bucket, drawn, filled)
+    return Shape(
+        views=_time_views(times, width),
+        axis="time",
+        labels=_labels(clock, filled),
+        times=filled,
+        width_ms=width,
+        measures=measures,
+    )
+
+
+def _labels(clock: Clock, times: Iterable[int]) -> tuple[str, ...]:
+    return tuple(clock.text(one) for one in times)
+
+
+def _width(table: Table, times: Sequence[int]) -> int:
+    """Return how long a bucket is: as short as two were ever apart, and no longer than its name says."""
+    longest = _LONGEST_MS.get(table.interval or "", LENGTHS_MS["day"])
+    return min((longest, *(later - sooner for sooner, later in pairwise(times))))
+
+
+def _time_views(times: Sequence[int], width: int) -> tuple[View, ...]:
+    if len(times) > MAX_TIME_BARS:
+        return ("line", "table")
+    sparse = len(times) * 2 < (times[-1] - times[0]) / width + 1
+    return ("bar", "line", "table") if sparse or len(times) == 1 else ("line", "bar", "table")
+
+
+def _with_gaps(interval: str | None, times: Sequence[int], width: int) -> tuple[int, ...]:
+    """Return the times with one more in each gap, where nothing will be: a line must not run across it."""
+    longest = _LONGEST_MS.get(interval or "", width)
+    gaps = [sooner + width for sooner, later in pairwise(times) if later - sooner > longest + _slack(longest)]
+    return tuple(sorted({*times, *gaps}))
+
+
+def _slack(longest: int) -> int:
+    return _CHANGE_MS if longest > _CHANGE_MS else 0
+
+
+def _by_column(table: Table, bucket: int, drawn: Sequence[int], times: tuple[int, ...]) -> tuple[Measure, ...]:
+    """Return a measure of each column, and before them one of all that share an axis."""
+    series = [
+        Series(table.columns[at].name, _placed(times, {row[bucket]: row[at] for row in table.rows})) for at in drawn
+    ]
+    single = tuple(Measure(one.name, (one,)) for one in series)
+    heights = [max(abs(value) for value in one.values if value is not None) or 1 for one in series if _has_point(one)]
+    if 1 < len(heights) == len(series) <= MAX_SERIES and max(heights) <= min(heights) * COMPARABLE:
+        return (Measure("all", tuple(series)), *single)
+    return single
+
+
+def _has_point(one: Series) -> bool:
+    return any(value is not None for value in one.values)
+
+
+def _by_group(table: Table, bucket: int, groups: Sequence[int], value: int, times: tuple[int, ...]) -> Measure:
+    """Return a line for each group, the largest first: those whose values together are furthest from zero."""
+    cells: dict[tuple[tuple[str, Cell], ...], dict[int, Cell]] = {}
+    for row in table.rows:
+        # The text «1», the number and true are different groups, and look alike.
+        cells.setdefault(tuple((kind_of(row[at]), row[at]) for at in groups), {})[row[bucket]] = row[value]
+    series = [Series(_label(cell for _, cell in group), _placed(times, found)) for group, found in cells.items()]
+    series.sort(key=lambda one: -sum(abs(point) for point in one.values if point is not None))
+    return Measure(table.columns[value].name, tuple(series[:MAX_SERIES]), max(0, len(series) - MAX_SERIES))
+
+
+def _placed(times: Iterable[int], found: dict[int, Cell]) -> tuple[Point, ...]:
+    return tuple(_point(found.get(one)) for one in times)
+
+
+def _of_groups(table: Table, groups: Sequence[int], drawn: Sequence[int]) -> Shape:
+    rows = table.rows[:MAX_BARS]
+    measures = tuple(
+        Measure(table.columns[at].name, (Series(table.columns[at].name, tuple(_point(row[at]) for row in rows)),))
+        for at in drawn
+    )
+    return Shape(
+        views=("bar", "table"),
+        axis="groups",
+        labels=tuple(_label(row[at] for at in groups) for row in rows),
+        measures=measures,
+        omitted=len(table.rows) - len(rows),
+    )
+
+
+def _label(cells: Iterable[Cell]) -> str:
+    return " · ".join(cell_text(cell) for cell in cells)

@@ -1,0 +1,188 @@
+"""Where the commands ``project`` and ``keys`` find the keys of a site, and how they show a secret.
+
+Layer: people.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Generator, Iterable, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import wraps
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, cast
+
+import click
+
+from eventmw.cli import output
+from eventmw.control.inspection import resolved
+from eventmw.errors import ConfigError, EventmwError, Refused
+from eventmw.keys import bodies
+from eventmw.keys.bodies import CallName
+from eventmw.keys.grants import Issued, Project
+from eventmw.secret import reveal
+
+if TYPE_CHECKING:
+    from eventmw.keys.store import KeyStore
+
+ARCHIVE: Final = "EVENTMW_ARCHIVE"
+
+_MISSING: Final = "The EventBunker API needs a package that is missing: pip install 'eventmw[eventbunker]'"
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Which site is meant, as the options say it: its data directory and archive, or a configuration that names both."""
+
+    data_dir: str | None
+    archive: str | None
+    source: str | None
+
+    def resolved(self) -> tuple[Path, str | None]:
+        """Return the data directory, and the address of the archive when it is not in there.
+
+        Raises:
+            ConfigError: the configuration has problems.
+        """
+        if self.source is None:
+            return resolved(self.data_dir), self.archive or os.environ.get(ARCHIVE) or None
+        from eventmw.cli.found import configuration  # noqa: PLC0415 - imports a site
+
+        config = configuration(self.source)
+        archive = self.archive or config.archive
+        return resolved(self.data_dir or config.data_dir), None if archive is None else reveal(archive)
+
+
+def placed(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the options that say which site is meant; it gets them as its keyword ``place``."""
+
+    @wraps(command)
+    def with_place(data_dir: str | None, archive: str | None, source: str | None, **given: Any) -> None:
+        _check_unicode(given.values())
+        command(**given, place=Place(data_dir, archive, source))
+
+    for option in (
+        click.option(
+            "--config", "source", metavar="CONFIG.toml|MODULE:APP", help="Take both from the site's configuration."
+        ),
+        click.option(
+            "--archive",
+            metavar="ADDRESS",
+            help=f"The site's archive, where it is PostgreSQL. Default: ${ARCHIVE}, which other users cannot read.",
+        ),
+        output.data_dir(),
+    ):
+        with_place = option(with_place)
+    return with_place
+
+
+def _check_unicode(given: Iterable[object]) -> None:
+    """Look whether arguments are text.
+
+    Raises:
+        click.UsageError: one holds bytes that are not valid in this terminal's encoding.
+    """
+    for value in given:
+        if isinstance(value, str) and not value.isascii() and any("\ud800" <= char <= "\udfff" for char in value):
+            raise click.UsageError("One of the arguments is not valid Unicode.")
+        if isinstance(value, tuple):
+            _check_unicode(cast(tuple[object, ...], value))
+
+
+@contextmanager
+def opened(place: Place, *, make: bool) -> Generator[KeyStore]:
+    """Give the keys of a site; what goes wrong as expected ends the command with a sentence and code 1.
+
+    Args:
+        place: which site.
+        make: whether a file of keys is made when there is none.
+    """
+    try:
+        for later in ("sqlite3", "sqlalchemy.dialects.sqlite.pysqlite"):  # root may become a user who cannot read them
+            import_module(later)
+        from eventmw.keys.place import file_of, keys_engine  # noqa: PLC0415 - brings the database
+        from eventmw.keys.store import KeyStore  # noqa: PLC0415 - as above
+    except ImportError as error:
+        output.fail(f"{_MISSING} ({error.name})")
+    try:
+        folder, archive = place.resolved()
+        if (file := file_of(folder, archive)) is not None:
+            if not make and not file.exists():
+                output.fail(f"There are no keys in {folder} yet: `eventmw project create NAME` makes a project.")
+            output.become_owner(folder)
+        engine = keys_engine(folder, archive)
+        try:
+            yield KeyStore(engine)
+        finally:
+            engine.dispose()
+    except ConfigError as error:
+        output.fail(sentence("; ".join(error.problems)))
+    except EventmwError as error:
+        output.fail(sentence(str(error)))
+    except OSError as error:
+        output.fail(f"{error.filename or 'the data directory'} cannot be used: {error.strerror}.")
+
+
+def sentence(text: str) -> str:
+    """Return words of an error as a sentence."""
+    return f"{text[:1].upper()}{text[1:]}" + ("" if text.endswith(".") else ".")
+
+
+def checked(call: CallName, arguments: Mapping[str, tuple[str, Any]]) -> dict[str, Any]:
+    """Return what a call takes, with the rules that its HTTP body has.
+
+    Args:
+        call: its name.
+        arguments: key of the body → what people call it here, and its value; None, ``{}`` and ``[]`` are left out.
+
+    Raises:
+        click.UsageError: something is wrong with them.
+    """
+    body = {name: value for name, (_, value) in arguments.items() if value not in (None, {}, [])}
+    try:
+        bodies.check(call, body)
+    except Refused as refused:
+        fault = refused.faults[0]
+        key = fault.path.split("/")[1] if fault.path else ""
+        said = arguments.get(key, ("", None))[0] or key
+        raise click.UsageError(f"{said}: {fault.message}." if said else sentence(fault.message)) from None
+    return body
+
+
+def project_of(store: KeyStore, given: str | None) -> Project:
+    """Return the project with an id or a name; of a site that has only one, it need not be given.
+
+    Raises:
+        click.UsageError: it is not clear which is meant.
+    """
+    found = store.projects()
+    meant = [project for project in found if given is None or given in {project.id, project.name}]
+    if len(meant) == 1:
+        return meant[0]
+    shown = ", ".join(f"{output.plain(project.name)} ({project.id})" for project in meant or found)
+    if not found:
+        output.fail("There is no project yet: `eventmw project create NAME` makes one.")
+    if not meant:
+        output.fail(f"There is no project {output.plain(given)}; there are {shown}.")
+    if given is None:
+        raise click.UsageError(f"Say which project, with --project: there are {shown}.")
+    raise click.UsageError(f"{len(meant)} projects are called {output.plain(given)}; give an id: {shown}.")
+
+
+def key_of(store: KeyStore, given: str, project: str | None) -> tuple[str, str]:
+    """Return the ids of a key and its project. What a key begins with, or the whole of it, names it as well as its id."""
+    named = given.split("_")[2] if given.startswith("eb_") and given.count("_") > 1 else given
+    among = store.projects() if project is None else [project_of(store, project)]
+    found = [(one.id, named) for one in among if any(listed.key.id == named for listed in store.keys(one.id))]
+    if not found:
+        output.fail("There is no key with this id; `eventmw keys list` shows those that work.")
+    return found[0]
+
+
+def show(issued: Issued, what: str, saved: str) -> None:
+    """Print a secret on standard output, alone, and what is to be said of it on standard error."""
+    output.say(what, output.GOOD, error=True)
+    click.echo(issued.secret.reveal())
+    output.say(f"This is the only time that it is shown: only its digest is kept. {saved}", output.WARNING, error=True)

@@ -1,0 +1,100 @@
+"""A `Call` as an exchange drives it: answered in the pool, waited for as the journal is.
+
+Layer: input and output on the runtime only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import dataclass
+from functools import partial
+from typing import Final
+
+from eventmw.errors import Refused
+from eventmw.eventbunker import Call, Gettable
+from eventmw.eventbunker.pool import RETRY_AFTER_S
+from eventmw.exchange import Taken
+from eventmw.http import Headers, Reply
+from eventmw.intake.keyed import KeyedDoor, KeyedVisit
+from eventmw.protocols import eventbunker
+from eventmw.runtime import Runtime
+
+PATIENCE_S: Final = 30.0
+"""Seconds that a call may take, with its time in the line. Proxies commonly give up after sixty. Source: assumption."""
+
+
+@dataclass(slots=True)
+class Asked:
+    """A call that came whole: what is to be done, and the future of who does it."""
+
+    job: Callable[[], Reply]
+    future: Future[Reply] | None = None
+
+
+class CallApi:
+    """One call of one site.
+
+    Args:
+        runtime: what it works on; its `calls` is the pool.
+        call: what answers.
+        patience_s: seconds after which the answer is 503.
+    """
+
+    again = "Nothing is promised of it."
+
+    def __init__(self, runtime: Runtime, call: Call, patience_s: float = PATIENCE_S) -> None:
+        config = runtime.config
+        self.path = f"{config.eventbunker_path}{call.path}"
+        self.header_names = (call.header,)
+        self.takes_query = isinstance(call, Gettable)
+        self.runtime = runtime
+        self.door = KeyedDoor(
+            runtime,
+            header=call.header,
+            kinds=call.kinds,
+            trusted_proxies=config.trusted_proxies,
+            max_body_bytes=config.limits.max_body_bytes,
+            gets=self.takes_query,
+        )
+        self.max_body_bytes = config.limits.max_body_bytes
+        self.patience_s = patience_s
+        self.refuse = eventbunker.refuse
+        self._call = call
+
+    def accept(self, body: bytes, visit: KeyedVisit, /) -> Asked:
+        """Return what is to be done."""
+        if visit.key is not None:
+            return Asked(partial(self._call.answer, visit.key, body))
+        assert isinstance(self._call, Gettable), "the door lets GET in for no other call"
+        return Asked(partial(self._call.get, visit.head.query))
+
+    def append(self, asked: Asked, /) -> Future[Reply]:
+        """Hand it to the pool.
+
+        Raises:
+            Refused: 503, the line is full.
+        """
+        asked.future = self.runtime.calls.submit(asked.job)
+        return asked.future
+
+    def reply(self, _: Asked, done: Future[Reply], cors: Headers, /) -> Reply:
+        """Return the call's answer, readable by pages that may.
+
+        Raises:
+            Refused: the call refused.
+            Exception: whatever else it raised.
+        """
+        answer = done.result(0)
+        return answer._replace(headers=(*answer.headers, *cors))
+
+    def late(self, asked: Asked, /) -> Refused:
+        """Give a call up that is not answered in time: when no thread had it yet, none ever will."""
+        if asked.future is not None:
+            asked.future.cancel()
+        detail = f"The answer took longer than {self.patience_s:g} s. Ask for less at once, or send it again later."
+        return Refused("call_timeout", detail, headers=(("retry-after", RETRY_AFTER_S),))
+
+    def taken(self, _: Asked, /) -> Taken:
+        """Return that there were no events."""
+        return Taken()

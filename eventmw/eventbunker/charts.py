@@ -1,0 +1,125 @@
+"""The calls of a chart: ``POST /v1/query/iframe`` with a query key, ``GET /v1/query/iframe?token=…`` with a signed link.
+
+Layer: input and output. A token is in no message, no log and no exception of ours.
+
+Source: PROTOCOLS.md 3.3; the statuses of links that open nothing are ours.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final, Protocol
+
+from eventmw.charts.links import BadLink, Link, Why, check, claimed, token_in
+from eventmw.charts.page import SELF, chart_page, notice_page
+from eventmw.errors import Refused, told
+from eventmw.http import Reply
+from eventmw.keys import Key, KeyKind
+from eventmw.query.language import Query, parse_text
+from eventmw.query.table import Table
+
+log = logging.getLogger("eventmw")
+
+PATH: Final = "/v1/query/iframe"
+
+# Why a link opens nothing → status, heading, what to do.
+_WHYS: Final[Mapping[Why, tuple[int, str, str]]] = {
+    "missing": (
+        400,
+        "No chart was asked for",
+        "The address needs ?token=… at its end: one token, as it was made.",
+    ),
+    "not_a_link": (
+        400,
+        "This link is not complete",
+        "A part of it is missing, or something was added. Copy the whole link once more.",
+    ),
+    "forged": (
+        403,
+        "This link is not valid",
+        "It was changed after it was made, or the key behind it was replaced. Ask for a new link.",
+    ),
+    "withdrawn": (403, "This link was withdrawn", "The key behind it is no longer in use. Ask for a new link."),
+    "expired": (410, "This link has expired", "It was made for a limited time. Ask for a new one."),
+}
+
+
+class LinkKeys(Protocol):
+    """Where keys are looked up, in memory and as of now: `eventmw.keys.ring.KeyRing`."""
+
+    def by_id(self, key_id: str) -> Key | None:
+        """Return the key with an id; None when there is none, or it is revoked."""
+        ...
+
+    def digest_of(self, key_id: str) -> bytes | None:
+        """Return the SHA-256 of that key's secret; None as above."""
+        ...
+
+
+class ChartCall:
+    """Answers with a page. A `Call`, and a `Gettable`.
+
+    Args:
+        ask: the archive, `eventmw.query.run.Runner`; may block, and raises `Refused`.
+        keys: where the key behind a link is looked up.
+        now_ms: the clock's.
+        frame_ancestors: who may show a page in a frame.
+    """
+
+    path: str = PATH
+    header: str = "x-eventbunker-query-key"
+    kinds: frozenset[KeyKind] = frozenset({"query"})
+
+    def __init__(
+        self,
+        ask: Callable[[Query, Key], Table],
+        keys: LinkKeys,
+        now_ms: Callable[[], int],
+        frame_ancestors: Sequence[str] = SELF,
+    ) -> None:
+        self._ask = ask
+        self._keys = keys
+        self._now_ms = now_ms
+        self._frame_ancestors = tuple(frame_ancestors)
+
+    def answer(self, key: Key, body: bytes) -> Reply:
+        """Return the page of the query in a body.
+
+        Raises:
+            Refused: as the query does; the gateway answers in the dialect's form.
+        """
+        return chart_page(self._table(key, body), None, self._frame_ancestors)
+
+    def get(self, query_string: str) -> Reply:
+        """Return the page of a link, or a small page that says why there is none. Never raises: a person reads it."""
+        try:
+            link, key = self._opened(token_in(query_string))
+            return chart_page(self._table(key, link.query.encode()), link.title or None, self._frame_ancestors)
+        except BadLink as bad:
+            return notice_page(*_WHYS[bad.why], self._frame_ancestors)
+        except Refused as refused:
+            page = notice_page(refused.status, refused.title, refused.detail, self._frame_ancestors)
+            return page._replace(headers=(*page.headers, *refused.headers))
+        except Exception as error:  # noqa: BLE001 - in a frame nobody can read another kind of answer
+            log.warning("a chart could not be made: %s", told(error))
+            words = "The log of the site says why. Try again later."
+            return notice_page(500, "The chart cannot be shown", words, self._frame_ancestors)
+
+    def _table(self, key: Key, body: bytes) -> Table:
+        return self._ask(parse_text(body, self._now_ms()), key)
+
+    def _opened(self, token: str) -> tuple[Link, Key]:
+        """Return what a token stands for, and the key in whose name it asks.
+
+        Raises:
+            BadLink: it opens nothing.
+        """
+        ident = claimed(token).key_id
+        key, digest = self._keys.by_id(ident), self._keys.digest_of(ident)
+        if key is None or digest is None:
+            raise BadLink("withdrawn")
+        link = check(token, digest, self._now_ms() / 1000)
+        if key.kind not in self.kinds or key.project_id != link.project_id:
+            raise BadLink("forged")
+        return link, key

@@ -1,0 +1,65 @@
+"""``POST {eventbunker_path}/v1/query/json``: a question in JSON, its answer as JSON.
+
+Layer: input and output.
+
+Source: the seed API's query page for the path, the header and the question; the shape of the answer is ours (docs/query.md).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from eventmw.http import Reply
+from eventmw.jsontext import encode
+from eventmw.keys import Key, KeyKind
+from eventmw.query.language import parse_text
+from eventmw.query.run import Runner, too_many_bytes
+from eventmw.query.table import Table
+
+HEADER: Final = "x-eventbunker-query-key"
+PATH: Final = "/v1/query/json"
+
+
+@dataclass(frozen=True, slots=True)
+class QueryJson:
+    """A `Call`: answers ``{"columns", "rows", "truncated", "time_period", "time_zone"}``, see `Table.as_json`.
+
+    Args:
+        ask: the archive.
+        now_ms: the clock's.
+    """
+
+    ask: Runner
+    now_ms: Callable[[], int]
+    path: str = PATH
+    header: str = HEADER
+    kinds: frozenset[KeyKind] = frozenset({"query"})
+
+    def answer(self, key: Key, body: bytes) -> Reply:
+        """Answer a question within what the key may see; asks the database, and so may block.
+
+        Raises:
+            Refused: ``invalid_json`` or ``invalid_query`` (400), or what `Runner` raises.
+        """
+        table = self.ask(parse_text(body, self.now_ms()), key)
+        return reply(table, self.ask.limits.max_bytes)
+
+
+def reply(table: Table, max_bytes: int) -> Reply:
+    """Return a table as the body of an answer.
+
+    Raises:
+        Refused: ``query_too_large``.
+    """
+    body = encode(table.as_json())
+    if len(body) > max_bytes:
+        raise too_many_bytes(max_bytes)
+    headers = (
+        ("content-type", "application/json"),
+        ("content-length", str(len(body))),
+        ("cache-control", "no-store"),
+        ("x-content-type-options", "nosniff"),
+    )
+    return Reply(200, headers, body)

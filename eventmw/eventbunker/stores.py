@@ -1,0 +1,77 @@
+"""What the EventBunker API keeps beside the journal: the archive, the keys, and how many names each project has.
+
+Layer: input and output.
+"""
+
+from __future__ import annotations
+
+import threading
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Self
+
+from sqlalchemy import Engine
+
+from eventmw.archive.counting import NameCount
+from eventmw.archive.migrations import check
+from eventmw.archive.place import archive_engine
+from eventmw.archive.store import Archive
+from eventmw.config import Config
+from eventmw.keys.place import keys_engine
+from eventmw.keys.ring import KeyRing
+from eventmw.keys.store import KeyStore
+from eventmw.query.run import Runner
+from eventmw.secret import reveal
+
+
+@dataclass(frozen=True)
+class Stores:
+    """The databases of one site. Nothing is asked of them before the first request.
+
+    Attributes:
+        archive: where tracked events become rows.
+        ring: the keys, as this process knows them.
+        names: how many names each project has, as this process knows it.
+        keys: the engine behind the keys.
+    """
+
+    archive: Archive
+    ring: KeyRing
+    names: NameCount
+    keys: Engine
+
+    @classmethod
+    def of(cls, config: Config) -> Self:
+        """Return those that a configuration names.
+
+        Raises:
+            ConfigError: an address is none, a folder cannot be used, or a newer eventmw wrote what is there.
+        """
+        address = None if config.archive is None else reveal(config.archive)
+        engine = archive_engine(config.data_dir, address)
+        check(engine)
+        archive, keys = Archive(engine), keys_engine(config.data_dir, address)
+        return cls(archive, KeyRing(keys), NameCount(archive), keys)
+
+    @cached_property
+    def key_store(self) -> KeyStore:
+        """What makes and revokes keys. Raises while the database does not answer."""
+        return KeyStore(self.keys)
+
+    @cached_property
+    def runner(self) -> Runner:
+        """What asks the archive."""
+        return Runner(self.archive.engine)
+
+    def awake(self) -> None:
+        """Have the keys read, without waiting for them; a request that shows one before waits as long as needed."""
+        with suppress(RuntimeError):  # the system gives no more threads: then the first key that is shown reads them
+            threading.Thread(target=self.ring.start, name="eventmw-keys-first", daemon=True).start()
+
+    def close(self) -> None:
+        """Follow the databases no longer, and let go of their connections."""
+        self.ring.close()
+        self.names.close()
+        self.keys.dispose()
+        self.archive.engine.dispose()

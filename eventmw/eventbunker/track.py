@@ -1,0 +1,115 @@
+"""``POST {eventbunker_path}/post``: the track API as an exchange drives it.
+
+Layer: input and output on the runtime only. Source: PROTOCOLS.md 3.1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from concurrent.futures import Future
+from typing import Final
+
+from eventmw.errors import Refused
+from eventmw.eventbunker.places import Places
+from eventmw.exchange import Taken, not_kept_in_time
+from eventmw.formats import is_ip
+from eventmw.http import Headers, Reply
+from eventmw.intake.keyed import KeyedDoor, KeyedVisit
+from eventmw.journal import Position
+from eventmw.keys import Key
+from eventmw.protocols import eventbunker
+from eventmw.protocols.eventbunker import Context, Judge, Sender, Tracked, Writer
+from eventmw.runtime import Runtime
+
+PATH: Final = "/post"
+HEADER: Final = "x-eventbunker-write-key"
+
+MAX_HEADER: Final = 2_048
+"""Characters that are recorded of a header field that the sender chose."""
+
+_AGAIN: Final = "Nothing is promised of these events; with an Idempotency-Key they can be sent again without harm."
+_PRIVACY: Final = ("sec-gpc", "dnt")
+"""Header fields by which a browser says that its user does not want to be followed. Source: W3C, «Global Privacy Control»;
+W3C, «Tracking Preference Expression»."""
+
+
+class TrackApi:
+    """The track API of one site. It keeps nothing of a request.
+
+    Args:
+        runtime: what it works on; its `keys` and `names` are asked at each request.
+    """
+
+    again = _AGAIN
+    header_names = (HEADER, "user-agent", "referer", *_PRIVACY)
+    takes_query = False
+
+    def __init__(self, runtime: Runtime) -> None:
+        config = runtime.config
+        limits = config.limits
+        self.path = f"{config.eventbunker_path}{PATH}"
+        self.runtime = runtime
+        self.door = KeyedDoor(
+            runtime,
+            header=HEADER,
+            kinds=frozenset({"write"}),
+            trusted_proxies=config.trusted_proxies,
+            max_body_bytes=limits.max_body_bytes,
+        )
+        self.max_body_bytes = limits.max_body_bytes
+        self.patience_s = limits.append_timeout_s
+        self.append = runtime.append
+        self.refuse = eventbunker.refuse
+        self._judge = Judge(max_events=limits.max_events, max_depth=limits.max_depth)
+        self._places = None if config.geoip is None else Places(config.geoip)
+
+    def accept(self, body: bytes, visit: KeyedVisit, /) -> Tracked:
+        """Judge a request.
+
+        Raises:
+            Refused: nothing of it is accepted.
+        """
+        runtime, key = self.runtime, visit.key
+        assert key is not None, "tracking lets nobody in without a key"
+        now_ms = runtime.clock.now_ms()
+        sender = Sender(
+            visit.credential, Writer(key.project_id, key.customer), self._context(visit, key), visit.idempotency_key
+        )
+        arrival = (runtime.clock.new_id(now_ms), now_ms)
+        return eventbunker.accept(body, sender, arrival, self._judge, runtime.names)
+
+    def _context(self, visit: KeyedVisit, key: Key) -> Context:
+        """Return what is recorded of the connection; no address of somebody whose browser says not to."""
+        headers = visit.head.headers
+        ip = visit.address if visit.address and is_ip(visit.address) and not _wants_privacy(headers) else None
+        return Context(
+            key.customer,
+            ip,
+            headers.get("user-agent", "")[:MAX_HEADER] or None,
+            headers.get("referer", "")[:MAX_HEADER] or None,
+            {} if ip is None or self._places is None else self._places.of(ip),
+        )
+
+    def reply(self, tracked: Tracked, kept: Future[Position], cors: Headers, /) -> Reply:
+        """Answer a request whose record has been kept.
+
+        Raises:
+            JournalDown: it has not been.
+        """
+        kept.result(0)
+        if tracked.own_ids:
+            self.runtime.remember(tracked)
+        return eventbunker.reply(tracked, cors)
+
+    def late(self, _: Tracked, /) -> Refused:
+        """Return the refusal of a request whose record is not kept yet."""
+        return not_kept_in_time(self.patience_s, self.again)
+
+    def taken(self, tracked: Tracked, /) -> Taken:
+        """Return what became of its events."""
+        judgement = tracked.judgement
+        return Taken(tracked.record.id, judgement.accepted, len(judgement.invalid), len(tracked.duplicates))
+
+
+def _wants_privacy(headers: Mapping[str, str]) -> bool:
+    return headers.get("sec-gpc") == "1" or headers.get("dnt") == "1"

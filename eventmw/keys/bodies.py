@@ -1,0 +1,154 @@
+"""The management calls as JSON: what a body may hold, and how projects and keys are answered.
+
+The command line gives its arguments the same shape, so both say the same of them.
+
+Layer: pure rules. Source: PROTOCOLS.md 3.2 and the reference's `project/create`; all else in the same style is ours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cache
+from typing import Any, Final, Literal, cast
+
+from eventmw import strictjson
+from eventmw.errors import Fault, Refused
+from eventmw.keys import Key, KeyKind
+from eventmw.keys.grants import Grant, Issued, Listed, Project
+from eventmw.schema import Authority, kind_of, published
+
+CallName = Literal[
+    "project-create", "project-list", "project-delete", "project-reset", "keys-create", "keys-list", "keys-revoke"
+]
+
+Json = dict[str, Any]
+
+ACTIVE: Final = "ACTIVE"
+DELETED: Final = "DELETED"
+REVOKED: Final = "REVOKED"
+
+_MAX_SHOWN: Final = 100
+"""Faults in one answer. Source: PROTOCOLS.md 2.3."""
+
+_MAX_DEPTH: Final = 4
+"""Containers in each other; a body that is right has two."""
+
+
+def read(call: CallName, body: bytes) -> Json:
+    """Return the body of a call, decoded and checked. An empty one counts as ``{}``.
+
+    Raises:
+        Refused: 400, with everything that is wrong; 413, it is nested too deeply.
+    """
+    text = strictjson.without_bom(body).strip() or b"{}"
+    strictjson.check_digits(text)
+    given = strictjson.decode(text)
+    if strictjson.deeper_than(given, _MAX_DEPTH):
+        raise Refused("too_deep", f"Expected a body nested at most {_MAX_DEPTH} deep.")
+    check(call, given)
+    return cast(Json, given)
+
+
+def check(call: CallName, given: object) -> None:
+    """Look whether a decoded body is right.
+
+    Raises:
+        Refused: 400, with everything that is wrong.
+    """
+    # The authority goes through unknown keys in any order.
+    if faults := tuple(sorted(_authority(call).faults(given), key=lambda fault: fault.path)):
+        detail = "Expected another body." if strictjson.object_in(given) is not None else _no_object(given)
+        raise Refused("invalid_body", detail, faults=faults[:_MAX_SHOWN], omitted=max(0, len(faults) - _MAX_SHOWN))
+
+
+def _no_object(given: object) -> str:
+    return f"Expected a JSON object, got {kind_of(given)}."
+
+
+@cache
+def _authority(call: CallName) -> Authority:
+    return Authority(published("eventbunker-manage"), ("$defs", call))
+
+
+def check_own(given: Mapping[str, Any], name: str, own: str) -> None:
+    """Look whether a body that names whose it is names the one that the key belongs to.
+
+    Raises:
+        Refused: 400, it names another.
+    """
+    if given.get(name, own) != own:
+        what = name.removesuffix("_id")
+        fault = Fault(None, f"/{name}", "", "const", f"expected the {what} that the key belongs to, got another text")
+        raise Refused("invalid_body", f"Expected the {what} that the key belongs to.", faults=(fault,))
+
+
+def grant_of(given: Mapping[str, Any]) -> Grant:
+    """Return what the body of `keys-create` asks for."""
+    return Grant(
+        kind=cast(KeyKind, str(given["type"]).lower()),
+        customer=given.get("customer_identifier"),
+        key_filter=given.get("key_filter_data", {}),
+        origins=given.get("origins", ()),
+        name=given.get("name", ""),
+    )
+
+
+def of_project(project: Project) -> Json:
+    """Return a project of a list: ``created_ms`` is UTC, in milliseconds since 1970."""
+    return {
+        "account_id": project.account_id,
+        "project_id": project.id,
+        "name": project.name,
+        "description": project.description,
+        "created_ms": project.created_ms,
+        "status": ACTIVE,
+    }
+
+
+def of_master(issued: Issued) -> Json:
+    """Return a new master key, with the secret: of a project, or of an account."""
+    project = {"project_id": issued.key.project_id} if issued.key.project_id else {}
+    return {
+        "account_id": issued.key.account_id,
+        **project,
+        "master_api_key": issued.secret.reveal(),
+        "status": ACTIVE,
+    }
+
+
+def of_deleted(project: Project, revoked: int) -> Json:
+    """Return a project that is deleted, and how many keys went with it, the master key among them."""
+    ids = {"account_id": project.account_id, "project_id": project.id}
+    return {**ids, "revoked_keys": revoked, "status": DELETED}
+
+
+def of_revoked(key: Key) -> Json:
+    """Return a key that is revoked."""
+    return {"project_id": key.project_id, "key_id": key.id, "status": REVOKED}
+
+
+def of_issued(issued: Issued, name: str) -> Json:
+    """Return a new key, with the secret."""
+    return {**_of_key(issued.key, name), "api_key": issued.secret.reveal(), "status": ACTIVE}
+
+
+def of_listed(listed: Listed) -> Json:
+    """Return a key of a list. ``prefix`` is what its secret begins with."""
+    return {
+        **_of_key(listed.key, listed.name),
+        "prefix": listed.prefix,
+        "created_ms": listed.created_ms,
+        "status": ACTIVE,
+    }
+
+
+def _of_key(key: Key, name: str) -> Json:
+    return {
+        "project_id": key.project_id,
+        "key_id": key.id,
+        "type": key.kind.upper(),
+        "name": name,
+        "customer_identifier": key.customer,
+        "key_filter_data": dict(key.key_filter),
+        "origins": list(key.origins),
+    }

@@ -1,0 +1,83 @@
+"""The EventBunker dialect: the track API, from a body to a record, from a record to events, from both to an answer.
+
+Layer: open folder, pure. Source: the seed ``eventbunker-track-event.txt`` and PROTOCOLS.md 3.1; all they leave open is ours.
+
+``accept`` and ``judge`` say which events are valid, ``events`` records them and makes events of records, ``generated`` and
+``agents`` work out what the server adds, ``answer`` writes ids and error objects.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+
+from eventmw import strictjson
+from eventmw.event import Record
+from eventmw.protocols.eventbunker.answer import Tracked, refuse, reply
+from eventmw.protocols.eventbunker.events import NAME, Context, Reader, body_of, event_id
+from eventmw.protocols.eventbunker.judge import AnyName, Judge, Judgement, Names, Writer
+from eventmw.record import repeatable_id
+
+__all__ = [
+    "NAME",
+    "AnyName",
+    "Context",
+    "Judge",
+    "Judgement",
+    "Names",
+    "Reader",
+    "Sender",
+    "Tracked",
+    "Writer",
+    "accept",
+    "refuse",
+    "reply",
+]
+
+
+class Sender(msgspec.Struct, frozen=True, gc=False):
+    """Who sent a request.
+
+    Attributes:
+        credential: ``<project id>/<key id>``: duplicates are judged by it.
+        writer: for whose project and customer it writes.
+        context: what is recorded of it.
+        idempotency_key: as sent, or None.
+    """
+
+    credential: str
+    writer: Writer
+    context: Context
+    idempotency_key: str | None = None
+
+
+def accept(body: bytes, sender: Sender, arrival: tuple[str, int], judge: Judge, names: Names) -> Tracked:
+    """Judge a request, and make its record.
+
+    Args:
+        body: the JSON text, inflated.
+        sender: who sent it.
+        arrival: what the server adds: 32 hexadecimal digits, and the time in milliseconds since 1970.
+        judge: what accepts events.
+        names: who counts the names of events.
+
+    Raises:
+        Refused: nothing of it is accepted.
+    """
+    record_id, recorded_ms = arrival
+    if sender.idempotency_key is not None:
+        record_id = repeatable_id(sender.credential, sender.idempotency_key)
+    body = strictjson.without_bom(body)
+    judgement = judge(body, sender.writer, names)
+    indexes: tuple[int, ...] | None = None
+    events: Sequence[bytes | msgspec.Raw] = [body.strip()[1:-1] if judgement.is_batch else body]
+    if judgement.invalid:
+        indexes = tuple([index for index in range(judgement.count) if index not in judgement.invalid])
+        events = [judgement.raws[index] for index in indexes]
+    kept = body_of(sender.context, events)
+    tracked = Tracked(Record(record_id, recorded_ms, NAME, sender.credential, None, indexes, kept), judgement)
+    if sender.idempotency_key is not None:
+        of_all = range(judgement.count) if indexes is None else indexes
+        tracked.own_ids = [(event_id(record_id, index), index) for index in of_all]
+    return tracked

@@ -1,0 +1,125 @@
+"""What a query answers: a table whose columns say what they hold. JSON, CSV, terminal and chart are made of it.
+
+Layer: pure rules.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from dataclasses import dataclass
+from datetime import UTC, datetime, tzinfo
+from typing import Any, Final, Literal
+from zoneinfo import ZoneInfo
+
+from eventmw.jsontext import for_line
+
+Kind = Literal["time", "number", "text", "scalar", "object"]
+"""What stands in a column, beside null: ``time`` is whole milliseconds since 1970 (int); ``number`` an int or a float;
+``scalar`` a text, a number or a boolean; ``object`` an event's free fields."""
+
+Role = Literal["bucket", "group", "value", "listed"]
+"""``bucket``: the start of a stretch of time; ``group``: what was grouped by; ``value``: what was computed; ``listed``: a
+field of an event."""
+
+Cell = Any
+"""None, int, float, str, bool, or a dict."""
+
+# A cell that begins so is a formula to a spreadsheet. Source: OWASP, «CSV Injection».
+_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column of a table. ``name`` is unique in its table."""
+
+    name: str
+    kind: Kind
+    role: Role
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Table:
+    """The answer to a query.
+
+    Attributes:
+        columns: the time bucket first, then the groups, then what was computed; or an event's fields.
+        rows: ``len(row) == len(columns)``; times are milliseconds since 1970 in UTC, whatever `time_zone` is.
+        truncated: whether there are more rows than `limit` let through.
+        from_ms: the first millisecond that was looked at.
+        to_ms: the first millisecond after it.
+        time_zone: an IANA name; times are shown in it.
+        interval: the length of a bucket, such as ``hour``; None when there are none.
+    """
+
+    columns: tuple[Column, ...]
+    rows: tuple[tuple[Cell, ...], ...]
+    truncated: bool
+    from_ms: int
+    to_ms: int
+    time_zone: str = "UTC"
+    interval: str | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the answer of ``/v1/query/json``: rows are objects by column name, times are ISO 8601 in the zone."""
+        zone = ZoneInfo(self.time_zone)
+        body: dict[str, Any] = {
+            "columns": [{"name": one.name, "kind": one.kind, "role": one.role} for one in self.columns],
+            "rows": [
+                {one.name: _shown(one, cell, zone) for one, cell in zip(self.columns, row, strict=True)}
+                for row in self.rows
+            ],
+            "truncated": self.truncated,
+            "time_period": {"from": iso(self.from_ms, zone), "to": iso(self.to_ms, zone)},
+            "time_zone": self.time_zone,
+        }
+        return body if self.interval is None else body | {"interval": self.interval}
+
+    def as_csv(self) -> str:
+        """Return it as CSV with a heading: null is empty, objects are JSON, and no text can be taken for a formula.
+
+        Source: RFC 4180. An apostrophe stands before a text that a spreadsheet would take for a formula (ours).
+        """
+        out = io.StringIO()
+        writer = csv.writer(out)
+        zone = ZoneInfo(self.time_zone)
+        writer.writerow(_harmless(column.name) for column in self.columns)
+        for row in self.rows:
+            writer.writerow(_for_csv(_shown(one, cell, zone)) for one, cell in zip(self.columns, row, strict=True))
+        return out.getvalue()
+
+    def texts(self) -> list[list[str]]:
+        """Return each row as texts for people; null is an empty one. Control characters are still in them."""
+        zone = ZoneInfo(self.time_zone)
+        return [[_text(_shown(one, cell, zone)) for one, cell in zip(self.columns, row, strict=True)]
+                for row in self.rows]  # fmt: skip
+
+
+def iso(milliseconds: int, zone: tzinfo = UTC) -> str:
+    """Return the ISO 8601 form in a zone: ``2024-03-31T00:00:00.000+01:00``, with ``Z`` in UTC."""
+    seconds, rest = divmod(milliseconds, 1000)
+    moment = datetime.fromtimestamp(seconds, UTC).replace(microsecond=rest * 1000).astimezone(zone)
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _shown(column: Column, cell: Cell, zone: tzinfo) -> Cell:
+    return iso(cell, zone) if column.kind == "time" and cell is not None else cell
+
+
+def _text(cell: Cell) -> str:
+    match cell:
+        case None:
+            return ""
+        case str():
+            return cell
+        case _:
+            return for_line(cell)
+
+
+def _for_csv(cell: Cell) -> str:
+    text = _text(cell)
+    return _harmless(text) if isinstance(cell, str) else text
+
+
+def _harmless(text: str) -> str:
+    return f"'{text}" if text.startswith(_FORMULA) else text

@@ -1,0 +1,274 @@
+"""The archive's rows, on SQLite and on a real PostgreSQL."""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import select, update
+
+from eventmw.archive.counting import NameCount
+from eventmw.archive.database import engine_of, sqlite_address
+from eventmw.archive.ledger import MAX_NAMES
+from eventmw.archive.migrations import check, prepare
+from eventmw.archive.rows import Span
+from eventmw.archive.store import STEP, Archive, BadRows, Mark
+from eventmw.archive.tables import state
+from eventmw.archive.transactions import ArchiveAway, transaction
+from eventmw.clock import SystemClock
+from eventmw.errors import ConfigError
+from tests.archiving import NOW_MS, idents, row, rows
+from tests.running import until
+
+DAY_MS = 86_400_000
+Opened = Callable[[], Archive]
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def address(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    if request.param == "sqlite":
+        return sqlite_address(tmp_path / "archive.sqlite3")
+    return str(request.getfixturevalue("postgres"))
+
+
+@pytest.fixture
+def opened(address: str) -> Iterator[Opened]:
+    """Give what opens the archive as one more process would."""
+    made: list[Archive] = []
+
+    def one() -> Archive:
+        archive = Archive(engine_of(address))
+        archive.open()
+        made.append(archive)
+        return archive
+
+    yield one
+    for archive in made:
+        archive.engine.dispose()
+
+
+@pytest.fixture
+def archive(opened: Opened) -> Archive:
+    return opened()
+
+
+VALUES: dict[str, Any] = {
+    "past 53 bits": 2**53 + 1,
+    "past 64 bits": -(2**70) - 1,
+    "4000 digits": 10**3999 + 7,
+    "float": 0.1,
+    "whole float": 3.0,
+    "large float": 1e23,
+    "largest float": 1.7976931348623157e308,
+    "smallest float": 5e-324,
+    "true": True,
+    "null": None,
+    "texts": ["", "ü€😀", 'quotes " and \\ and \\u0000', "1e23"],
+    "mixed floats": [1e16, 1, -1e300],
+    "object": {"inner": 1e22, "list": [1, 2], "": "no name"},
+}
+
+
+def test_values_come_back_as_they_were(archive: Archive) -> None:
+    archive.write([row("a", fields=VALUES, customer_identifier="ü", metric_name="m", time_ms=-(2**40))])
+    [found] = rows(archive)
+    assert found == row("a", fields=VALUES, customer_identifier="ü", metric_name="m", time_ms=-(2**40))
+    assert [type(value) for value in map(found["fields"].get, VALUES)] == [type(value) for value in VALUES.values()]
+    assert [type(value) for value in found["fields"]["mixed floats"]] == [float, int, float]
+
+
+def test_nul_is_kept_or_shown_as_its_picture(archive: Archive) -> None:
+    fields = {"a\0": "x\0y", "a\u2400": ["\0"], "float": 1e30}
+    assert archive.write([row("a", fields=fields, customer_identifier="c\0")]) == 1
+    [found] = rows(archive)
+    if archive.engine.dialect.name == "sqlite":
+        assert found["fields"] == fields
+        assert found["customer_identifier"] == "c\0"
+    else:
+        assert found["fields"] == {"a\u2400": "x\u2400y", "a\u2400\u2400": ["\u2400"], "float": 1e30}
+        assert found["customer_identifier"] == "c\u2400"
+    assert archive.delete("p1", customer="c\0")["events"] == 1
+
+
+def test_an_event_is_a_row_once(archive: Archive, opened: Opened) -> None:
+    assert archive.write([row("a"), row("b"), row("a", event_name="other")]) == 2
+    assert opened().write([row("a"), row("c"), row("a", project_id="p2")]) == 2
+    assert idents(archive) == ["a", "a", "b", "c"]
+
+
+def test_cursors_move_with_the_rows_and_never_back(archive: Archive, opened: Opened) -> None:
+    archive.write([row("a")], [Mark("j", "s", Span(1, 5)), Mark("j", "t", Span(3, 3))])
+    opened().write([row("b")], [Mark("j", "s", Span(1, 4)), Mark("k", "s", Span(1, 9))])
+    assert archive.cursor("j") == {"s": Span(1, 5), "t": Span(3, 3)}
+    assert archive.cursor("nobody's") == {}
+
+
+def test_a_row_that_does_not_fit_is_named_and_nothing_is_written(archive: Archive) -> None:
+    bad = [row("a"), row("b", time_ms=2**63), row("c"), row("d", fields={"x": object()}), row("e", event_name=None)]
+    with pytest.raises(BadRows) as caught:
+        archive.write(bad, [Mark("j", "s", Span(1, 1))])
+    assert set(caught.value.reasons) == {1, 3, 4}
+    assert not any("object at" in reason or str(2**63) in reason for reason in caught.value.reasons.values())
+    assert idents(archive) == []
+    assert archive.cursor("j") == {}
+    assert archive.write([bad[0], bad[2]]) == 2
+
+
+def test_what_is_no_rows_fault_is_the_databases(tmp_path: Path) -> None:
+    archive = Archive(engine_of(sqlite_address(tmp_path / "none.sqlite3")))
+    with pytest.raises(ArchiveAway, match=r"^OperationalError$"):
+        archive.write([row("a")])
+
+
+def test_names_are_counted_and_other_processes_learn_them(archive: Archive, opened: Opened) -> None:
+    other = opened()
+    full = [row(f"{n}", event_name=f"name-{n}") for n in range(MAX_NAMES)]
+    assert archive.may_name("p1", "any")
+    archive.write(full)
+    assert archive.names("p1") == sorted(one["event_name"] for one in full)
+    assert archive.may_name("p1", "name-0")
+    assert not archive.may_name("p1", "one-more")
+    assert archive.may_name("p2", "one-more")
+    assert other.may_name("p1", "one-more")
+    other.refresh()
+    assert not other.may_name("p1", "one-more")
+    assert archive.delete("p1", event_name="name-7") == {"events": 1, "names": 1}
+    other.refresh()
+    assert other.may_name("p1", "one-more")
+    assert not other.write([row("7", event_name="name-7")])
+    other.write([row("8-new", event_name="name-8")])
+    assert "name-7" not in archive.names("p1")
+
+
+def test_the_count_learns_in_the_background(archive: Archive, opened: Opened) -> None:
+    count = NameCount(opened(), refresh_s=0.01)
+    assert count.may_name("p1", "one-more")
+    archive.write([row(f"{n}", event_name=f"name-{n}") for n in range(MAX_NAMES)])
+    until(lambda: not count.may_name("p1", "one-more"))
+    count.close()
+
+
+def test_what_is_deleted_has_all_that_is_given(archive: Archive) -> None:
+    def fill() -> None:
+        now_ms = SystemClock().now_ms() + DAY_MS  # accepted after every deletion of this test
+        for number in range(12):
+            archive.write(
+                [
+                    row(
+                        f"{number:02}",
+                        project_id="p2" if number == 11 else "p1",
+                        event_name=f"n{number % 2}",
+                        customer_identifier=f"c{number % 3}",
+                        time_ms=NOW_MS + number,
+                        recorded_ms=now_ms,
+                    )
+                ]
+            )
+
+    fill()
+    assert archive.delete("p1", customer="c1", event_name="n0") == {"events": 2, "names": 0}
+    assert idents(archive) == ["00", "01", "02", "03", "05", "06", "07", "08", "09", "11"]
+    assert archive.delete("p1", customer="c1", event_name="n0") == {"events": 0, "names": 0}
+    assert archive.delete("p1", since_ms=NOW_MS + 2, until_ms=NOW_MS + 6)["events"] == 3
+    assert idents(archive) == ["00", "01", "06", "07", "08", "09", "11"]
+    assert archive.delete("p1", event_name="n1") == {"events": 3, "names": 1}
+    assert archive.delete("p1") == {"events": 3, "names": 1}
+    assert idents(archive) == ["11"]
+    assert archive.names("p2") == ["n1"]
+
+
+def test_what_was_deleted_is_not_written_again_by_anybody(archive: Archive, opened: Opened) -> None:
+    other = opened()
+    now_ms = SystemClock().now_ms()
+    mine = row("a", customer_identifier="ann", recorded_ms=now_ms)
+    archive.write([mine])
+    assert archive.delete("p1", customer="ann")["events"] == 1
+    later = mine | {"event_id": "later", "recorded_ms": now_ms + DAY_MS}
+    else_s = mine | {"event_id": "bob's", "customer_identifier": "bob"}
+    assert other.write([mine, later, else_s]) == 2
+    assert idents(archive) == ["bob's", "later"]
+
+
+def test_deletion_and_retention_go_in_steps(archive: Archive) -> None:
+    old_ms = SystemClock().now_ms() - 40 * DAY_MS
+    many = [
+        row(f"{n:05}", time_ms=old_ms + n // (STEP + 100)) for n in range(2 * STEP + 300)
+    ]  # many in one millisecond
+    archive.write(many)
+    archive.write([row("new", time_ms=SystemClock().now_ms()), row("p2", project_id="p2", time_ms=old_ms)])
+    steps = list(archive.expire(41))
+    assert sum(steps) == 0
+    steps = list(archive.expire(30))
+    assert sum(steps) == len(many) + 1
+    assert len(steps) > 3
+    assert idents(archive) == ["new"]
+    archive.tidy()
+
+
+def test_several_processes_may_open_it_at_once(address: str) -> None:
+    ready = threading.Barrier(6)
+
+    def open_one(_: int) -> None:
+        engine = engine_of(address)
+        ready.wait()
+        prepare(engine)
+        engine.dispose()
+
+    with ThreadPoolExecutor(6) as pool:
+        list(pool.map(open_one, range(6)))
+
+
+def test_an_older_schema_is_brought_up_to_date_once(address: str) -> None:
+    engine, run = engine_of(address), list[int]()
+    prepare(engine)
+    steps = [lambda _, number=number: run.append(number) for number in (2, 3)]
+    prepare(engine, steps[:1])
+    prepare(engine, steps)
+    prepare(engine, steps)
+    assert run == [2, 3]
+    engine.dispose()
+
+
+def test_a_migration_that_fails_changes_nothing(address: str) -> None:
+    engine = engine_of(address)
+    prepare(engine)
+
+    def fails(connection: Any) -> None:
+        connection.execute(update(state).values(changed=77))
+        raise RuntimeError("half-way")
+
+    with pytest.raises(RuntimeError):
+        prepare(engine, [fails])
+    with transaction(engine) as connection:
+        assert connection.execute(select(state.c.schema_version, state.c.changed)).one() == (1, 0)
+    engine.dispose()
+
+
+def test_a_newer_schema_is_refused(address: str) -> None:
+    engine = engine_of(address)
+    prepare(engine, [lambda _: None])
+    with transaction(engine, writes=True) as connection:
+        connection.execute(update(state).values(schema_version=2))
+    for look in (prepare, check):
+        with pytest.raises(ConfigError, match="written by a newer eventmw: its tables have version 2"):
+            look(engine)
+    engine.dispose()
+
+
+def test_a_look_at_what_is_not_there_makes_nothing(tmp_path: Path) -> None:
+    file = tmp_path / "archive.sqlite3"
+    check(engine_of(sqlite_address(file)))
+    assert not file.exists()
+    check(engine_of("postgresql+psycopg://nobody@127.0.0.1:1/none"))
+
+
+def test_the_file_is_for_its_user_alone(tmp_path: Path) -> None:
+    file = tmp_path / "folder" / "archive.sqlite3"
+    prepare(engine_of(sqlite_address(file)))
+    assert file.stat().st_mode & 0o777 == 0o600
+    assert math.isfinite(file.stat().st_size)

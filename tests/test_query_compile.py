@@ -1,0 +1,69 @@
+"""What the statements are made of: bound parameters only, and the wall in the one place where events are read."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from sqlalchemy.dialects import postgresql, sqlite
+
+from eventmw.keys import Key
+from eventmw.query.compile import Dialect, compiled
+from eventmw.query.language import name_of, parse
+from tests import query_model as model
+
+KEY = Key(id="k", kind="query", account_id="a", project_id="p")
+EVIL = "x'\"); DROP TABLE events; -- %s :p \\"
+DIALECTS: dict[Dialect, Any] = {"sqlite": sqlite.dialect(), "postgresql": postgresql.dialect()}  # type: ignore[no-untyped-call]
+
+
+def sql(query: dict[str, Any], key: Key, dialect: Dialect) -> tuple[str, dict[str, Any]]:
+    made = compiled(parse(query, model.NOW_MS), key, dialect, most=10).select.compile(dialect=DIALECTS[dialect])
+    return str(made), made.params
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+def test_names_paths_and_values_are_parameters(dialect: Dialect) -> None:
+    evil = name_of(EVIL)
+    query = {
+        "group_by": [evil, name_of("o", EVIL)],
+        "computations": [{"function": "sum", "field_name": evil, "as": "DROP TABLE events"}, {"function": "count_distinct", "field_name": evil}],
+        "filters": [
+            {"field_name": evil, "op": op, "value": EVIL}
+            for op in ("equals", "not_equals", "greater_than", "contains", "starts_with", "ends_with")
+        ] + [{"field_name": "event_name", "op": "in", "value": [EVIL]}],
+        "order_by": [{"field_name": "DROP TABLE events"}, {"field_name": evil}],
+    }  # fmt: skip
+    text, params = sql(
+        query,
+        Key(id="k", kind="query", account_id="a", project_id=EVIL, customer=EVIL, key_filter={evil: EVIL}),
+        dialect,
+    )
+    assert "DROP" not in text
+    assert any("DROP" in str(value) for value in params.values())
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+@given(query=model.queries(), key=model.keys())
+def test_events_are_read_in_one_place_behind_the_wall(dialect: Dialect, query: dict[str, Any], key: Key) -> None:
+    text, _ = sql(query, key, dialect)
+    assert text.count("FROM events") == 1, "no other sub-select reads events"
+    wall = text.partition("FROM events \nWHERE")[2].partition("events.time_ms >=")[0]
+    if wall.startswith((" 0 = 1", " false")):
+        return  # a key's filter that nobody understands
+    assert wall.startswith(" events.project_id = ")
+    assert key.customer is None or " AND events.customer_identifier = " in wall
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+def test_a_key_of_no_project_asks_nothing(dialect: Dialect) -> None:
+    with pytest.raises(ValueError, match="project"):
+        sql({}, Key(id="k", kind="account", account_id="a"), dialect)
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+def test_a_value_that_several_need_is_handed_up_once(dialect: Dialect) -> None:
+    functions = ["sum", "avg", "min", "max", "median"]
+    text, _ = sql({"computations": [{"function": one, "field_name": "a"} for one in functions]}, KEY, dialect)
+    assert text.count("jsonb_typeof(" if dialect == "postgresql" else "json_type(") == 1

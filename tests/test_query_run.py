@@ -1,0 +1,159 @@
+"""The limits of a run, on both databases, and what the databases say when they cannot."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import Engine, insert, text
+
+from eventmw.archive.database import engine_of, sqlite_address
+from eventmw.archive.tables import events, metadata
+from eventmw.errors import Refused
+from eventmw.keys import Key
+from eventmw.query.language import parse
+from eventmw.query.run import Limits, Runner
+from eventmw.query.table import Table
+
+NOW_MS = 1_750_000_000_000
+KEY = Key(id="k", kind="query", account_id="a", project_id="p")
+EVENTS = 300
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Engine]:
+    if request.param == "sqlite":
+        made = engine_of(sqlite_address(tmp_path / "archive.sqlite3"))
+    else:
+        made = engine_of(request.getfixturevalue("postgres"))
+    with made.connect().execution_options(writes=True) as connection, connection.begin():
+        metadata.create_all(connection)
+        connection.execute(insert(events), [row(number) for number in range(EVENTS)])
+    yield made
+    made.dispose()
+
+
+def row(number: int, **more: Any) -> dict[str, Any]:
+    return {
+        "project_id": "p",
+        "event_id": f"{number:05d}",
+        "time_ms": NOW_MS - number * 1000,
+        "recorded_ms": NOW_MS,
+        "event_name": "a",
+        "customer_identifier": None,
+        "metric_name": None,
+        "fields": {"n": number, "big": 2**62, "é": number % 3},
+        **more,
+    }
+
+
+def ask(engine: Engine, query: dict[str, Any], key: Key = KEY, **limits: Any) -> Table:
+    return Runner(engine, Limits(**limits))(parse(query, NOW_MS), key)
+
+
+def refusal(engine: Engine, query: dict[str, Any], **limits: Any) -> Refused:
+    with pytest.raises(Refused) as caught:
+        ask(engine, query, **limits)
+    return caught.value
+
+
+def test_groups(engine: Engine) -> None:
+    assert len(ask(engine, {"group_by": ["n"]}, max_groups=EVENTS).rows) == EVENTS
+    refused = refusal(engine, {"group_by": ["n"]}, max_groups=EVENTS - 1)
+    assert refused.code == "query_too_large"
+    assert refused.detail == "Expected at most 299 groups, got more. Set a limit, a filter or a longer interval."
+
+
+def test_a_limit_is_told_and_is_no_error(engine: Engine) -> None:
+    table = ask(engine, {"group_by": ["n"], "limit": 5}, max_groups=10)
+    assert (len(table.rows), table.truncated) == (5, True)
+    assert not ask(engine, {"limit": EVENTS}).truncated
+    assert len(ask(engine, {}).rows) == 100
+
+
+def test_the_length_of_the_period(engine: Engine) -> None:
+    assert ask(engine, {"time_period": "minus_9_days"}, max_days=10).rows
+    refused = refusal(engine, {"time_period": "minus_10_days"}, max_days=10)
+    assert refused.detail == "Expected a time_period of at most 10 days, got a longer one."
+
+
+def test_bytes(engine: Engine) -> None:
+    refused = refusal(engine, {}, max_bytes=500)
+    assert (refused.code, refused.status) == ("query_too_large", 400)
+    assert "at most 500 bytes" in refused.detail
+
+
+def test_time(engine: Engine) -> None:
+    """The database itself gives up: the question is about a product of many rows, which would take far longer."""
+    slow = {"group_by": ["n", "big"], "computations": [{"function": "median", "field_name": "n"}]}
+    refused = refusal(engine, slow, timeout_s=0.0)
+    assert (refused.code, refused.status) == ("query_timeout", 503)
+    assert ("retry-after", "5") in refused.headers
+    assert ask(engine, slow).rows, "the connection is as it was"
+
+
+def test_the_database_is_what_ends_it(engine: Engine) -> None:
+    """Not our look at the clock between two rows: there is no row before the end."""
+    with engine.connect() as connection:
+        endless = "SELECT count(*) FROM events a, events b, events c, events d"
+        from eventmw.query.run import _in_time
+
+        with pytest.raises(Exception, match=r"interrupted|statement timeout"), _in_time(connection, 0.05):
+            connection.execute(text(endless))
+
+
+def test_sums_past_64_bits(engine: Engine) -> None:
+    """SQLite's own sum fails there. Two times 2**62 is one too many; 2**53 + 1 is what a double cannot say."""
+    total = {"computations": [{"function": "sum", "field_name": "big"}]}
+    assert ask(engine, total | {"filters": [{"field_name": "n", "op": "less_than", "value": 1}]}).rows == ((2**62,),)
+    assert ask(engine, total | {"filters": [{"field_name": "n", "op": "less_than", "value": 2}]}).rows == ((2.0**63,),)
+    assert ask(engine, total).rows == ((EVENTS * 2.0**62,),)
+    with engine.connect().execution_options(writes=True) as connection, connection.begin():
+        connection.execute(insert(events), [row(900, fields={"x": 2**53}), row(901, fields={"x": 1})])
+    assert ask(engine, {"computations": [{"function": "sum", "field_name": "x"}]}).rows == ((2**53 + 1,),)
+
+
+def test_numbers_that_are_no_doubles(engine: Engine) -> None:
+    """Trackers may send integers of many digits; an answer has no Infinity."""
+    with engine.connect().execution_options(writes=True) as connection, connection.begin():
+        connection.execute(insert(events), [row(900, fields={"x": 10**400}), row(901, fields={"x": 10**30})])
+    assert ask(engine, {"group_by": ["x"], "computations": [{"function": "max", "field_name": "x"}]}).rows
+    assert ask(engine, {"computations": [{"function": "sum", "field_name": "x"}]}).rows == ((None,),)
+    below = [{"field_name": "x", "op": "less_than", "value": 1e300}]
+    assert ask(engine, {"computations": [{"function": "min", "field_name": "x"}], "filters": below}).rows == ((1e30,),)
+    median = {"computations": [{"function": "median", "field_name": "x"}]}
+    if engine.dialect.name == "postgresql":
+        assert "within a double's range" in refusal(engine, median).detail
+    else:
+        assert ask(engine, median).rows == ((None,),)
+
+
+def test_a_query_reads_only(engine: Engine) -> None:
+    if engine.dialect.name == "postgresql":
+        from eventmw.query.run import _in_time
+
+        with engine.connect() as connection, pytest.raises(Exception, match="read-only"), _in_time(connection, 5):
+            connection.execute(text("DELETE FROM events"))
+
+
+def test_an_archive_that_is_away(tmp_path: Path) -> None:
+    (tmp_path / "archive.sqlite3").mkdir()
+    refused = refusal(engine_of(sqlite_address(tmp_path / "archive.sqlite3")), {})
+    assert (refused.code, refused.status) == ("archive_down", 503)
+    gone = engine_of("postgresql+psycopg://nobody:secret@127.0.0.1:1/none")
+    refused = refusal(gone, {})
+    assert refused.code == "archive_down"
+    assert "secret" not in f"{refused}{refused.__cause__}"
+
+
+def test_the_sql_can_be_read_and_asked(engine: Engine) -> None:
+    """Literals stand in it; a database's own shell gives the same answer."""
+    query = parse({"group_by": ["é"], "filters": [{"field_name": "n", "op": "less_than", "value": 10}]}, NOW_MS)
+    statement = Runner(engine).sql(query, KEY)
+    assert "'p'" in statement
+    assert "10" in statement
+    with engine.connect() as connection:
+        rows = connection.exec_driver_sql(statement).all()
+    assert [count for *_, count in rows] == [4, 3, 3]
