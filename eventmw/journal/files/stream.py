@@ -229,7 +229,15 @@ class Stream:
             if spare.is_ready() and spare.size >= least:
                 return spare
             spare.discard()
-        return _Spare(folder / f"{_SPARE}{self._number}", self._grown(least)).fill()
+        path = folder / f"{_SPARE}{self._number}"
+        try:
+            return _Spare(path, self._grown(least)).fill()
+        except OSError as error:
+            if error.errno not in disk.NO_ROOM:
+                raise
+        # Few free bytes are still room for a few events: it begins small again.
+        self._next_size = FIRST_BYTES
+        return _Spare(path, self._grown(least)).fill()
 
     def _grown(self, least: int) -> int:
         size = max(self._next_size, least + -least % 4096)

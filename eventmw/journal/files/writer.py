@@ -80,6 +80,7 @@ class Writer:
         self._trouble = ""
         self._trouble_s = self._used_s = 0.0
         self._full = False
+        self._refused_bytes = 0
         self._company = 0
         self._waiting_records = self._waiting_bytes = 0
 
@@ -283,23 +284,27 @@ class Writer:
 
     def _make_way(self, waiting: _Waiting) -> bool:
         """See to it that a record fits; else its future fails."""
+        record_bytes = len(waiting[0].record)
         try:
-            if self._stream is None:
-                self._stream = Stream(self._places.streams)
-            if not self._stream.fits(len(waiting[0].record)):
-                self._stream.roll(len(waiting[0].record))
+            self._make_room(record_bytes)
         except OSError as error:
+            self._refused_bytes = record_bytes
             self._note(error)
             self._refuse([waiting], self._refusal())
             return False
         return True
 
+    def _make_room(self, record_bytes: int) -> None:
+        """See to it that a record of so many bytes fits."""
+        if self._stream is None:
+            self._stream = Stream(self._places.streams)
+        if not self._stream.fits(record_bytes):
+            self._stream.roll(record_bytes)
+
     def _can_write(self) -> bool:
+        """Return whether what was refused last would be kept now."""
         try:
-            if self._stream is None:
-                self._stream = Stream(self._places.streams)
-            elif not self._stream.fits(0):
-                self._stream.roll(0)
+            self._make_room(self._refused_bytes)
         except OSError as error:
             self._note(error)
             return False
