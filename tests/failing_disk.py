@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import errno
 import os
+from contextlib import suppress
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 
@@ -19,7 +21,7 @@ class FailingDisk:
     def __init__(self) -> None:
         self.failed: list[str] = []
         self.synced_after: list[str] = []
-        self._real = {name: getattr(os, name) for name in ("fdatasync", "pwrite")}
+        self._real = {name: getattr(os, name) for name in ("fdatasync", "pwrite", "statvfs")}
         self._ill = False
 
     def fail(self, call: str, error: int, part: str, times: int) -> None:
@@ -38,21 +40,33 @@ class FailingDisk:
 
         setattr(os, call, failing)
 
-    def fill(self, reserve: Path) -> None:
-        """Be full: no file grows any more, but for as long as there is room where the reserve was."""
-        real, given = self._real["pwrite"], [0]
+    def fill(self, folder: Path, free_bytes: int = 0) -> None:
+        """Be a disk on which there is so much room for this folder, beside what is in it now."""
+        real, most = self._real["pwrite"], _size_of(folder) + free_bytes
 
         def failing(fd: int, data: bytes, offset: int) -> int:
             growth = max(0, offset + len(data) - os.fstat(fd).st_size)
-            room = 0 if reserve.exists() else 1024 * 1024
-            if growth and given[0] + growth > room:
+            if growth and _size_of(folder) + growth > most:
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-            given[0] += growth
             return int(real(fd, data, offset))
 
+        def told(path: Path) -> SimpleNamespace:
+            free = max(0, most - _size_of(folder))
+            return SimpleNamespace(f_bavail=free, f_bfree=free, f_blocks=most, f_frsize=1)
+
         os.pwrite = failing  # type: ignore[assignment]
+        os.statvfs = told  # type: ignore[assignment]
 
     def heal(self) -> None:
         """Work again; what is synced is still watched."""
         self._ill = False
-        os.pwrite = self._real["pwrite"]
+        os.pwrite, os.statvfs = self._real["pwrite"], self._real["statvfs"]
+
+
+def _size_of(folder: Path) -> int:
+    """Return the bytes of all files below a folder, where others come and go meanwhile."""
+    size = 0
+    for path in folder.rglob("*"):
+        with suppress(FileNotFoundError):
+            size += path.stat().st_size if path.is_file() else 0
+    return size

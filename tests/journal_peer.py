@@ -21,6 +21,7 @@ from typing import Any
 from eventmw.errors import JournalDown, JournalFull
 from eventmw.journal import Commit, DeadLetter, Key, Lease, Parked, Position, Reading
 from eventmw.journal.files import FileJournal
+from eventmw.journal.files.room import LOOK_S
 from tests.failing_disk import FailingDisk
 
 PATIENCE_S = 30.0
@@ -64,14 +65,17 @@ class Peer:
             worker.join(PATIENCE_S)
 
     def put_until_full(self, prefix: str, size: int) -> int:
-        """Append until that is refused; return how many were taken."""
-        number = 0
-        while True:
+        """Append until that is refused, and again once room was looked for; return how many were taken."""
+        number = refusals = 0
+        while refusals < 2:
             try:
                 self.put(f"{prefix}-{number}", size)
             except JournalFull:
-                return number
-            number += 1
+                refusals += 1
+                time.sleep(2 * LOOK_S)
+            else:
+                number, refusals = number + 1, 0
+        return number
 
     def lead(self) -> bool:
         self.lease = self.journal.lead()
@@ -227,8 +231,12 @@ class Peer:
     def fail(self, call: str, error: int, part: str, times: int = 0) -> None:
         self.disk.fail(call, error, part, times)
 
-    def fill_disk(self) -> None:
-        self.disk.fill(self.vendor.with_name("data") / "reserve")
+    def fill_disk(self, free_bytes: int = 0) -> None:
+        self.disk.fill(self.vendor.with_name("data"), free_bytes)
+
+    def ready(self) -> str:
+        """Return why nothing would be kept now."""
+        return self.journal.ready()
 
     def heal(self) -> None:
         self.disk.heal()

@@ -32,13 +32,13 @@ def refused(peer: Peer, record: str, size: int = 0) -> str:
     return told.value.kind
 
 
-def takes_again(peer: Peer, record: str) -> float:
+def takes_again(peer: Peer, record: str, size: int = 0) -> float:
     """Append until it is taken; return after how many seconds that was."""
     start_s = time.monotonic()
 
     def taken() -> bool:
         try:
-            peer.put(record)
+            peer.put(record, size)
         except Told:
             return False
         return True
@@ -212,6 +212,53 @@ def test_a_full_disk_leaves_no_half_made_files(peers: Peers) -> None:
     assert len(list((peers.data / "w").iterdir())) == 1
 
 
+def test_a_disk_with_less_room_than_the_next_segment_wants_is_used_to_its_last_mebibyte(peers: Peers) -> None:
+    """Segments have grown to many mebibytes by then; room for a few events must not wait for room for thousands."""
+    mebibyte = 1024 * 1024
+    site = peers.start("a")
+    site.put_many("first", 50, size=200_000)
+    assert site.lead()
+    site.tend()
+    site.fill_disk()
+    site.put_until_full("more", 200_000)
+    site.fill_disk(3 * mebibyte)
+    assert takes_again(site, "again") < 5
+    assert site.put_until_full("last", 200_000) >= 10
+    site.fill_disk(mebibyte + mebibyte // 2)
+    assert takes_again(site, "once more") < 5
+
+
+def test_what_a_leader_gave_up_to_go_on_is_not_taken_for_new_events(peers: Peers) -> None:
+    site = peers.start("a")
+    at = [site.put(name, 100_000) for name in named("x", 2)]
+    assert site.lead()
+    site.tend()
+    site.fill_disk()
+    site.settle("a", at[0])
+    site.sync()
+    assert not (peers.data / "reserve").exists()
+    assert refused(site, "big", 1_000_000) == "JournalFull"
+    another = peers.start("a")
+    another.fill_disk(1024 * 1024)
+    assert refused(another, "small") == "JournalFull"
+    site.settle("a", at[1])
+    site.sync()
+
+
+def test_a_full_disk_is_told_until_what_was_refused_would_be_kept(peers: Peers) -> None:
+    site = peers.start("a")
+    site.put("first")
+    site.fill_disk()
+    assert refused(site, "big", 2_000_000) == "JournalFull"
+    until_s = time.monotonic() + 3
+    while time.monotonic() < until_s:
+        assert site.ready() == "the disk is full"
+        time.sleep(0.05)
+    site.heal()
+    until(lambda: site.ready() == "")
+    site.put("big", 2_000_000)
+
+
 # The byte cap
 
 
@@ -221,7 +268,8 @@ def test_over_the_cap_consumed_segments_go_first_then_new_events_are_refused_and
     assert site.lead()
     written = 0
     for _ in range(3):  # three times the cap in all: consumed ones make room
-        site.put_many(f"x{written}", 40, size=100_000)
+        for number in range(40):  # what has been consumed is learned ten times a second
+            assert takes_again(site, f"x{written + number}", 100_000) < 5
         written += 40
         assert (site.settle_all("a"), site.settle_all("b")) == (40, 40)
         site.tend()

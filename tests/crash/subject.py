@@ -23,7 +23,7 @@ from eventmw.errors import ConfigError, JournalDown, JournalFull
 from eventmw.event import Event
 from eventmw.http import HttpReply, HttpRequest
 from eventmw.intake.door import ANONYMOUS, Visit
-from eventmw.journal.files import FileJournal, epochs, stream
+from eventmw.journal.files import FileJournal, epochs, layout, stream
 from eventmw.runtime import Runtime
 from eventmw.tools import Webhook
 from tests.crash import broken, marks
@@ -126,7 +126,7 @@ def built(scenario: Scenario) -> Runtime:
     """
     stream.FIRST_BYTES = scenario.segment_bytes  # type: ignore[misc]
     epochs.EPOCH_BYTES = scenario.segment_bytes  # type: ignore[misc]
-    epochs.RESERVE_BYTES = 8192  # type: ignore[misc]
+    layout.RESERVE_BYTES = 8192  # type: ignore[misc]
     delivery = Delivery(
         ordered=scenario.ordered,
         window=scenario.window,

@@ -27,7 +27,6 @@ from eventmw.journal.files.ledger import Change, Ledger
 log = logging.getLogger("eventmw.journal")
 
 EPOCH_BYTES: Final = 4 * 1024 * 1024
-RESERVE_BYTES: Final = 1024 * 1024
 _MAGIC: Final = b"eventmw-state-1\n"
 _frame = struct.Struct("<II")
 _encode = msgspec.msgpack.Encoder().encode
@@ -45,7 +44,7 @@ class Reserve:
         if self._path.exists():
             return
         with suppress(OSError):
-            disk.put(self._path, bytes(RESERVE_BYTES))
+            disk.put(self._path, bytes(layout.RESERVE_BYTES))
 
     def give_up(self) -> bool:
         """Remove it; return whether there was anything to give."""

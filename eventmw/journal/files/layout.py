@@ -6,8 +6,10 @@ Source: JOURNAL.md «Files in ``data_dir``».
 
 from __future__ import annotations
 
+import errno
 import os
 import re
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
@@ -16,6 +18,8 @@ from typing import Final
 from uuid import UUID
 
 from eventmw.journal.files import disk
+
+RESERVE_BYTES: Final = 1024 * 1024
 
 UNKNOWN_BOOT: Final = bytes(16)
 """Stands where the system does not name its boots: then stamps are compared with nobody's."""
@@ -80,6 +84,15 @@ class Layout:
     def reserve(self) -> Path:
         """Room that is given up when the disk is full."""
         return self.root / "reserve"
+
+    def leave_reserve(self, size: int) -> None:
+        """Look whether a file of so many bytes leaves the reserve its room: what a leader gave up, it needs to go on.
+
+        Raises:
+            OSError: it does not. ENOSPC.
+        """
+        if not self.reserve.exists() and shutil.disk_usage(self.root).free < size + RESERVE_BYTES:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     def make(self) -> None:
         """Make the folders that are not there, so that a power cut does not take them away again."""

@@ -21,6 +21,7 @@ from typing import Final
 
 from eventmw.journal.files import disk, frames, layout
 from eventmw.journal.files.frames import HEADER_BYTES, Header, Total
+from eventmw.journal.files.layout import Layout
 from eventmw.journal.files.locks import BOARD_BYTES, Board, Lock
 
 FIRST_BYTES: Final = 1024 * 1024
@@ -63,7 +64,7 @@ class Stream:
     """A stream of this process.
 
     Args:
-        streams: the folder of all streams.
+        places: the data directory.
 
     Attributes:
         sid: its name.
@@ -73,7 +74,9 @@ class Stream:
         OSError: it could not be made; nothing of it is left.
     """
 
-    def __init__(self, streams: Path) -> None:
+    def __init__(self, places: Layout) -> None:
+        self._places = places
+        streams = places.streams
         self.sid = os.urandom(8).hex()
         self.total = Total()
         self._folder = streams / self.sid
@@ -231,13 +234,16 @@ class Stream:
             spare.discard()
         path = folder / f"{_SPARE}{self._number}"
         try:
-            return _Spare(path, self._grown(least)).fill()
+            return self._spare_at(path, least).fill()
         except OSError as error:
             if error.errno not in disk.NO_ROOM:
                 raise
         # Few free bytes are still room for a few events: it begins small again.
         self._next_size = FIRST_BYTES
-        return _Spare(path, self._grown(least)).fill()
+        return self._spare_at(path, least).fill()
+
+    def _spare_at(self, path: Path, least: int) -> _Spare:
+        return _Spare(self._places, path, self._grown(least))
 
     def _grown(self, least: int) -> int:
         size = max(self._next_size, least + -least % 4096)
@@ -246,14 +252,15 @@ class Stream:
 
     def _prepare_next(self, segment: _Segment) -> None:
         if self._spare is None and 2 * segment.end > segment.header.size:
-            self._spare = _Spare(self._folder / f"{_SPARE}{self._number}", self._grown(0))
+            self._spare = self._spare_at(self._folder / f"{_SPARE}{self._number}", 0)
             self._spare.fill_beside()
 
 
 class _Spare:
     """A file of zeros that becomes the next segment."""
 
-    def __init__(self, path: Path, size: int) -> None:
+    def __init__(self, places: Layout, path: Path, size: int) -> None:
+        self._places = places
         self.path = path
         self.size = size
         self.fd = -1
@@ -266,6 +273,7 @@ class _Spare:
         Raises:
             OSError: there is no room; nothing is left of it.
         """
+        self._places.leave_reserve(self.size)
         self.path.unlink(missing_ok=True)
         self.fd = disk.create(self.path)
         try:

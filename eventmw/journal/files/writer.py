@@ -297,7 +297,7 @@ class Writer:
     def _make_room(self, record_bytes: int) -> None:
         """See to it that a record of so many bytes fits."""
         if self._stream is None:
-            self._stream = Stream(self._places.streams)
+            self._stream = Stream(self._places)
         if not self._stream.fits(record_bytes):
             self._stream.roll(record_bytes)
 
