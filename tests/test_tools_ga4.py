@@ -16,8 +16,9 @@ from eventmw.effects import Drop, Effect, Packed, Send, SetCookie
 from eventmw.errors import ConfigError
 from eventmw.event import Device, Event, Page
 from eventmw.http import HttpReply, HttpRequest
+from eventmw.toolkit.ga4params import EVENT_NAMES, RESERVED_EVENTS, RESERVED_PREFIXES
 from eventmw.tools import GA4
-from eventmw.tools.ga4 import EVENT_NAMES, MAX_BODY_BYTES, RESERVED_EVENTS, RESERVED_PREFIXES
+from eventmw.tools.ga4 import MAX_BODY_BYTES
 
 NOW_MS = 1_747_132_700_000
 HOUR_MS = 3_600_000
