@@ -91,7 +91,7 @@ def _seeds() -> Sequence[Step]:
         Step(title="Zaraz's example payload", body=_json(simple), promises=[_delivered("transaction successful")]),
         Step(title="The same with page and device", body=_json(full), promises=[_delivered("transaction successful")]),
         Step(
-            title="EventBunker's example payload (its own address comes in the next version)",
+            title="EventBunker's example payload, at the address that is not its own",
             body=_json(TRACK),
             status=400,
             promises=[_refused("as it is", "invalid_envelope")],
