@@ -9,14 +9,17 @@ write, in every version before 3.51.3, which is what most Pythons have. Source: 
 from __future__ import annotations
 
 import os
+from collections.abc import Generator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, Final
 from weakref import WeakSet
 
-from sqlalchemy import URL, Engine, create_engine, event, make_url
+from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError
 
 from eventmw.errors import ConfigError
+from eventmw.forks import HeldOff
 
 _BUSY_S: Final = 10.0
 """Seconds that one waits while another connection writes to SQLite."""
@@ -61,6 +64,22 @@ def engine_of(address: str) -> Engine:
 def sqlite_address(file: Path) -> str:
     """Return the address of a SQLite file."""
     return f"sqlite:///{file}"
+
+
+@contextmanager
+def begun(engine: Engine, *, writes: bool) -> Generator[Connection]:
+    """Give a connection in a transaction.
+
+    Of SQLite it is a new one each time, and no fork comes in between: a child that inherits one, and with it the belief to
+    hold its locks, could destroy the file. Source: sqlite.org/howtocorrupt.html, 2.6.
+    """
+    is_file = engine.dialect.name == "sqlite"
+    held: AbstractContextManager[None] = HeldOff() if is_file else nullcontext()
+    with held, engine.connect().execution_options(writes=writes) as connection:
+        if is_file:
+            connection.detach()
+        with connection.begin():
+            yield connection
 
 
 def _postgresql(url: URL) -> Engine:

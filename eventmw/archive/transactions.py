@@ -6,14 +6,14 @@ Layer: input and output.
 from __future__ import annotations
 
 from collections.abc import Generator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from typing import Final
 
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DataError, IntegrityError, SQLAlchemyError
 
+from eventmw.archive.database import begun
 from eventmw.errors import EventmwError
-from eventmw.forks import HeldOff
 
 _ROWS_FAULT: Final = (DataError, IntegrityError, OverflowError, TypeError, ValueError, RecursionError)
 
@@ -34,21 +34,13 @@ class Unfit(EventmwError, ValueError):  # noqa: N818 - as above
 def transaction(engine: Engine, *, writes: bool = False) -> Generator[Connection]:
     """Give a connection in a transaction.
 
-    Of SQLite it is a new one each time, and no fork comes in between: a child that inherits one, and with it the belief to
-    hold its locks, could destroy the file. Source: sqlite.org/howtocorrupt.html, 2.6.
-
     Raises:
         ArchiveAway: the database does not answer, or is not as it should be.
         Unfit: it refuses a value.
     """
-    is_file = engine.dialect.name == "sqlite"
-    held: AbstractContextManager[None] = HeldOff() if is_file else nullcontext()
     try:
-        with held, engine.connect().execution_options(writes=writes) as connection:
-            if is_file:
-                connection.detach()
-            with connection.begin():
-                yield connection
+        with begun(engine, writes=writes) as connection:
+            yield connection
     except (*_ROWS_FAULT, SQLAlchemyError) as error:
         kind = type(getattr(error, "orig", None) or error).__name__
         if is_rows_fault(error):
