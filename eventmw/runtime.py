@@ -6,25 +6,21 @@ for one future.
 
 from __future__ import annotations
 
-import atexit
 import logging
-import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
-from functools import cache, partial
-from importlib import import_module
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol
-from weakref import WeakSet
 
+from eventmw import lifetimes, opening
 from eventmw import record as records
 from eventmw.archive import ARCHIVE
 from eventmw.assembly import assembled
 from eventmw.clock import Clock, SystemClock
 from eventmw.config import Config
 from eventmw.delivery.transport import Transport
-from eventmw.erasure import rewrite
 from eventmw.errors import Refused, told
 from eventmw.event import Record
 from eventmw.eventbunker.pool import CallPool
@@ -34,9 +30,8 @@ from eventmw.intake.keyed import Keys, NoKeys
 from eventmw.intake.rates import Rates
 from eventmw.intake.recent import Recent
 from eventmw.journal import Journal, Position
-from eventmw.journal.memory import MemoryJournal
 from eventmw.logs import printable
-from eventmw.protocols.eventbunker import AnyName, Names, agents
+from eventmw.protocols.eventbunker import AnyName, Names
 from eventmw.protocols.zaraz import Accepted
 from eventmw.watching.watch import Watch
 
@@ -44,15 +39,12 @@ if TYPE_CHECKING:
     from eventmw.control.server import ControlServer
     from eventmw.delivery.courier import Courier
     from eventmw.delivery.jobs import Job
-    from eventmw.eventbunker.stores import Stores
     from eventmw.watching.delivery import WatchedDelivery
 
 log = logging.getLogger("eventmw")
 
-
 _LANDING_S: Final = 1.0
 """How long the end of a process waits for vendors' answers to what is on its way."""
-
 
 _ARCHIVE_REST_S: Final = 0.0005
 """How long the archive's writer leaves the interpreter's lock alone after each hundred rows."""
@@ -60,34 +52,6 @@ _ARCHIVE_REST_S: Final = 0.0005
 
 def _never() -> bool:
     return False
-
-
-_runtimes: WeakSet[Runtime] = WeakSet()
-
-
-def _after_fork() -> None:
-    for runtime in _runtimes:
-        runtime.leave_parent_behind()
-
-
-os.register_at_fork(after_in_child=_after_fork)
-
-
-def _finish_all() -> None:
-    for runtime in list(_runtimes):
-        runtime.finish()
-
-
-@cache
-def _register_exit() -> None:
-    """Have the end of the process noticed while threads and pools still work, which is before ``atexit``'s own time.
-
-    The hook is the one by which concurrent.futures ends its pools. What registered last is called first, so the pools'
-    module is imported before. Without the hook, ``atexit`` has to do.
-    """
-    import_module("concurrent.futures.thread")
-    register: Callable[[Callable[[], None]], object] = getattr(threading, "_register_atexit", atexit.register)
-    register(_finish_all)
 
 
 class Counted(Protocol):
@@ -163,9 +127,11 @@ class Runtime:
         self.zaraz, self.engine = assembled(config, self.watch.at_the_door if self.watch else None)
         self.polite = True
         self.clock: Clock = SystemClock()
-        self.transport: Callable[[], Transport] = partial(_outbound, reads_agents=config.eventbunker_path is not None)
-        self.journal: Journal = _opened(config)
-        self.stores = _stores(config)
+        self.transport: Callable[[], Transport] = partial(
+            opening.transport, reads_agents=config.eventbunker_path is not None
+        )
+        self.journal: Journal = opening.journal(config)
+        self.stores = opening.stores(config)
         self.archive = None if self.stores is None else self.stores.archive
         self.journal.register([tool.id for tool in self.engine.tools] + ([ARCHIVE] if self.archive else []))
         self.recent, self.rates = Recent(), self._fresh_rates()
@@ -177,7 +143,7 @@ class Runtime:
         self._said = False
         self._control: ControlServer | None = None
         self._starting = threading.Lock()
-        _runtimes.add(self)
+        lifetimes.join(self)
 
     def leave_parent_behind(self) -> None:
         """Begin anew in a forked child: it has no courier thread, and the lock may have been held when it was forked."""
@@ -238,7 +204,7 @@ class Runtime:
         """
         if self._is_whole:
             return
-        _register_exit()
+        lifetimes.heed_exit()
         if self.config.courier == "thread" and (
             self.engine.tools or self.archive or self.journal.durability != "memory"
         ):
@@ -396,38 +362,3 @@ class Runtime:
         if self.stores is not None:
             self.stores.close()
         return drained
-
-
-def _opened(config: Config) -> Journal:
-    """Open the journal of a configuration.
-
-    Raises:
-        ConfigError: its folder cannot be used.
-    """
-    if config.journal == "memory":
-        return MemoryJournal(cap_bytes=config.journal_bytes, rewrite=rewrite)
-    from eventmw.journal.files import FileJournal  # noqa: PLC0415 - a memory journal needs none of it
-
-    return FileJournal(config.data_dir, cap_bytes=config.journal_bytes, site=config.path or "", rewrite=rewrite)
-
-
-def _stores(config: Config) -> Stores | None:
-    """Return the databases of a configuration.
-
-    Raises:
-        ConfigError: an address is none, or a newer eventmw wrote what is there.
-    """
-    if config.eventbunker_path is None:
-        return None
-    from eventmw.eventbunker.stores import Stores  # noqa: PLC0415 - no other site has its libraries
-
-    return Stores.of(config)
-
-
-def _outbound(*, reads_agents: bool) -> Transport:
-    with HeldOff():  # the courier's thread imports this, while a server may fork
-        from eventmw.delivery.outbound import Outbound  # noqa: PLC0415 - aiohttp is not needed before the first event
-
-        if reads_agents:
-            agents.parser()
-    return Outbound()

@@ -1,0 +1,55 @@
+"""What a runtime works with, opened as its configuration says: each with its imports, which other sites do without.
+
+Layer: input and output.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from eventmw.config import Config
+from eventmw.delivery.transport import Transport
+from eventmw.erasure import rewrite
+from eventmw.forks import HeldOff
+from eventmw.journal import Journal
+from eventmw.journal.memory import MemoryJournal
+from eventmw.protocols.eventbunker import agents
+
+if TYPE_CHECKING:
+    from eventmw.eventbunker.stores import Stores
+
+
+def journal(config: Config) -> Journal:
+    """Open the journal.
+
+    Raises:
+        ConfigError: its folder cannot be used.
+    """
+    if config.journal == "memory":
+        return MemoryJournal(cap_bytes=config.journal_bytes, rewrite=rewrite)
+    from eventmw.journal.files import FileJournal  # noqa: PLC0415 - a memory journal needs none of it
+
+    return FileJournal(config.data_dir, cap_bytes=config.journal_bytes, site=config.path or "", rewrite=rewrite)
+
+
+def stores(config: Config) -> Stores | None:
+    """Return the databases behind the EventBunker API; None without `eventbunker_path`.
+
+    Raises:
+        ConfigError: an address is none, or a newer eventmw wrote what is there.
+    """
+    if config.eventbunker_path is None:
+        return None
+    from eventmw.eventbunker.stores import Stores  # noqa: PLC0415 - no other site has its libraries
+
+    return Stores.of(config)
+
+
+def transport(*, reads_agents: bool) -> Transport:
+    """Return the courier's way out."""
+    with HeldOff():  # the courier's thread imports this, while a server may fork
+        from eventmw.delivery.outbound import Outbound  # noqa: PLC0415 - aiohttp is not needed before the first event
+
+        if reads_agents:
+            agents.parser()
+    return Outbound()
