@@ -15,7 +15,7 @@ from typing import Final, NoReturn
 
 import click
 
-_PACKAGES: Final = ("django", "fastapi", "flask", "gunicorn", "uvicorn")
+_PACKAGES: Final = ("django", "fastapi", "flask", "gunicorn", "sqlalchemy", "ua_parser", "uvicorn")
 
 
 @click.command()

@@ -38,4 +38,6 @@ settings.configure(
 )
 
 site = get_asgi_application()
-application = EventsMiddleware(site, path="/zaraz/api", tools=tools_of("django"), receipt="full")
+application = EventsMiddleware(
+    site, path="/zaraz/api", eventbunker_path="/eb", tools=tools_of("django"), receipt="full"
+)

@@ -32,4 +32,6 @@ async def stats() -> Any:
     return application.stats()
 
 
-application = EventsMiddleware(site, path="/zaraz/api", tools=tools_of("fastapi"), receipt="full")
+application = EventsMiddleware(
+    site, path="/zaraz/api", eventbunker_path="/eb", tools=tools_of("fastapi"), receipt="full"
+)

@@ -30,4 +30,4 @@ def stats() -> Any:
     return application.stats()
 
 
-application = EventsMiddleware(site, path="/zaraz/api", tools=tools_of("flask"), receipt="full")
+application = EventsMiddleware(site, path="/zaraz/api", eventbunker_path="/eb", tools=tools_of("flask"), receipt="full")

@@ -20,8 +20,8 @@ from typing import Any, Final
 from eventmw.control.inspection import DEFAULT_DATA_DIR
 from eventmw.demo.ordeal import Ordeal
 from eventmw.demo.play import (
-    EVENTS_PATH,
     OK,
+    PATHS,
     RESTARTED,
     WORKERS,
     Moods,
@@ -60,7 +60,7 @@ class Sending:
         event = {"client": {"__zarazTrack": "order paid", "number": ident}, "eventmw": {"id": ident}}
         body = json.dumps({"events": [event]}).encode()
         while time.monotonic() < self._deadline_s:
-            answer = ask(self._server, "POST", EVENTS_PATH, body)
+            answer = ask(self._server, "POST", PATHS["events"], body)
             with self._lock:
                 if answer.status == OK:
                     self.acknowledged.add(ident)

@@ -16,15 +16,19 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final, cast
 
+from eventmw.demo.keys import write_key
 from eventmw.demo.servers import GUNICORN, UVICORN, Server, running
-from eventmw.demo.story import Step
+from eventmw.demo.story import Api, Step
 from eventmw.demo.tools import VENDOR
 from eventmw.demo.verdict import Answer, Page, Visit
+from eventmw.secret import Secret
 from eventmw.vendor import RESET, Answering, Arrival, Vendor
 
-EVENTS_PATH: Final = "/zaraz/api"
+PATHS: Final[Mapping[Api, str]] = {"events": "/zaraz/api", "track": "/eb/post"}
+NO_HEADERS: Final[Mapping[str, str]] = MappingProxyType({})
 OK: Final = 200
 REQUEST_S: Final = 10.0
 SETTLE_S: Final = 15.0
@@ -105,7 +109,8 @@ class Moods:
 class Stage:
     """Who is there: the vendor and its moods, and for each site its server with eventmw and its server without.
 
-    ``folder`` and ``environ`` are where and with what they run; ``restarted`` is the server of the site that is killed.
+    ``folder`` and ``environ`` are where and with what they run; ``restarted`` is the server of the site that is killed;
+    ``keys`` has a write key of each site's track API.
     """
 
     vendor: Vendor
@@ -115,6 +120,7 @@ class Stage:
     wrapped: Mapping[str, Server]
     bare: Mapping[str, Server]
     restarted: Server
+    keys: Mapping[str, Secret]
 
 
 @contextmanager
@@ -131,13 +137,14 @@ def on_stage() -> Generator[Stage]:
     }
     commands[RESTARTED] = restarted_command(0)
     moods = Moods()
-    with (
-        tempfile.TemporaryDirectory(prefix="eventmw-demo-") as folder,
-        Vendor(moods) as vendor,
-        running(commands, Path(folder), environ := {VENDOR: vendor.url}) as servers,
-    ):
-        wrapped, bare = ({site.name: servers[f"{site.name}-{form}"] for site in SITES} for form in ("wrapped", "bare"))
-        yield Stage(vendor, moods, Path(folder), environ, wrapped, bare, servers[RESTARTED])
+    with tempfile.TemporaryDirectory(prefix="eventmw-demo-") as folder, Vendor(moods) as vendor:
+        keys = {site.name: write_key(Path(folder) / f"{site.name}-wrapped") for site in SITES}
+        environ = {VENDOR: vendor.url}
+        with running(commands, Path(folder), environ) as servers:
+            wrapped, bare = (
+                {site.name: servers[f"{site.name}-{form}"] for site in SITES} for form in ("wrapped", "bare")
+            )
+            yield Stage(vendor, moods, Path(folder), environ, wrapped, bare, servers[RESTARTED], keys)
 
 
 def restarted_command(port: int) -> Sequence[str]:
@@ -151,7 +158,7 @@ def play(stage: Stage, story: Sequence[Step], tell: Tell) -> Sequence[Visit]:
     answers: dict[str, list[Answer]] = {}
     for site in SITES:
         tell(f"sending {len(story)} requests to {site.title}")
-        answers[site.name] = [ask(stage.wrapped[site.name], step.method, EVENTS_PATH, step.body) for step in story]
+        answers[site.name] = [_sent(stage, site.name, step) for step in story]
     visits: list[Visit] = []
     for site in SITES:
         tell(f"waiting until {site.title} has delivered, and comparing its pages")
@@ -165,11 +172,16 @@ def play(stage: Stage, story: Sequence[Step], tell: Tell) -> Sequence[Visit]:
     return visits
 
 
-def ask(server: Server, method: str, path: str, body: bytes) -> Answer:
+def _sent(stage: Stage, site: str, step: Step) -> Answer:
+    key = {"x-eventbunker-write-key": stage.keys[site].reveal()} if step.api == "track" else {}
+    return ask(stage.wrapped[site], step.method, PATHS[step.api], step.body, key)
+
+
+def ask(server: Server, method: str, path: str, body: bytes, headers: Mapping[str, str] = NO_HEADERS) -> Answer:
     """Send one request and return the answer."""
     connection = HTTPConnection("127.0.0.1", server.port, timeout=REQUEST_S)
     try:
-        connection.request(method, path, body or None, {"content-type": "application/json"})
+        connection.request(method, path, body or None, {"content-type": "application/json", **headers})
         reply = connection.getresponse()
         return Answer(reply.status, reply.read())
     except (OSError, HTTPException) as error:

@@ -20,7 +20,7 @@ from rich.text import Text
 
 from eventmw.control.inspection import DEFAULT_DATA_DIR
 from eventmw.demo.ordeal import Fact
-from eventmw.demo.play import EVENTS_PATH, SiteKind, Stage, events_in
+from eventmw.demo.play import PATHS, SiteKind, Stage, events_in
 from eventmw.demo.servers import Server
 from eventmw.demo.verdict import Cell, Row
 from eventmw.jsontext import for_line
@@ -147,7 +147,7 @@ def serve(console: Console, stage: Stage) -> None:
     console.print()
     console.print("The sites stay up. Ctrl-C ends them.", style="bold")
     for name, server in stage.wrapped.items():
-        console.print(f"  {name:8} {server.url}/  (events: {EVENTS_PATH}, their state: /stats)", markup=False)
+        console.print(f"  {name:8} {server.url}/  (events: {PATHS['events']}, their state: /stats)", markup=False)
     console.print("Try it (paste a line into another terminal):")
     for line in _commands(next(iter(stage.wrapped.values()))):
         console.print(line, markup=False, soft_wrap=True)
@@ -165,7 +165,7 @@ def _commands(server: Server) -> Iterator[str]:
     good = '{"events":[{"client":{"__zarazTrack":"my event","value":"200"}}]}'
     bad = '{"events":[{"clinet":{}}]}'
     for body in (good, bad):
-        yield f"  curl -i {server.url}{EVENTS_PATH} -d '{body}'"
+        yield f"  curl -i {server.url}{PATHS['events']} -d '{body}'"
     for command in ("tail -f", "stats"):
         yield f"  eventmw {command} --data-dir {server.folder / DEFAULT_DATA_DIR}"
 

@@ -85,6 +85,8 @@ def told(answer: Answer, events: int) -> Sequence[Told]:
     """Return what an answer says of each of the `events` events of its request: ``len(result) == events``."""
     try:
         body = json.loads(answer.body)
+        if "unique_req_id" in body:
+            return [Told("delivered", body["unique_req_id"])] * events
         return _from_receipt(body["receipt"], events) if answer.status == 200 else [_from_problem(body)] * events  # noqa: PLR2004 - OK
     except (ValueError, LookupError, TypeError):
         return [Told("refused", reason=f"an answer that cannot be read: {answer.body[:80]!r}")] * events
@@ -108,6 +110,9 @@ def _from_entry(entry: Mapping[str, Any]) -> Told:
 
 
 def _from_problem(problem: Mapping[str, Any]) -> Told:
+    if "details" in problem:  # the track API's
+        detail = problem["details"][0]
+        return Told("refused", "", detail["code"], detail["message"])
     code, detail = problem["code"], problem["detail"]
     errors = problem.get("errors")
     return Told("refused", "", code, errors[0]["message"] if errors else detail)
