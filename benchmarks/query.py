@@ -57,7 +57,7 @@ CASES: Final = (
             "group_by": ["event_name"],
             "computations": [{"function": "count"}, {"function": "sum", "field_name": "price"}],
         },
-        f"SELECT event_name, count(*) AS n, sum({{price}}) FROM eventmw_events WHERE {_HOUR} GROUP BY event_name ORDER BY n DESC",
+        f"SELECT event_name, count(*), sum({{price}}) FROM eventmw_events WHERE {_HOUR} GROUP BY event_name ORDER BY 2 DESC",
     ),
     Case(
         "the whole range by a free field",
