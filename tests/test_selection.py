@@ -72,7 +72,7 @@ def test_events_that_meet_all_go_and_the_others_stay(
     raws = [json.dumps(event).encode() for event in events]
     context = Context(customer)
     before = records.encode(Record("0" * 32, recorded_ms, "eventbunker", credential, body=body_of(context, raws)))
-    is_mine = credential.split("/")[0] == meant.project
+    is_mine = credential.partition("/")[0] == meant.project
     gone = [is_mine and is_meant(event, context, recorded_ms, meant) for event in events]
     assert events_of(before, meant) == sum(gone)
     after = rewrite(before, json.loads(json.dumps(meant.as_json())))
