@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from eventmw import Event, EventsMiddleware, consumer
+from eventmw import Event, EventsMiddleware, Send, tool
 from eventmw.archive.store import Archive
 from eventmw.eventbunker.delete import DeleteCall, Erasing
 from eventmw.testing import with_keys
@@ -25,10 +25,10 @@ ZOE = b"zoe-4711"
 Open = Callable[..., "Worker"]
 
 
-@consumer("away")
-def away(event: Event) -> None:
-    """Have each event parked."""
-    raise OSError(event.id)
+@tool("broken")
+def broken(event: Event) -> Send:
+    """Make a dead letter of each event."""
+    raise ValueError(event.id)
 
 
 def no_site(environ: Any, start_response: Any) -> Any:
@@ -81,7 +81,7 @@ def opened(tmp_path: Path, archive: str | None) -> Iterator[Open]:
 
         def one() -> Worker:
             folder = tmp_path / "data"
-            options: dict[str, Any] = {"archive": archive, "journal": "file", "consumers": [away]}
+            options: dict[str, Any] = {"archive": archive, "journal": "file", "tools": [broken]}
             app = EventsMiddleware(no_site, path="/z", eventbunker_path=BASE, data_dir=str(folder), **options)
             with_keys(app, KEYS)
             stack.callback(app.close, 0.0)
@@ -93,14 +93,14 @@ def opened(tmp_path: Path, archive: str | None) -> Iterator[Open]:
 def test_a_worker_that_does_not_lead_deletes_what_all_of_them_hold(opened: Open) -> None:
     leader, other = opened(), opened()
     leader.track("of.the.leader")
-    until(lambda: leader.app.stats()["tools"]["away"]["parked"] == 1)
+    until(lambda: leader.app.stats()["tools"]["broken"]["dead"] == 1)
     other.track("of.the.other")
     other.track("theirs", ELSEWHERE)
     until(lambda: len(leader.rows()) == 3)
-    until(lambda: leader.app.stats()["tools"]["away"]["parked"] == 3)
+    until(lambda: leader.app.stats()["tools"]["broken"]["dead"] == 3)
     body = {"customer_identifier": ZOE.decode()}
     deleted = other.delete(body)
-    assert deleted == {"archive": 2, "journal": 2, "parked": 2, "dead_letters": 0}
+    assert deleted == {"archive": 2, "journal": 2, "parked": 0, "dead_letters": 2}
     assert other.delete(body) == dict.fromkeys(deleted, 0)
     assert leader.delete(body) == dict.fromkeys(deleted, 0)
     assert leader.rows() == leader.recorded() == ["theirs"]
@@ -132,6 +132,7 @@ def test_an_event_that_comes_between_journal_and_archive_is_new_in_both(opened: 
     worker = opened()
     worker.track("buy")
     until(lambda: worker.rows() == ["buy"])
+    until(lambda: worker.app.stats()["tools"]["broken"]["dead"] == 1)
     now_ms = worker.app.runtime.clock.now_ms
 
     def comes() -> None:
@@ -142,7 +143,7 @@ def test_an_event_that_comes_between_journal_and_archive_is_new_in_both(opened: 
 
     call = DeleteCall(Then(worker.app.runtime.journal, comes), worker.archive, now_ms)
     answer = json.loads(call.answer(KEYS[DELETE], json.dumps(body).encode()).body)
-    assert answer["deleted"] | {"parked": 1} == {"archive": 1, "journal": 1, "parked": 1, "dead_letters": 0}
+    assert answer["deleted"] == {"archive": 1, "journal": 1, "parked": 0, "dead_letters": 1}
     until(lambda: worker.rows() == ["buy"])
     assert worker.recorded() == ["buy"]
     assert worker.archive.names("p1") == ["buy"]
