@@ -45,6 +45,7 @@ class Deleting(Protocol):
         event_name: str | None = None,
         since_ms: int | None = None,
         until_ms: int | None = None,
+        made_ms: int | None = None,
     ) -> dict[str, int]:
         """Delete; returns ``{"events", "names"}``."""
         ...
@@ -94,6 +95,7 @@ class DeleteCall:
                 event_name=meant.event_name,
                 since_ms=meant.since_ms,
                 until_ms=meant.until_ms,
+                made_ms=meant.made_ms,
             )
         except (ArchiveAway, ConfigError) as error:
             detail = "Not everything was deleted: the archive cannot be changed now. Send it again."

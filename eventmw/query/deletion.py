@@ -39,6 +39,7 @@ def selection_of(body: bytes, key: Key, now_ms: int) -> Selection:
         raise _refused(refused.faults) from None
     return Selection(
         project=key.project_id,
+        made_ms=now_ms,
         customer=wanted.get("customer_identifier", key.customer),
         event_name=wanted.get("event_name"),
         since_ms=None if period is None else period.from_ms,
