@@ -39,6 +39,8 @@ def openapi(source: str | None, *, path: str | None, eventbunker_path: str | Non
         config = _configuration(source)
         path, eventbunker_path = config.path, config.eventbunker_path
     problems = [*path_problems("--path", path), *path_problems("--eventbunker-path", eventbunker_path)]
+    if eventbunker_path is not None and eventbunker_path.endswith("/"):
+        problems.append("--eventbunker-path must not end with /, since /post and others are put behind it")
     if problems:
         raise click.UsageError("; ".join(problems))
     from eventmw.openapi.document import document  # noqa: PLC0415 - brings jsonschema, for this alone
