@@ -115,6 +115,11 @@ def test_a_reset_project_and_keys_of_another_kind(client: Client) -> None:
     )
 
 
+def test_a_limit_with_a_point(client: Client) -> None:
+    """It was answered by a 500 once."""
+    assert client.query(client.keys.shown["query-key"], limit=5.0)[0] == 200
+
+
 def test_a_project_is_a_hard_wall(client: Client) -> None:
     """3.2: neither a question nor a management call reaches another's."""
     ours, theirs = client.project(), client.project()
