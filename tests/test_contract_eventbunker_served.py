@@ -6,6 +6,7 @@ import json
 import re
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -50,6 +51,9 @@ class Client(NamedTuple):
         status, answer = self.query(key)
         assert status == 200, answer
         return sorted(row["event_name"] for row in answer["rows"])
+
+    def sees(self, key: str, names: list[str]) -> bool:
+        return self.names(key) == names
 
     def project(self) -> Project:
         account = self.keys.shown["account-key"]
@@ -127,7 +131,7 @@ def test_a_project_is_a_hard_wall(client: Client) -> None:
         client.track(project.key("WRITE")["api_key"], {"event_name": name})
     for project, name in ((ours, "ours"), (theirs, "theirs")):
         query = project.key("QUERY")["api_key"]
-        until(lambda query=query, name=name: client.names(query) == [name])
+        until(partial(client.sees, query, [name]))
     key = ours.key("WRITE")
     client.manage("keys/revoke", theirs.master, 404, key_id=key["key_id"])
     assert client.track(key["api_key"], {"event_name": "ours"})[0] == 200

@@ -13,6 +13,7 @@ from jsonschema import Draft202012Validator
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from eventmw import wsgi
+from eventmw.config import Settings
 from eventmw.errors import PROBLEMS
 from eventmw.eventbunker import Gettable, apis
 from eventmw.events_api import operation
@@ -63,7 +64,7 @@ def operations(whole: Any = WHOLE) -> Iterator[tuple[str, str, Any]]:
     "options", [{}, {"keys": {"shop": "0123456789abcdef"}}, {"envelope": "array"}, {"receipt": False}]
 )
 def test_it_is_valid_however_the_site_is_configured(options: Any) -> None:
-    config = complete({"path": PATH, **options})
+    config = complete(Settings(path=PATH) | options)
     made = document([(PATH, operation(config)), *((EVENTBUNKER, one) for one in apis.operations())], "0")
     OpenAPIV31SpecValidator(made).validate()
     OpenAPIV31SpecValidator(WHOLE).validate()
@@ -164,7 +165,8 @@ def test_answers_are_as_they_are_described() -> None:
         for answer in (track(pair, ONE), track(pair, [ONE, {}]), track(pair, [{}]), track(pair, {})):
             schema = WHOLE["paths"]["/eb/post"]["post"]["responses"][str(answer.status)]["content"]["application/json"]
             validator(schema["schema"]).validate(answer.json)
-        for body in ({"events": [{"client": {}}]}, {"events": []}, {"events": [5]}, b"{"):
+        bodies: tuple[Any, ...] = ({"events": [{"client": {}}]}, {"events": []}, {"events": [5]}, b"{")
+        for body in bodies:
             answer = pair.post(body)
             content = WHOLE["paths"][PATH]["post"]["responses"][str(answer.status)]["content"]
             validator(content[answer.header("content-type") or ""]["schema"]).validate(answer.json)
