@@ -10,6 +10,7 @@ from eventmw.eventbunker import apis
 from tests.contract_fuzz import SERVERS, SUITE_EXAMPLES, fuzz
 
 
+@pytest.mark.timeout(300)  # half a minute, unless the machine has other things to do
 @pytest.mark.parametrize("server", SERVERS)
 def test_answers_are_as_the_document_says(server: str, tmp_path: Path) -> None:
     found = fuzz(server, tmp_path, f"--max-examples={SUITE_EXAMPLES}")
