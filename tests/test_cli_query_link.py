@@ -12,8 +12,6 @@ from urllib.parse import urlsplit
 import pytest
 
 from eventmw.charts.links import MAX_LIFETIME_S, claimed, expiry_s
-from eventmw.keys.place import keys_engine
-from eventmw.keys.store import KeyStore
 from tests.databases import KINDS
 from tests.running import Ran, run, until
 from tests.servers import Server, running
@@ -184,6 +182,6 @@ def test_a_site_opens_it_without_a_key_until_it_ends(site: Server, folder: Path)
 def test_a_key_of_one_customer_shows_that_customer(site: Server, folder: Path) -> None:
     key = made(folder, "keys", "create", "query", "--customer", "ann")
     address = link(folder, "--key", key.split("_")[2]).lines[0]
-    status, page = until(lambda: found if (found := opened(site, address))[0] == 200 else None)
+    _, page = until(lambda: found if (found := opened(site, address))[0] == 200 else None)
     assert "ann" in page
     assert "bob" not in page
