@@ -162,7 +162,7 @@ class _Compiler:
         return self.words.fenced(select(*columns).where(*self._wall()), reused=reused), places
 
     def _reuses(self, values: int) -> bool:
-        """Return whether the outer floor uses any free field twice: a group is ordered by too, a mean is a sum and a count."""
+        """Return whether the outer floor uses a value twice: a group is ordered by too, a mean is a sum and a count."""
         uses = sum(1 + (one.function == "avg") for one in self.query.computations if one.field is not None)
         return uses > values or any(field.column is None for field in self.query.groups)
 
