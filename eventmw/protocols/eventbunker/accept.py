@@ -33,19 +33,28 @@ _SCALARS: Final = frozenset({str, int, float, bool, type(None)})
 
 
 def is_valid(event: Any) -> bool:
-    """Return what the schema says of a decoded JSON value, exactly."""
+    """Return what the schema says of a decoded JSON value, exactly.
+
+    Most of it is done without a step of the interpreter for each field, since every request waits for it.
+    """
     fields = object_in(event)
-    if fields is None or not _is_name(fields.get("event_name")):
-        return False
-    if not RESERVED.isdisjoint(fields):
+    if fields is None or not _is_name(fields.get("event_name")) or not RESERVED.isdisjoint(fields):
         return False
     for name, check in _CHECKS:
         if name in fields and not check(fields[name]):
             return False
-    for name, value in fields.items():
-        if name[:1] == "_" or (type(value) not in _SCALARS and not _is_nested(value)):
-            return False
-    return True
+    values = fields.values()
+    if not _SCALARS.issuperset(map(type, values)):
+        for value in values:
+            if type(value) not in _SCALARS and not _is_nested(value):
+                return False
+    return not _has_own(fields)
+
+
+def _has_own(fields: dict[str, Any]) -> bool:
+    """Return whether a name begins with `_`. A name may hold a line feed, so what looks so is looked at once more."""
+    names = "\n".join(fields)
+    return (names[:1] == "_" or "\n_" in names) and any(name[:1] == "_" for name in fields)
 
 
 def _is_name(value: Any) -> bool:
