@@ -86,15 +86,16 @@ def show(document: Mapping[str, Any], now_ms: int, given: Mapping[str, Any]) -> 
         output.fail(keeping.sentence(str(error)))
     until = to_iso(expires_s * 1000)
     if given["in_json"]:
-        output.say_json({"link": address, "iframe": _iframe(address, link.title), "expires": until, "key_id": key.id})
+        output.say_json({"link": address, "iframe": iframe_of(address, link.title), "expires": until, "key_id": key.id})
         return
     click.echo(address)
-    click.echo(_iframe(address, link.title))
+    click.echo(iframe_of(address, link.title))
     words = f"It works until {until}, for everybody who has it; `eventmw keys revoke {key.id}` ends it before."
     output.say(words, output.QUIET, error=True)
 
 
-def _iframe(address: str, title: str) -> str:
+def iframe_of(address: str, title: str) -> str:
+    """Return the element that shows a link in a page."""
     return (
         f'<iframe src="{html.escape(address)}" title="{html.escape(title or "Chart")}" width="100%" height="420" '
         'loading="lazy" referrerpolicy="no-referrer"></iframe>'

@@ -29,6 +29,9 @@ _NAMED: Final = ("event_name", "timestamp", "customer_identifier", "metric_name"
 
 _name = re.compile(rf"[A-Za-z0-9._-]{{1,{MAX_NAME}}}").fullmatch
 _NUMBERS: Final = frozenset({int, float})
+_ALONE: Final = frozenset({str, bool})
+"""Types that share an array with no other; numbers of both types do."""
+
 _SCALARS: Final = frozenset({str, int, float, bool, type(None)})
 
 
@@ -80,13 +83,15 @@ def _is_nested(value: Any) -> bool:
     """Return whether an array or an object may be a field."""
     if isinstance(value, list):
         return _is_even(cast(Any, value))
-    return all(type(inner) in _SCALARS or (type(inner) is list and _is_even(inner)) for inner in value.values())
+    return _SCALARS.issuperset(map(type, value.values())) or all(
+        type(inner) in _SCALARS or (type(inner) is list and _is_even(inner)) for inner in value.values()
+    )
 
 
 def _is_even(values: Any) -> bool:
     """Return whether all in an array are texts, all numbers, or all booleans."""
     kinds = set(map(type, values))
-    return kinds <= _NUMBERS or kinds in ({str}, {bool})
+    return kinds <= _NUMBERS or (len(kinds) == 1 and kinds <= _ALONE)
 
 
 def refused_part(event: Any, most: int) -> Any:
