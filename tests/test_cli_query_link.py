@@ -21,14 +21,14 @@ QUESTION = ("--last", "1h", "--count", "--by", "customer_identifier")
 Place = dict[str, Any]
 
 
-def made(folder: Path, *arguments: str, **place: str) -> str:
+def made(folder: Path, *arguments: str, **place: Any) -> str:
     """Run a command that shows a secret, and return that."""
     ran = run(*arguments, EVENTMW_DATA_DIR=str(folder), **place)
     assert ran.code == 0, ran.err
     return ran.out.strip()
 
 
-def link(folder: Path, *arguments: str, base: str = BASE, question: tuple[str, ...] = QUESTION, **place: str) -> Ran:
+def link(folder: Path, *arguments: str, base: str = BASE, question: tuple[str, ...] = QUESTION, **place: Any) -> Ran:
     return run("query", *question, "--link", "--base", base, *arguments, EVENTMW_DATA_DIR=str(folder), **place)
 
 
@@ -43,7 +43,7 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_it_prints_the_link_and_the_line_for_a_page(kind: str, tmp_path: Path, request: pytest.FixtureRequest) -> None:
-    place = {} if kind == "sqlite" else {"EVENTMW_ARCHIVE": str(request.getfixturevalue("postgres"))}
+    place: Place = {} if kind == "sqlite" else {"EVENTMW_ARCHIVE": str(request.getfixturevalue("postgres"))}
     made(tmp_path, "project", "create", "shop", **place)
     made(tmp_path, "keys", "create", "query", **place)
     ran = link(tmp_path, "--title", 'Sales "now"', base=BASE + "/", **place)
@@ -161,9 +161,8 @@ def test_a_site_opens_it_without_a_key_until_it_ends(site: Server, folder: Path)
     address, iframe = link(folder, "--title", "Who buys", base=base).lines
     status, page = opened(site, address)
     assert (status, "Who buys" in page, "ann" in page, "bob" in page) == (200, True, True, True)
-    found = re.search(r'src="([^"]+)"', iframe)
-    assert found is not None
-    assert opened(site, found[1]) == (status, page)
+    [framed] = re.findall(r'src="([^"]+)"', iframe)
+    assert opened(site, framed) == (status, page)
 
     changed = address[:-5] + ("A" if address[-5] != "A" else "B") + address[-4:]
     assert opened(site, changed)[0] == 403
