@@ -79,7 +79,7 @@ CASES: Final = (
                 {"function": "percentile_95", "field_name": "price"},
             ],
         },
-        f"WITH prices AS (SELECT {{price}} AS price FROM events WHERE {_HOUR}) {{summary}}",
+        f"WITH prices AS (SELECT {{price}} AS price FROM eventmw_events WHERE {_HOUR}) {{summary}}",
     ),
     Case(
         "average and 95th percentile of the whole range",
@@ -90,7 +90,7 @@ CASES: Final = (
                 {"function": "percentile_95", "field_name": "price"},
             ],
         },
-        f"WITH prices AS (SELECT {{price}} AS price FROM events WHERE {_WHOLE}) {{summary}}",
+        f"WITH prices AS (SELECT {{price}} AS price FROM eventmw_events WHERE {_WHOLE}) {{summary}}",
     ),
 )
 _APART: Final = f"{CASES[1].name}, by hand, 1 and '1' apart"
@@ -181,7 +181,11 @@ def _fill(engine: Engine, file: Path) -> None:
 
 
 def _copy(driver: Any, file: Path) -> None:
-    with file.open("rb") as data, driver.cursor() as cursor, cursor.copy("COPY events FROM STDIN (FORMAT csv)") as into:
+    with (
+        file.open("rb") as data,
+        driver.cursor() as cursor,
+        cursor.copy("COPY eventmw_events FROM STDIN (FORMAT csv)") as into,
+    ):
         while block := data.read(1 << 20):
             into.write(block)
     driver.commit()
@@ -192,7 +196,7 @@ def _insert(driver: Any, file: Path) -> None:
     with file.open(newline="", encoding="utf-8") as data:
         driver.execute("BEGIN IMMEDIATE")
         driver.executemany(
-            f"INSERT INTO events VALUES ({places})",
+            f"INSERT INTO eventmw_events VALUES ({places})",
             ((*row[:_NULL_AT], None, *row[_NULL_AT + 1 :]) for row in csv.reader(data)),
         )
         driver.execute("COMMIT")
@@ -266,10 +270,10 @@ def _duckdb(file: Path) -> Iterator[Callable[[Case], Callable[[], float]]]:
 
     connection = duckdb.connect(str(file.with_suffix(".duckdb")))
     connection.execute(
-        "CREATE TABLE events (project_id VARCHAR, event_id VARCHAR, time_ms BIGINT, recorded_ms BIGINT, "
+        "CREATE TABLE eventmw_events (project_id VARCHAR, event_id VARCHAR, time_ms BIGINT, recorded_ms BIGINT, "
         "event_name VARCHAR, customer_identifier VARCHAR, metric_name VARCHAR, fields JSON)"
     )
-    connection.execute(f"COPY events FROM '{file}' (HEADER false)")
+    connection.execute(f"COPY eventmw_events FROM '{file}' (HEADER false)")
 
     def asking(case: Case) -> Callable[[], float]:
         sql = case.sql.format(**_WORDS["DuckDB"])
