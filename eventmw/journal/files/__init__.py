@@ -122,10 +122,11 @@ class FileJournal:
 
     def lead(self) -> _Lease | None:
         """Return the lease, or None while another process has it, or should."""
-        self._membership.know((), delivers=True)
-        if self._membership.is_outdated():
-            return None
-        return self._take_lease()
+        with _as_down():
+            self._membership.know((), delivers=True)
+            if self._membership.is_outdated():
+                return None
+            return self._take_lease()
 
     def on_append(self, wake: Callable[[], None] | None) -> None:
         """Have `wake` called once, after the next append of this process."""
@@ -178,11 +179,16 @@ class FileJournal:
                 return erased
 
     def stats(self) -> JournalStats:
-        """Return where everything stands: from memory in the process that leads, else from the disk."""
+        """Return where everything stands: from memory in the process that leads, else from the disk.
+
+        Raises:
+            JournalDown: the folder cannot be read.
+        """
         lease = self._lease
-        if lease is not None and not lease.lost():
-            return figures.of_leader(lease.leader, self._cap_bytes)
-        return figures.from_disk(self._places, self._cap_bytes)
+        with _as_down():
+            if lease is not None and not lease.lost():
+                return figures.of_leader(lease.leader, self._cap_bytes)
+            return figures.from_disk(self._places, self._cap_bytes)
 
     def close(self, grace_s: float = 0.0) -> None:
         """Take no more records; write what waits. Leases and reading go on."""
@@ -210,10 +216,8 @@ class FileJournal:
 
     def _rejoin(self) -> None:
         """Become a member after a fork."""
-        try:
+        with _as_down():
             self._membership.join()
-        except OSError as error:
-            raise JournalDown(f"the journal's folder fails: {error.strerror or error}") from error
 
     def _woken(self) -> None:
         wake, self._wake = self._wake, None
@@ -297,6 +301,15 @@ class FileJournal:
                 lease.close()
 
 
+@contextmanager
+def _as_down() -> Generator[None]:
+    """Raise what the folder does as `JournalDown`, without its paths."""
+    try:
+        yield
+    except OSError as error:
+        raise JournalDown(f"the journal's folder fails: {error.strerror or error}") from error
+
+
 @cache
 def _warn_of(root: Path) -> None:
     """Say once where a folder lies, when what is kept there may not stay."""
@@ -326,10 +339,8 @@ class _Lease:
 
     def tend(self) -> None:
         """Take over, retire, obey, tell."""
-        try:
+        with _as_down():
             self._housekeeping.tend()
-        except OSError as error:
-            raise JournalDown(f"the journal's folder fails: {error.strerror or error}") from error
 
     def lost(self) -> bool:
         """Return whether the right is gone, or should go to a newer process that knows more tools."""

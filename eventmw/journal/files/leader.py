@@ -185,8 +185,8 @@ class Leader:
             self.tell()
 
     def lost(self) -> bool:
-        """Return whether the right is gone."""
-        return not self._open
+        """Return whether the right is gone: also when the lock's file is, since another process may lock a new one."""
+        return not (self._open and self._held.is_current())
 
     def close(self) -> None:
         """Give the right back."""
