@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import os
 import shutil
 import time
 from collections.abc import Callable, Iterator
@@ -17,6 +18,7 @@ import pytest
 from eventmw.errors import ConfigError, JournalDown
 from eventmw.journal import Commit, Key, Lease, Position
 from eventmw.journal.files import FileJournal
+from eventmw.journal.files.frames import HEADER_BYTES
 from eventmw.journal.files.writer import RETRY_S
 from tests.journal_peer import everything
 
@@ -156,3 +158,44 @@ def test_a_file_system_without_locks_is_told_at_the_start(data: Path, monkeypatc
     monkeypatch.setattr(fcntl, "flock", no_locks)
     with pytest.raises(ConfigError, match="No locks available"):
         FileJournal(data)
+
+
+def test_a_lease_outlives_that_its_lock_may_not_be_looked_at(
+    opened: Callable[[], FileJournal], data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As when a folder is closed to its own user for a while: nobody else can take the lock then."""
+    lease = lead(opened())
+    stat = Path.stat
+
+    def closed(path: Path, **options: bool) -> os.stat_result:
+        if path == data / "leader":
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return stat(path, **options)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "stat", closed)
+        assert not lease.lost()
+    assert not lease.lost()
+    (data / "leader").unlink()
+    assert lease.lost()
+
+
+def test_a_segment_that_a_disk_does_not_give_out_is_named_and_not_taken_for_lost(
+    opened: Callable[[], FileJournal], data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal = opened()
+    position = put(journal, "first")
+    lease = lead(journal)
+
+    pread = os.pread
+
+    def bad_sector(fd: int, size: int, offset: int) -> bytes:
+        if size >= HEADER_BYTES:  # of a segment, and not of what processes tell each other
+            raise OSError(errno.EIO, "Input/output error")
+        return pread(fd, size, offset)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "pread", bad_sector)
+        with pytest.raises(OSError, match=rf"Input/output error: .*{position.stream}/00000001\.seg"):
+            lease.read("a", 10)
+    assert read(lease) == ["first"]

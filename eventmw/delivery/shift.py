@@ -171,7 +171,7 @@ class Shift:
     async def _watch_lease(self) -> None:
         while not self._lease.lost():  # noqa: ASYNC110 - a journal does not tell, it is asked
             await asyncio.sleep(LEASE_CHECK_S)
-        log.warning("the journal's lease went to another process; this one waits for its turn")
+        log.warning("the journal's lease went to another process, or its folder is gone; this one waits for its turn")
         self.over.set()
 
     async def _poll(self) -> None:

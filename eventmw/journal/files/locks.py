@@ -55,8 +55,10 @@ class Lock:
         fd = self._fd
         try:
             return fd is not None and os.path.samestat(os.fstat(fd), self.path.stat())
-        except OSError:
+        except FileNotFoundError:
             return False
+        except OSError:  # who may not look there may not take it either
+            return True
 
     def release(self) -> None:
         """Give the lock back, by closing the only descriptor of it."""
