@@ -12,6 +12,7 @@ import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -138,6 +139,34 @@ def test_wherever_bits_are_flipped_all_other_records_are_delivered_and_the_loss_
             lease.tend()
             assert bool(losses(caplog)) == (intact != NAMES)
             assert len(losses(caplog)) <= len(places)
+
+
+def as_after_a_restart_of_the_machine(data: Path) -> None:
+    """Have all segments be of another boot: what its processes told each other is not known to be true any more."""
+    for path in data.glob("w/*/*.seg"):
+        header = Header.decode(path.read_bytes())
+        assert header is not None
+        overwrite(path, 0, replace(header, boot=b"another boot    ").encode())
+
+
+def test_after_a_restart_of_the_machine_too_no_record_is_missing_in_silence(
+    large: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What a later segment begins after was durable. Of the last segment it cannot be known, and that is said."""
+    with copy_of(large, tmp_path) as data:
+        as_after_a_restart_of_the_machine(data)
+        whole = [frames_of(segment_of(data, number)) for number in (1, 3)]
+        for number, places in zip((1, 3), whole, strict=True):
+            flip(segment_of(data, number), places[1][1] + 60)
+        with led(data) as lease:
+            assert len(read(lease)) == COUNT - 2
+            for _ in range(3):
+                lease.tend()
+        [told] = losses(caplog)
+        assert "records 2 to 2" in told
+        [asked] = [line for line in caplog.messages if "whether" in line]
+        missing = NAMES.index(whole[1][1][0]) + 1
+        assert f"records {missing} to {missing}" in asked
 
 
 @pytest.mark.parametrize("number", [1, 2, 3])

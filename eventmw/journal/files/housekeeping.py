@@ -178,6 +178,8 @@ class Housekeeping:
             for first, last in source.segments.holes.items():
                 if last <= promised:
                     self._tell_lost(source, first, last)
+                elif source.dead:
+                    self._tell_missing(source, first, last)
             if source.dead and promised > (end := source.end().seq):
                 self._tell_lost(source, end + 1, promised)
 
@@ -186,6 +188,17 @@ class Housekeeping:
             self._alarmed.add((source.sid, first))
             log.error(
                 "the disk has lost records %d to %d, which were durable, in %s", first, last, source.segments.folder
+            )
+
+    def _tell_missing(self, source: Source, first: int, last: int) -> None:
+        if (source.sid, first) not in self._alarmed:
+            self._alarmed.add((source.sid, first))
+            log.warning(
+                "records %d to %d cannot be read in %s. The machine went down as they were written, or the disk has lost "
+                "them: whether they were durable is not known",
+                first,
+                last,
+                source.segments.folder,
             )
 
     def _forget_unclaimed(self) -> None:
