@@ -14,7 +14,7 @@ import pytest
 
 from eventmw.errors import JournalFull
 from eventmw.journal import Commit, Key, Lease, Parked
-from eventmw.journal.files import FileJournal
+from eventmw.journal.files import FileJournal, housekeeping
 from eventmw.journal.files.layout import Layout
 from eventmw.journal.files.sources import Sources
 from tests.journal_conformance import NOW_MS, delivered, keys, leading, put, take, tool_stats
@@ -271,8 +271,9 @@ def test_parked_copies_count_against_the_cap(opened: Open) -> None:
 
 
 def test_a_tool_that_nobody_is_configured_for_is_forgotten_after_a_day(
-    peers: Peers, opened: Open, caplog: pytest.LogCaptureFixture
+    peers: Peers, opened: Open, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(housekeeping, "STARTING_S", 0.0)
     other = peers.start("b")
     journal = opened()
     journal.register(["a", "b", "c"])
@@ -289,6 +290,26 @@ def test_a_tool_that_nobody_is_configured_for_is_forgotten_after_a_day(
     assert tool_stats(journal, "b").backlog_events == 1
     assert any("tool c is configured nowhere any more" in line and "1 event" in line for line in caplog.messages)
     peers.kill(other)
+
+
+def test_after_a_day_on_which_nothing_ran_every_process_may_say_first_what_it_is_configured_for(
+    opened: Open, tmp_path: Path
+) -> None:
+    """Else whichever leads first would end what the others deliver; so would a clock that jumps, between two processes."""
+    journal = opened()
+    journal.register(["a", "b"])
+    put(journal, 1)
+    journal.leave()
+    for path in tmp_path.glob("data/tools/*"):
+        os.utime(path, (0, 0))
+    journal = opened()
+    journal.register(["a"])
+    lease = leading(journal)
+    lease.tend()
+    late = opened()
+    late.register(["b"])
+    lease.tend()
+    assert tool_stats(journal, "b").backlog_events == 1
 
 
 def test_a_reader_goes_as_far_as_a_dead_stream_holds_and_does_not_look_behind_it(opened: Open, tmp_path: Path) -> None:

@@ -28,6 +28,9 @@ from eventmw.journal.files.source import Source
 
 log = logging.getLogger("eventmw.journal")
 
+STARTING_S: Final = 600.0
+"""For so long a new leader forgets no tool: after a day on which nothing ran, other processes start beside it."""
+
 _CLAIM_S: Final = 60.0
 _LEFTOVER_S: Final = 60.0
 
@@ -66,6 +69,7 @@ class Housekeeping:
         self._inbox = Inbox(leader.places)
         self._tools = Tools(leader.places)
         self._since_ms = _now_ms()
+        self._began_s = time.monotonic()
         self._beat_s = float("-inf")
         self._claimed_s = float("-inf")
         self._alarmed: set[tuple[str, int]] = set()
@@ -205,16 +209,17 @@ class Housekeeping:
         """Forget tools that nobody alive is configured for, after a day.
 
         Only a process that delivers does: a command that leads for a moment beside a site that was stopped says nothing
-        about what the site is configured for.
+        about what the site is configured for. Nor does one that has just begun.
         """
         if not self._membership.me.delivers:
             return
+        starting = time.monotonic() - self._began_s < STARTING_S
         leader, now_s = self._leader, time.time()
         claimed = {tool for member in (self._membership.me, *self._membership.others()) for tool in member.tools}
         for tool in list(leader.ledger.tools):
             if tool in claimed:
                 self._tools.claim(tool)
-            elif self._tools.unclaimed_s(tool, now_s) > UNCLAIMED_S:
+            elif not starting and self._tools.unclaimed_s(tool, now_s) > UNCLAIMED_S:
                 left = leader.ledger.tools[tool].left(leader.sources.ends()).events
                 log.warning("tool %s is configured nowhere any more; it is forgotten, with %d events", tool, left)
                 orders.forget(leader, tool)
