@@ -515,3 +515,28 @@ def test_damage_among_dead_letters_costs_those_of_one_step_and_is_told(
         assert f"bytes of dead letters in {log} cannot be read" in told
         assert [letter.key.position.seq for letter in journal.dead_letters("a")] == list(range(5, 31, 3))
         journal.leave()
+
+
+@pytest.mark.parametrize("content", [b"", b"abc", b"not of us, but longer", None])
+def test_what_was_kept_for_the_next_leader_is_there_whole_or_not_at_all(
+    small: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture, content: bytes | None
+) -> None:
+    """Else a flipped bit in the index of ids could pass an event for a repetition, and a strange one end every shift."""
+    with copy_of(small, tmp_path) as data:
+        with led(data) as lease:
+            lease.keep("duplicates", b"1 2\n{}")
+            assert lease.kept("duplicates") == b"1 2\n{}"
+        path = data / "kept" / "duplicates"
+        if content is None:
+            flip(path, 1)
+        else:
+            path.write_bytes(content)
+        caplog.clear()
+        with led(data) as lease:
+            assert lease.kept("duplicates") is None
+        assert [line for line in caplog.messages if str(path) in line]
+        path.unlink()
+        path.mkdir()
+        with led(data) as lease:
+            assert lease.kept("duplicates") is None
+            assert lease.kept("nothing") is None

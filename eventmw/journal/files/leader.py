@@ -14,6 +14,7 @@ import threading
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from typing import Final
+from zlib import crc32
 
 import msgspec
 
@@ -35,6 +36,12 @@ from eventmw.journal.files.sources import Merge, Sources
 log = logging.getLogger("eventmw.journal")
 
 _NOTHING: Final[frozenset[int]] = frozenset()
+_CHECK_BYTES: Final = 4
+
+
+def _checked(data: bytes) -> bytes:
+    """Return bytes with their checksum."""
+    return data + crc32(data, len(data)).to_bytes(_CHECK_BYTES, "little")
 
 
 class Leader:
@@ -190,13 +197,24 @@ class Leader:
             if data is None:
                 disk.remove(self.places.kept / name)
             else:
-                disk.put(self.places.kept / name, data)
+                disk.put(self.places.kept / name, _checked(data))
         except OSError as error:
             log.debug("%s could not be kept: %s", name, error.strerror or error)
 
     def kept(self, name: str) -> bytes | None:
-        """Return what an earlier leader kept."""
-        return disk.read(self.places.kept / name)
+        """Return what an earlier leader kept, if it is whole."""
+        path = self.places.kept / name
+        try:
+            checked = disk.read(path)
+        except OSError:
+            checked = b""
+        if checked is None:
+            return None
+        data = checked[:-_CHECK_BYTES]
+        if _checked(data) == checked:
+            return data
+        log.warning("%s is damaged, and is made anew", path)
+        return None
 
     def sync(self) -> None:
         """Make every step so far durable."""
