@@ -99,7 +99,6 @@ class Housekeeping:
             leader.sources.take_over()
             self._alarm()
             leader.tell()
-            self._retirement.retire()
         with leader.lock:
             self._obey()
         if now_s - self._beat_s >= BEAT_S:
@@ -111,6 +110,8 @@ class Housekeeping:
             self._claimed_s = now_s
             self._forget_unclaimed()
             self._sweep()
+        with leader.lock:  # the last: what cannot be removed holds nothing else back
+            self._retirement.retire()
 
     def _beat(self) -> None:
         me = self._membership.me
