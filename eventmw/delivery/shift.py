@@ -17,7 +17,7 @@ from eventmw.delivery.lane import Lane, LaneState
 from eventmw.delivery.loop import LEAVE_S
 from eventmw.delivery.recall import Recall
 from eventmw.delivery.strangers import Strangers
-from eventmw.errors import JournalDown
+from eventmw.errors import JournalDown, JournalFull
 from eventmw.journal import Lease
 
 log = logging.getLogger("eventmw.delivery.courier")
@@ -172,10 +172,9 @@ class Shift:
 
     async def _watch_lease(self) -> None:
         while not self._lease.lost():
-            with suppress(JournalDown):  # then so are deliveries, and that is told
-                self._work.journal.register(
-                    self._ids
-                )  # who leads alone is the only one that could say they are still wanted
+            # Somebody may have had them forgotten; who leads alone is the only one to say that they are wanted still.
+            with suppress(JournalDown, JournalFull):  # then deliveries fail, too, and that is told
+                self._work.journal.register(self._ids)
             await asyncio.sleep(LEASE_CHECK_S)
         log.warning("the journal's lease went to another process, or its folder is gone; this one waits for its turn")
         self.over.set()

@@ -157,9 +157,13 @@ class Membership:
         if self._lock is None:
             name = f"{os.getpid()}-{os.urandom(4).hex()}"
             self._lock = Lock(self._places.members / f".{name}")  # locked before anybody can see it
-            self._lock.acquire()
-            self._say()
-            self._lock.path = self._lock.path.rename(self._places.members / name)
+            try:
+                self._lock.acquire()
+                self._say()
+                self._lock.path = self._lock.path.rename(self._places.members / name)
+            except OSError:
+                self.leave()
+                raise
         for other in self.others():
             if self._site and other.site and other.site != self._site:
                 self.leave()
