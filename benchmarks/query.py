@@ -57,12 +57,12 @@ CASES: Final = (
             "group_by": ["event_name"],
             "computations": [{"function": "count"}, {"function": "sum", "field_name": "price"}],
         },
-        f"SELECT event_name, count(*) AS n, sum({{price}}) FROM events WHERE {_HOUR} GROUP BY event_name ORDER BY n DESC",
+        f"SELECT event_name, count(*), sum({{price}}) FROM eventmw_events WHERE {_HOUR} GROUP BY event_name ORDER BY 2 DESC",
     ),
     Case(
         "the whole range by a free field",
         {"time_period": "minus_1_days", "group_by": ["page"], "computations": [{"function": "count"}]},
-        f"SELECT {{page}} AS page, count(*) AS n FROM events WHERE {_WHOLE} GROUP BY {{page}} ORDER BY n DESC",
+        f"SELECT {{page}} AS page, count(*) AS n FROM eventmw_events WHERE {_WHOLE} GROUP BY {{page}} ORDER BY n DESC",
     ),
 )
 _WORDS: Final = {

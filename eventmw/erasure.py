@@ -1,4 +1,4 @@
-"""Erasing a person from a record: whose events go, what is left in their places, and nothing else changed.
+"""Erasing a person, or what a call of ``/v1/delete`` means, from a record: what is left in the places of the events.
 
 A record keeps its length and its events their ordinals, because places in the log point at both. An event that goes is
 replaced by its dialect's marker, which no sender can ever have sent: the door asks for an object, or a name that is text.
@@ -16,10 +16,12 @@ from typing import Any, Final, Protocol
 import msgspec
 
 from eventmw import record as records
+from eventmw.archive.rows import project_of
 from eventmw.event import Record
 from eventmw.protocols.eventbunker import NAME as EVENTBUNKER
 from eventmw.protocols.eventbunker import events as tracked
 from eventmw.protocols.zaraz import events
+from eventmw.selection import Selection
 
 PERSON_FIELDS: Final = ("user_id", "userId", "customer_id", "customerId", "email", "customer_identifier")
 """Where events name a person, unless the owner says otherwise."""
@@ -29,6 +31,7 @@ MARKER: Final = b'{"client":0}'
 
 _shallow = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _decode = msgspec.json.Decoder(Any).decode
+_decode_event = msgspec.json.Decoder(dict[str, Any]).decode
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,9 +53,12 @@ class Person:
         return {"fields": list(self.fields), "value": self.value}
 
 
-def rewrite(record: bytes, person: Mapping[str, Any]) -> bytes | None:
-    """Do as `erase` does, for a journal: the person is as `Person.as_json` says it."""
-    return erase(record, Person(person["fields"], person["value"]))
+Meant = Person | Selection
+
+
+def rewrite(record: bytes, meant: Mapping[str, Any]) -> bytes | None:
+    """Do as `erase` does, for a journal: who is meant is said as `Person.as_json` or `Selection.as_json` say it."""
+    return erase(record, Selection(**meant) if "project" in meant else Person(**meant))
 
 
 class _Dialect(Protocol):
@@ -62,8 +68,8 @@ class _Dialect(Protocol):
         """Return the bytes of each event."""
         ...
 
-    def is_of(self, raw: bytes, record: Record, person: Person) -> bool:
-        """Return whether an event names the person in any of the fields."""
+    def is_meant(self, raw: bytes, record: Record, meant: Meant) -> bool:
+        """Return whether an event is to go."""
         ...
 
     def without(self, record: Record, raws: Sequence[bytes | None]) -> Record:
@@ -75,8 +81,8 @@ class _Zaraz:
     def raws(self, record: Record) -> Sequence[bytes]:
         return [bytes(raw) for raw in events.raw_events(record.body)]
 
-    def is_of(self, raw: bytes, record: Record, person: Person) -> bool:  # noqa: ARG002 - as the Protocol has it
-        return _names(raw, person, inside=("client",))
+    def is_meant(self, raw: bytes, record: Record, meant: Meant) -> bool:  # noqa: ARG002 - as the Protocol has it
+        return isinstance(meant, Person) and _names(raw, meant, inside=("client",))
 
     def without(self, record: Record, raws: Sequence[bytes | None]) -> Record:
         body = events.payload(MARKER if raw is None else raw for raw in raws)
@@ -87,12 +93,16 @@ class _Tracked:
     def raws(self, record: Record) -> Sequence[bytes]:
         return [bytes(raw) for raw in tracked.taken_apart(record.body)[1]]
 
-    def is_of(self, raw: bytes, record: Record, person: Person) -> bool:
-        customer = tracked.taken_apart(record.body)[0].customer
-        # It is every event's, but not of one that is erased already.
-        if customer == person.value and "customer_identifier" in person.fields and raw != tracked.MARKER:
-            return True
-        return _names(raw, person)
+    def is_meant(self, raw: bytes, record: Record, meant: Meant) -> bool:
+        if raw == tracked.MARKER:
+            return False
+        context = tracked.taken_apart(record.body)[0]
+        if isinstance(meant, Selection):
+            facts = tracked.facts_of(_decode_event(raw), context, record)
+            return project_of(record.credential) == meant.project and meant.holds(*facts)
+        # What the key says of the customer holds for every event.
+        is_customers = context.customer == meant.value and "customer_identifier" in meant.fields
+        return is_customers or _names(raw, meant)
 
     def without(self, record: Record, raws: Sequence[bytes | None]) -> Record:
         context = tracked.taken_apart(record.body)[0]
@@ -111,8 +121,8 @@ def _dialect_of(record: Record) -> _Dialect:
     return _tracked if record.dialect == EVENTBUNKER else _zaraz
 
 
-def erase(record: bytes, person: Person) -> bytes | None:
-    """Return a record without a person's events, None when there are none: ``len(result) == len(record)``.
+def erase(record: bytes, meant: Meant) -> bytes | None:
+    """Return a record without the events that are meant, None when there are none: ``len(result) == len(record)``.
 
     A record that cannot be read is left alone: nobody can say whose it is, and no tool is ever given it.
     """
@@ -120,7 +130,7 @@ def erase(record: bytes, person: Person) -> bytes | None:
         decoded = records.decode(record)
         dialect = _dialect_of(decoded)
         raws = dialect.raws(decoded)
-        kept = [None if dialect.is_of(raw, decoded, person) else raw for raw in raws]
+        kept = [None if dialect.is_meant(raw, decoded, meant) else raw for raw in raws]
         if kept == raws:
             return None
         return records.encode(dialect.without(decoded, kept)).ljust(len(record))
@@ -128,12 +138,12 @@ def erase(record: bytes, person: Person) -> bytes | None:
         return None
 
 
-def events_of(record: bytes, person: Person) -> int:
-    """Return how many events of a record are the person's; 0 when it cannot be read."""
+def events_of(record: bytes, meant: Meant) -> int:
+    """Return how many events of a record are meant; 0 when it cannot be read."""
     try:
         decoded = records.decode(record)
         dialect = _dialect_of(decoded)
-        return sum(dialect.is_of(raw, decoded, person) for raw in dialect.raws(decoded))
+        return sum(dialect.is_meant(raw, decoded, meant) for raw in dialect.raws(decoded))
     except _UNREADABLE:
         return 0
 

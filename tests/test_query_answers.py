@@ -61,7 +61,7 @@ def check(engine: Engine, rows: list[dict[str, Any]], key: Key, query: dict[str,
 
 
 @given(model.event_rows(), model.keys(), model.queries())
-@settings(max_examples=400, suppress_health_check=ONE_ENGINE)
+@settings(max_examples=150, suppress_health_check=ONE_ENGINE)
 def test_the_answer_is_that_of_plain_python(
     engine: Engine, rows: list[dict[str, Any]], key: Key, query: dict[str, Any]
 ) -> None:

@@ -48,12 +48,12 @@ def test_names_paths_and_values_are_parameters(dialect: Dialect) -> None:
 @given(query=model.queries(), key=model.keys())
 def test_events_are_read_in_one_place_behind_the_wall(dialect: Dialect, query: dict[str, Any], key: Key) -> None:
     text, _ = sql(query, key, dialect)
-    assert text.count("FROM events") == 1, "no other sub-select reads events"
-    wall = text.partition("FROM events \nWHERE")[2].partition("events.time_ms >=")[0]
+    assert text.count("FROM eventmw_events") == 1, "no other sub-select reads events"
+    wall = text.partition("FROM eventmw_events \nWHERE")[2].partition("eventmw_events.time_ms >=")[0]
     if wall.startswith((" 0 = 1", " false")):
         return  # a key's filter that nobody understands
-    assert wall.startswith(" events.project_id = ")
-    assert key.customer is None or " AND events.customer_identifier = " in wall
+    assert wall.startswith(" eventmw_events.project_id = ")
+    assert key.customer is None or " AND eventmw_events.customer_identifier = " in wall
 
 
 @pytest.mark.parametrize("dialect", DIALECTS)

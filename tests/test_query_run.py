@@ -97,7 +97,7 @@ def test_time(engine: Engine) -> None:
 def test_the_database_is_what_ends_it(engine: Engine) -> None:
     """Not our look at the clock between two rows: there is no row before the end."""
     with engine.connect() as connection:
-        endless = "SELECT count(*) FROM events a, events b, events c, events d"
+        endless = "SELECT count(*) FROM eventmw_events a, eventmw_events b, eventmw_events c, eventmw_events d"
         from eventmw.query.run import _in_time
 
         with pytest.raises(Exception, match=r"interrupted|statement timeout"), _in_time(connection, 0.05):
@@ -135,7 +135,7 @@ def test_a_query_reads_only(engine: Engine) -> None:
         from eventmw.query.run import _in_time
 
         with engine.connect() as connection, pytest.raises(Exception, match="read-only"), _in_time(connection, 5):
-            connection.execute(text("DELETE FROM events"))
+            connection.execute(text("DELETE FROM eventmw_events"))
 
 
 def test_an_archive_that_is_away(tmp_path: Path) -> None:

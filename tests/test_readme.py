@@ -79,7 +79,7 @@ def served(folder: Path, command: list[str]) -> Iterator[str]:
 
 
 def test_the_curl_command_gets_the_answer_that_is_shown(site: str) -> None:
-    command = block("sh", "zaraz/api --json").replace("http://127.0.0.1:8000", site)
+    command = block("sh", "zaraz/api -H").replace("http://127.0.0.1:8000", site)
     ran = subprocess.run(["sh", "-c", command], capture_output=True, text=True, timeout=30, check=True)
     got, shown = json.loads(ran.stdout), json.loads(block("json", '"results"'))
     assert got["results"] == shown["results"]

@@ -12,7 +12,12 @@ from jsonschema import Draft202012Validator
 from eventmw.schema import Authority, kind_of, pointer, published
 from tests import strategies as own
 
-NAMES = ["zaraz-request", "zaraz-advice", "zaraz-reply", "eventbunker-track", "eventbunker-manage", "eventbunker-query"]
+NAMES = [
+    "zaraz-request",
+    "zaraz-advice",
+    "zaraz-reply",
+    *(f"eventbunker-{it}" for it in ("track", "manage", "query", "delete")),
+]
 
 
 @pytest.mark.parametrize("name", NAMES)

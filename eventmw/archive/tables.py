@@ -15,7 +15,7 @@ _JSON: Final = JSON(none_as_null=True).with_variant(JSONB(none_as_null=True), "p
 metadata: Final = MetaData()
 
 events: Final = Table(
-    "events",
+    "eventmw_events",
     metadata,
     Column("project_id", String, primary_key=True),
     Column("event_id", String, primary_key=True),
@@ -25,12 +25,12 @@ events: Final = Table(
     Column("customer_identifier", String),
     Column("metric_name", String),
     Column("fields", _JSON, nullable=False),  # the free fields, and the generated ones, whose names start with `_`
-    Index("events_by_time", "project_id", "time_ms"),
+    Index("eventmw_events_by_time", "project_id", "time_ms"),
 )
 """Every tracked event once: ``(project_id, event_id)`` is unique, whatever crashes, is replayed or comes twice."""
 
 state: Final = Table(
-    "archive_state",
+    "eventmw_archive_state",
     metadata,
     Column("id", Integer, primary_key=True, autoincrement=False),  # there is one row: 1
     Column("schema_version", Integer, nullable=False),
@@ -40,7 +40,7 @@ state: Final = Table(
 """Which version these tables have, and by which number others notice what is new."""
 
 cursors: Final = Table(
-    "archive_cursors",
+    "eventmw_archive_cursors",
     metadata,
     Column("journal", String, primary_key=True),  # names one data folder
     Column("stream", String, primary_key=True),
@@ -51,7 +51,7 @@ cursors: Final = Table(
 """How far each writer's log is in the archive; written in the same transaction as the rows."""
 
 names: Final = Table(
-    "archive_names",
+    "eventmw_event_names",
     metadata,
     Column("project_id", String, primary_key=True),
     Column("event_name", String, primary_key=True),
@@ -60,7 +60,7 @@ names: Final = Table(
 """The distinct names of each project; there may be 2,000. Source: reference of the track API, PROTOCOLS.md 3.1."""
 
 deletions: Final = Table(
-    "archive_deletions",
+    "eventmw_archive_deletions",
     metadata,
     Column("changed", BigInteger, primary_key=True, autoincrement=False),
     Column("project_id", String, nullable=False),
@@ -73,4 +73,4 @@ deletions: Final = Table(
 """What was deleted: events that were accepted before are not written any more, by no replay and from no host."""
 
 Row = dict[str, Any]
-"""One row of `events`, column → value."""
+"""One row of `eventmw_events`, column → value."""

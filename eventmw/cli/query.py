@@ -244,6 +244,7 @@ def _engine(archive: str | None, data_dir: str | None) -> Any:
         from sqlalchemy.exc import SQLAlchemyError  # noqa: PLC0415 - as above
 
         from eventmw.archive.database import engine_of, sqlite_address  # noqa: PLC0415 - as above
+        from eventmw.archive.tables import events  # noqa: PLC0415 - as above
     except ImportError as error:
         raise ConfigError(
             [f"a package is missing for the archive: pip install 'eventmw[eventbunker]' ({error.name})"]
@@ -257,7 +258,7 @@ def _engine(archive: str | None, data_dir: str | None) -> Any:
         address = sqlite_address(folder / FILE)
     engine = engine_of(address)
     try:
-        is_filled = inspect(engine).has_table("events")
+        is_filled = inspect(engine).has_table(events.name)
     except SQLAlchemyError as error:  # its words may show the password
         output.fail(f"the archive cannot be opened: {type(getattr(error, 'orig', error)).__name__}.")
     if not is_filled:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from eventmw.eventbunker import Call
 from eventmw.eventbunker.calling import CallApi
 from eventmw.eventbunker.charts import ChartCall
+from eventmw.eventbunker.delete import DeleteCall
 from eventmw.eventbunker.manage import manage_calls
 from eventmw.eventbunker.query import QueryJson
 from eventmw.eventbunker.track import TrackApi
@@ -24,6 +25,7 @@ def calls_of(runtime: Runtime) -> tuple[Call, ...]:
         *manage_calls(lambda: stores.key_store, stores.ring.look),
         QueryJson(stores.runner, runtime.clock.now_ms),
         ChartCall(stores.runner, stores.ring, runtime.clock.now_ms, runtime.config.frame_ancestors),
+        DeleteCall(runtime.journal, stores.archive, runtime.clock.now_ms),
     )
 
 

@@ -10,8 +10,8 @@ from typing import Final
 
 from eventmw.errors import Refused
 from eventmw.eventbunker import Call
+from eventmw.eventbunker.answers import json_reply
 from eventmw.http import Reply
-from eventmw.jsontext import encode
 from eventmw.keys import Key, KeyKind
 from eventmw.keys import bodies as as_json
 from eventmw.keys.bodies import CallName, Json
@@ -78,7 +78,7 @@ class ManageCall:
             raise Refused("keys_down", "The keys cannot be changed now; try again.", headers=retry) from None
         if not self._name.endswith("-list"):
             self._changed()
-        return _reply(answer)
+        return json_reply(answer)
 
 
 def _create_project(store: KeyStore, key: Key, given: Json) -> Json:
@@ -145,14 +145,3 @@ def _own_project(store: KeyStore, key: Key, given: Json) -> Project:
 def _sentence(error: Exception) -> str:
     text = str(error)
     return f"{text[:1].upper()}{text[1:]}."
-
-
-def _reply(answer: Json) -> Reply:
-    body = encode(answer)
-    headers = (
-        ("content-type", "application/json"),
-        ("content-length", str(len(body))),
-        ("cache-control", "no-store"),
-        ("x-content-type-options", "nosniff"),
-    )
-    return Reply(200, headers, body)

@@ -11,8 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
+from eventmw.eventbunker.answers import json_reply
 from eventmw.http import Reply
-from eventmw.jsontext import encode
 from eventmw.keys import Key, KeyKind
 from eventmw.query.language import parse_text
 from eventmw.query.run import Runner, too_many_bytes
@@ -53,13 +53,7 @@ def reply(table: Table, max_bytes: int) -> Reply:
     Raises:
         Refused: ``query_too_large``.
     """
-    body = encode(table.as_json())
-    if len(body) > max_bytes:
+    answer = json_reply(table.as_json())
+    if len(answer.body) > max_bytes:
         raise too_many_bytes(max_bytes)
-    headers = (
-        ("content-type", "application/json"),
-        ("content-length", str(len(body))),
-        ("cache-control", "no-store"),
-        ("x-content-type-options", "nosniff"),
-    )
-    return Reply(200, headers, body)
+    return answer

@@ -212,22 +212,22 @@ def _shape_faults(document: object) -> Iterator[Fault]:
     for fault in _authority().faults(document):
         if fault.code != "additionalProperties":
             yield fault
-    yield from _unknown_keys(document, published(SCHEMA), ())
+    yield from unknown_keys(document, published(SCHEMA))
 
 
-def _unknown_keys(value: object, schema: Mapping[str, Any], at: tuple[str | int, ...]) -> Iterator[Fault]:
+def unknown_keys(value: object, schema: Mapping[str, Any], at: tuple[str | int, ...] = ()) -> Iterator[Fault]:
     """Return a fault for each key that an object may not have, at the key: the validator would tell none of them."""
     if isinstance(value, Mapping):
         known: Mapping[str, Any] = schema.get("properties", {})
         for key, inner in cast(Mapping[str, object], value).items():
             if key in known:
-                yield from _unknown_keys(inner, known[key], (*at, key))
+                yield from unknown_keys(inner, known[key], (*at, key))
             elif "additionalProperties" in schema:
                 expected = f"expected one of the keys {', '.join(known)}, got another key"
                 yield Fault(None, pointer((*at, key)), pointer(("additionalProperties",)), "unknown_key", expected)
     elif isinstance(value, list) and "items" in schema:
         for place, inner in enumerate(cast(list[object], value)):
-            yield from _unknown_keys(inner, schema["items"], (*at, place))
+            yield from unknown_keys(inner, schema["items"], (*at, place))
 
 
 def _is_storable(text: str) -> bool:

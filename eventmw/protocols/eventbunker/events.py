@@ -101,21 +101,27 @@ def _event(fields: Mapping[str, Any], context: Context, record: Record, index: i
     """Return the event of one valid object, which stood at `index` of its request."""
     added = generated(fields, context.user_agent, context.referer, context.ip, context.place)
     properties = {name: value for name, value in fields.items() if name not in PREDEFINED} | added
-    when: str | None = fields.get("timestamp")
+    name, customer, time_ms = facts_of(fields, context, record)
     page = _page(fields, context)
     return Event(
         id=event_id(record.id, index),
-        name=fields["event_name"],
+        name=name,
         properties=properties,
-        timestamp_ms=record.recorded_ms if when is None else from_js(when),
+        timestamp_ms=time_ms,
         recorded_ms=record.recorded_ms,
-        user_id=customer_of(fields, context),
+        user_id=customer,
         device=Device(context.ip, context.user_agent),
         page=page,
         client={**fields, **added},
         system=_system(context, page),
         dialect=NAME,
     )
+
+
+def facts_of(fields: Mapping[str, Any], context: Context, record: Record) -> tuple[str, str | None, int]:
+    """Return an event's name, whose it is, and when it happened in milliseconds: by these events are found again."""
+    when: str | None = fields.get("timestamp")
+    return fields["event_name"], customer_of(fields, context), record.recorded_ms if when is None else from_js(when)
 
 
 def customer_of(fields: Mapping[str, Any], context: Context) -> str | None:

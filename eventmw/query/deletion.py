@@ -1,0 +1,85 @@
+"""What a call of ``/v1/delete`` asks for: a JSON text → the events that are to go, or every mistake in it.
+
+Layer: pure rules; the present is an argument. Source: PROTOCOLS.md 3.3 (ours).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from functools import cache
+from typing import Any, Final, cast
+
+from eventmw import strictjson
+from eventmw.errors import Fault, Refused
+from eventmw.keys import Key
+from eventmw.query.language import parse, unknown_keys
+from eventmw.query.periods import Period
+from eventmw.schema import Authority, published
+from eventmw.selection import Selection
+
+SCHEMA: Final = "eventbunker-delete"
+
+_CRITERIA: Final = ("customer_identifier", "event_name", "time_period")
+
+
+def selection_of(body: bytes, key: Key, now_ms: int) -> Selection:
+    """Return the events that a body means, within the wall of the key.
+
+    Raises:
+        Refused: it is no JSON (``invalid_json`` and its kin), or not what the call expects (``invalid_body``).
+    """
+    strictjson.check_digits(body)
+    given = strictjson.decode(body)
+    if faults := tuple(_faults(given, key)):
+        raise Refused("invalid_body", "Expected another body.", faults=faults[:100], omitted=max(0, len(faults) - 100))
+    wanted = cast(Mapping[str, Any], given)
+    period = _period(wanted, now_ms)
+    return Selection(
+        project=key.project_id,
+        customer=wanted.get("customer_identifier", key.customer),
+        event_name=wanted.get("event_name"),
+        since_ms=None if period is None else period.from_ms,
+        until_ms=None if period is None else period.to_ms,
+    )
+
+
+def _period(wanted: Mapping[str, Any], now_ms: int) -> Period | None:
+    """Return the period, read as a question's is.
+
+    Raises:
+        Refused: ``invalid_query``, with the place: the words that a period has in a question.
+    """
+    if "time_period" not in wanted:
+        return None
+    return parse({name: wanted[name] for name in ("time_period", "time_zone") if name in wanted}, now_ms).period
+
+
+def _faults(given: object, key: Key) -> Iterator[Fault]:
+    shape = [fault for fault in _authority().faults(given) if fault.code != "additionalProperties"]
+    shape += unknown_keys(given, published(SCHEMA))
+    yield from shape
+    if not shape:
+        yield from _of_meaning(cast(Mapping[str, Any], given), key)
+
+
+def _of_meaning(given: Mapping[str, Any], key: Key) -> Iterator[Fault]:
+    customer = given.get("customer_identifier")
+    if customer is not None and key.customer not in {None, customer}:
+        yield _fault(
+            "/customer_identifier", "const", "expected the customer that the key is bound to, got another text"
+        )
+    criteria: Collection[str] = [name for name in _CRITERIA if name in given]
+    if not criteria and "everything" not in given:
+        words = f"expected at least one of {', '.join(_CRITERIA)}, or everything: true, got none"
+        yield _fault("", "required", words)
+    if criteria and "everything" in given:
+        yield _fault("/everything", "not_wanted", f"expected everything alone, got it beside {' and '.join(criteria)}")
+
+
+def _fault(path: str, code: str, message: str) -> Fault:
+    return Fault(None, path, "", code, message)
+
+
+@cache
+def _authority() -> Authority:
+    return Authority(published(SCHEMA))
