@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -149,6 +150,11 @@ def test_an_event_that_comes_between_journal_and_archive_is_new_in_both(opened: 
     assert worker.archive.names("p1") == ["buy"]
 
 
+def _is_past(worker: Worker, moment_ms: int) -> bool:
+    now_ms: int = worker.app.runtime.clock.now_ms()
+    return now_ms > moment_ms
+
+
 @pytest.mark.parametrize("body", [{"event_name": "buy"}, {"time_period": {"from": "2021-01-01"}}])
 def test_what_waits_for_the_archive_never_becomes_a_row(opened: Open, body: object) -> None:
     """Whatever of it the filler holds in memory at that moment."""
@@ -156,8 +162,7 @@ def test_what_waits_for_the_archive_never_becomes_a_row(opened: Open, body: obje
     for _ in range(5):
         for _ in range(20):
             worker.track("buy")
-        before = worker.app.runtime.clock.now_ms()
-        until(lambda before=before: worker.app.runtime.clock.now_ms() > before)
+        until(partial(_is_past, worker, worker.app.runtime.clock.now_ms()))
         assert worker.delete(body)["journal"] == 20
     worker.track("last")
     until(lambda: "last" in worker.rows())
