@@ -192,9 +192,14 @@ def _by_group(table: Table, bucket: int, groups: Sequence[int], value: int, time
     for row in table.rows:
         # The text «1», the number and true are different groups, and look alike.
         cells.setdefault(tuple((kind_of(row[at]), row[at]) for at in groups), {})[row[bucket]] = row[value]
-    series = [Series(_label(cell for _, cell in group), _placed(times, found)) for group, found in cells.items()]
-    series.sort(key=lambda one: -sum(abs(point) for point in one.values if point is not None))
-    return Measure(table.columns[value].name, tuple(series[:MAX_SERIES]), max(0, len(series) - MAX_SERIES))
+    # By its own cells: laid over all times, each group would cost as much as all rows together.
+    largest = sorted(cells.items(), key=lambda item: -_size(item[1].values()))[:MAX_SERIES]
+    series = tuple(Series(_label(cell for _, cell in group), _placed(times, found)) for group, found in largest)
+    return Measure(table.columns[value].name, series, len(cells) - len(series))
+
+
+def _size(cells: Iterable[Cell]) -> float:
+    return sum(abs(float(point)) for point in map(_point, cells) if point is not None)
 
 
 def _placed(times: Iterable[int], found: dict[int, Cell]) -> tuple[Point, ...]:
