@@ -8,11 +8,13 @@ from typing import Any
 
 import pytest
 from sqlalchemy import Engine, insert, text
+from sqlalchemy.exc import OperationalError
 
 from eventmw.archive.database import engine_of, sqlite_address
 from eventmw.archive.tables import events, metadata
 from eventmw.errors import Refused
 from eventmw.keys import Key
+from eventmw.query.compile import compiled
 from eventmw.query.language import parse
 from eventmw.query.run import Limits, Runner
 from eventmw.query.table import Table
@@ -102,6 +104,22 @@ def test_the_database_is_what_ends_it(engine: Engine) -> None:
 
         with pytest.raises(Exception, match=r"interrupted|statement timeout"), _in_time(connection, 0.05):
             connection.execute(text(endless))
+
+
+def test_few_rows_that_take_long_are_ended_too(tmp_path: Path) -> None:
+    """SQLite is asked to stop between instructions, of which three rows have few, whatever each of them takes."""
+    from eventmw.query.run import _in_time
+
+    made = engine_of(sqlite_address(tmp_path / "archive.sqlite3"))
+    searches = [{"field_name": "t", "op": "not_contains", "value": f"{'a' * 400}{n}"} for n in range(50)]
+    query = parse({"computations": [{"function": "count"}], "filters": searches}, NOW_MS)
+    with made.connect().execution_options(writes=True) as connection, connection.begin():
+        metadata.create_all(connection)
+        connection.execute(insert(events), [row(number, fields={"t": "a" * 1000}) for number in range(3)])
+    statement = compiled(query, KEY, "sqlite", most=1).select
+    with made.connect() as connection, pytest.raises(OperationalError, match="interrupted"), _in_time(connection, 0.0):
+        connection.execute(statement)
+    made.dispose()
 
 
 def test_sums_past_64_bits(engine: Engine) -> None:
