@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import select, update
+from sqlalchemy import event, select, update
 
 from eventmw.archive.counting import NameCount
 from eventmw.archive.database import engine_of, sqlite_address
@@ -18,7 +18,7 @@ from eventmw.archive.ledger import MAX_NAMES
 from eventmw.archive.migrations import check, prepare
 from eventmw.archive.rows import Span
 from eventmw.archive.store import STEP, Archive, BadRows, Mark
-from eventmw.archive.tables import state
+from eventmw.archive.tables import names, state
 from eventmw.archive.transactions import ArchiveAway, transaction
 from eventmw.clock import SystemClock
 from eventmw.errors import ConfigError
@@ -206,6 +206,35 @@ def test_what_was_accepted_after_a_deletion_was_asked_for_stays_and_has_its_name
     assert archive.names("p1") == ["both"]
     assert opened().write([old, old | {"event_id": "newer", "recorded_ms": NOW_MS + 2}]) == 1
     assert idents(archive) == ["new", "newer"]
+
+
+@pytest.mark.parametrize("name", [None, "seen"])
+def test_what_is_accepted_during_a_deletion_stays_and_keeps_its_name(
+    archive: Archive, opened: Opened, name: str | None
+) -> None:
+    """Between any two transactions of the deletion, another process writes one more."""
+    other, later_ms, begun = opened(), SystemClock().now_ms() + DAY_MS, list[str]()
+
+    def write(_: object) -> None:
+        begun.append(f"{len(begun)}")
+        if len(begun) > 1:  # the first one notes the deletion
+            other.write([row(begun[-1], recorded_ms=later_ms)])
+
+    archive.write([row("a")])
+    event.listen(archive.engine, "engine_connect", write)
+    assert archive.delete("p1", event_name=name) == {"events": 1, "names": 1}
+    event.remove(archive.engine, "engine_connect", write)
+    assert idents(archive) == begun[1:] != []
+    assert archive.names("p1") == ["seen"]
+
+
+def test_retention_finds_events_whose_names_nobody_knows(archive: Archive) -> None:
+    archive.write([row("a", time_ms=0), row("b", project_id="p2", time_ms=0)])
+    archive.write([row("new", project_id="p3", time_ms=SystemClock().now_ms())])
+    with transaction(archive.engine, writes=True) as connection:
+        connection.execute(names.delete())
+    assert sum(archive.expire(30)) == 2
+    assert idents(archive) == ["new"]
 
 
 def test_deletion_and_retention_go_in_steps(archive: Archive) -> None:

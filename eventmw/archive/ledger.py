@@ -107,8 +107,8 @@ class Ledger:
             for row in rows
             if row["event_name"] not in self._names.get(row["project_id"], ())
         }
+        number = next_number(connection) if new else self._changed
         if new:
-            number = next_number(connection)
             made = _insert(connection)(names).on_conflict_do_nothing()
             connection.execute(
                 made,
@@ -116,8 +116,11 @@ class Ledger:
             )
 
         def learn() -> None:
-            for project, name in new:
-                self._names.setdefault(project, set()).add(name)
+            with self._refreshing:
+                if number <= self._changed:  # read since, and perhaps with a later deletion of these names
+                    return
+                for project, name in new:
+                    self._names.setdefault(project, set()).add(name)
 
         return learn
 
