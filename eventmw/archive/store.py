@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Final, NamedTuple
 
-from sqlalchemy import Connection, Engine, TextClause, delete, func, select, text
+from sqlalchemy import Connection, Engine, TextClause, delete, func, select, text, tuple_
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.sql.elements import ColumnElement
 
@@ -297,37 +297,38 @@ class Archive:
     def _swept(
         self,
         project_id: str,
-        low: int | None,
+        since_ms: int | None,
         until_ms: int | None,
         meant: Sequence[ColumnElement[bool]],
         before: Callable[[Connection, Sequence[ColumnElement[bool]]], None] | None = None,
     ) -> Iterator[int]:
         """Delete along the index of time, some thousand rows a step; yields how many went.
 
+        A step ends between two events and not between two times: events that were imported may have one time in common.
+
         Args:
             project_id: whose.
-            low: from when on they happened.
+            since_ms: from when on they happened.
             until_ms: before when.
             meant: what else they have to meet.
             before: called in each step's transaction before it deletes, with which rows the step looks at. It may change
                 names: writers take their lock first as well.
         """
-        mine, when = events.c.project_id == project_id, events.c.time_ms
+        mine, place = events.c.project_id == project_id, (events.c.time_ms, events.c.event_id)
+        begin = [] if since_ms is None else [events.c.time_ms >= since_ms]
+        end = [] if until_ms is None else [events.c.time_ms < until_ms]
         while True:
-            since = [] if low is None else [when >= low]
-            until = [] if until_ms is None else [when < until_ms]
             with transaction(self.engine, writes=True) as connection:
-                edge = connection.scalar(select(when).where(mine, *since, *until).order_by(when).offset(STEP).limit(1))
-                if edge is not None:
-                    edge = max(edge, edge if low is None else low + 1)  # more than a step in one millisecond
-                    until = [when < edge]
+                step = select(*place).where(mine, *begin, *end).order_by(*place).offset(STEP).limit(1)
+                edge = connection.execute(step).first()
+                looked_at = [mine, *begin, *(end if edge is None else [tuple_(*place) < tuple_(*edge)])]
                 if before is not None:
-                    before(connection, [mine, *since, *until])
-                gone = connection.execute(delete(events).where(mine, *since, *until, *meant)).rowcount
+                    before(connection, looked_at)
+                gone = connection.execute(delete(events).where(*looked_at, *meant)).rowcount
             yield gone
             if edge is None:
                 return
-            low = edge
+            begin = [tuple_(*place) >= tuple_(*edge)]
             time.sleep(self.rest_s)
 
 

@@ -25,7 +25,7 @@ events: Final = Table(
     Column("customer_identifier", String),
     Column("metric_name", String),
     Column("fields", _JSON, nullable=False),  # the free fields, and the generated ones, whose names start with `_`
-    Index("eventmw_events_by_time", "project_id", "time_ms"),
+    Index("eventmw_events_by_time", "project_id", "time_ms", "event_id"),  # the order in which a deletion goes
 )
 """Every tracked event once: ``(project_id, event_id)`` is unique, whatever crashes, is replayed or comes twice."""
 
