@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import threading
 from collections.abc import Callable, Iterator
@@ -134,8 +135,9 @@ def test_names_are_counted_and_other_processes_learn_them(archive: Archive, open
     assert archive.may_name("p1", "name-0")
     assert not archive.may_name("p1", "one-more")
     assert archive.may_name("p2", "one-more")
-    assert other.may_name("p1", "one-more")
+    assert other.may_name("p1", "accepted")
     other.refresh()
+    assert other.may_name("p1", "accepted"), "it is on its way"
     assert not other.may_name("p1", "one-more")
     assert archive.delete("p1", event_name="name-7") == {"events": 1, "names": 1}
     other.refresh()
@@ -145,11 +147,38 @@ def test_names_are_counted_and_other_processes_learn_them(archive: Archive, open
     assert "name-7" not in archive.names("p1")
 
 
+def test_names_that_are_accepted_count_before_the_archive_has_them(archive: Archive) -> None:
+    """Also while it is away: a burst is a matter of milliseconds, and a backlog one of hours."""
+    archive.write([row("0", event_name="name-0")])
+    assert all(archive.may_name("p1", f"name-{n}") for n in range(MAX_NAMES))
+    assert not archive.may_name("p1", "one-more")
+    assert archive.may_name("p2", "one-more")
+    archive.write([row(f"{n}", event_name=f"name-{n}") for n in range(1, MAX_NAMES - 1)])
+    assert not archive.may_name("p1", "one-more"), "the last of them may still come"
+    assert archive.delete("p1", event_name="name-0")["names"] == 1
+    archive.refresh()
+    assert archive.may_name("p1", "one-more"), "what is forgotten is read anew"
+
+
+def test_a_name_counts_once_however_many_accept_it(opened: Opened) -> None:
+    """Threads that ask at the same moment share the room that is left."""
+    archive, start, taken = opened(), threading.Barrier(8), list[bool]()
+
+    def accept(thread: int) -> None:
+        start.wait()
+        taken.extend(archive.may_name("p1", f"{thread}-{n}") for n in range(MAX_NAMES // 4))
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(accept, range(8)))
+    assert sum(taken) == MAX_NAMES
+
+
 def test_the_count_learns_in_the_background(archive: Archive, opened: Opened) -> None:
     count = NameCount(opened(), refresh_s=0.01)
-    assert count.may_name("p1", "one-more")
+    assert count.may_name("p1", "name-0")
     archive.write([row(f"{n}", event_name=f"name-{n}") for n in range(MAX_NAMES)])
-    until(lambda: not count.may_name("p1", "one-more"))
+    others = (f"new-{n}" for n in itertools.count())
+    until(lambda: not count.may_name("p1", next(others)))
     count.close()
 
 

@@ -36,7 +36,7 @@ class NameCount:
         self._thread: threading.Thread | None = None
 
     def may_name(self, project_id: str, name: str) -> bool:
-        """Return whether an event of this name may be taken: it is known, or there is room for one more. Never waits."""
+        """Return whether an event of this name may be taken: it is known, or gets the room for one more. Never waits."""
         if self._pid != os.getpid():
             self._begin()
         return self._archive.may_name(project_id, name)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence, Set
 from typing import Any, Final, NamedTuple
 
 from sqlalchemy import Connection, func, insert, select, update
@@ -21,6 +21,7 @@ from eventmw.archive.tables import Row, deletions, names, state
 MAX_NAMES: Final = 2000
 """Distinct names of one project. Source: reference of the track API, PROTOCOLS.md 3.1."""
 
+_NONE: Final[Set[str]] = frozenset()
 
 _LOCK: Final = 0x65766D7764656C73
 """Names what stands between writers and deletions among PostgreSQL's advisory locks: «evmwdels» in ASCII."""
@@ -64,14 +65,29 @@ class Ledger:
 
     def __init__(self) -> None:
         self._refreshing = threading.Lock()
+        self._accepting = threading.Lock()
         self._changed = -1
         self._names: dict[str, set[str]] = {}
+        self._accepted: dict[str, set[str]] = {}
         self._deletions: dict[str, list[Deletion]] = {}
 
     def may_name(self, project_id: str, name: str) -> bool:
-        """Return whether a project has this name, or room for one more. No I/O."""
-        known = self._names.get(project_id)
-        return known is None or name in known or len(known) < MAX_NAMES
+        """Return whether a project has this name, or room for one more, which then is this one's. No I/O.
+
+        It keeps the room until the archive has the name: events come faster than rows, and an archive may be away.
+        """
+        if name in self._names.get(project_id, _NONE):
+            return True
+        with self._accepting:
+            known, accepted = self._names.get(project_id, _NONE), self._accepted.setdefault(project_id, set())
+            if name in accepted:
+                return True
+            if len(known) + len(accepted) >= MAX_NAMES:
+                accepted -= known
+            if len(known) + len(accepted) >= MAX_NAMES:
+                return False
+            accepted.add(name)
+            return True
 
     def takes(self, row: Row) -> bool:
         """Return whether a row was deleted before it was written."""
@@ -98,6 +114,9 @@ class Ledger:
         columns = [deletions.c[field] for field in Deletion._fields]
         for found in connection.execute(select(*columns).where(deletions.c.changed > since)):
             taken.setdefault(found.project_id, []).append(Deletion(*found))
+        if whole and self._changed >= 0:  # names were taken away, and those that were on their way may never come
+            with self._accepting:
+                self._accepted = {}
         self._names, self._deletions, self._changed = known, taken, changed
 
     def note(self, connection: Connection, rows: Iterable[Row]) -> Callable[[], None]:

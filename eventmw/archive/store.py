@@ -209,7 +209,7 @@ class Archive:
             return ledgers.known_names(connection, project_id)
 
     def may_name(self, project_id: str, name: str) -> bool:
-        """Return whether a project may have an event of this name, as far as this process knows. No I/O."""
+        """Return whether an event of this name may be accepted, as far as this process knows; it counts then. No I/O."""
         return self.ledger.may_name(project_id, name)
 
     def delete(
