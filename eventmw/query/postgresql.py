@@ -5,6 +5,7 @@ Layer: input and output (it names a library of an extra, and touches nothing).
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
@@ -38,6 +39,10 @@ _BOOLEAN: Final = "3"
 """Marks of kinds, in their order. Grouping by such texts takes half the time of grouping by jsonb."""
 _ONE: Final[Sql] = literal_column("1")
 _WHOLE: Final[Sql] = literal_column("'{}'")
+_LEAST: Final[Sql] = literal_column(str(-(1 << 63)))
+_MOST: Final[Sql] = literal_column(str((1 << 63) - 1))
+_LARGEST: Final[Sql] = literal_column(f"{sys.float_info.max!r}")
+_BEYOND: Final[Sql] = literal_column("1e309")
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +85,7 @@ class Value:
     @property
     def number(self) -> Sql:
         """The number that it is, else NULL."""
-        return case((self.kind == "number", cast(self.json, Numeric)))
+        return case((self.kind == "number", self._number))
 
     @property
     def scalar(self) -> Sql:
@@ -95,7 +100,22 @@ class Value:
     @property
     def _digits(self) -> Sql:
         """Its digits: 1.0 and 1 have the same."""
-        return cast(func.trim_scale(cast(self.json, Numeric)), String)
+        return cast(func.trim_scale(self._number), String)
+
+    @property
+    def _number(self) -> Sql:
+        """What it is as a number: an integer of more than 64 bits is a double, as SQLite has it.
+
+        A double becomes a numeric by way of its text, since the cast keeps 15 digits of it. What is beyond doubles is one
+        number, which the casts to doubles refuse.
+        """
+        number = cast(self.json, Numeric)
+        double = cast(cast(cast(number, Float(53)), String), Numeric)
+        return case(
+            (number.between(_LEAST, _MOST), number),
+            (func.abs(number) <= _LARGEST, double),
+            else_=func.sign(number) * _BEYOND,
+        )
 
     def of_text(self, holds: Callable[[Sql], Holds]) -> Branch:
         """Return a branch for texts."""
@@ -103,7 +123,7 @@ class Value:
 
     def of_number(self, holds: Callable[[Sql], Holds]) -> Branch:
         """Return a branch for numbers."""
-        return self.kind == "number", holds(cast(self.json, Numeric))
+        return self.kind == "number", holds(self._number)
 
     def of_boolean(self, values: set[bool]) -> Branch:
         """Return a branch for booleans that are one of `values`."""
