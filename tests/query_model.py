@@ -318,7 +318,18 @@ TEXTS = st.sampled_from(
     ["", "a", "ab", "B", "é", "1", "true", "null", "😀", "\uffff", "x' OR 1=1 --", "%", "_", "\\", '"', "[1]", "a\nb"]
 )
 TAME = st.integers(-2, 3) | st.sampled_from([0.5, 1.0, -0.25, 2.5, 1e-3])
-BEYOND = [2**63, 2**63 + 1, 2**64 + 2**12 - 1, -(2**63) - 1, -(2**63) - 1025, 10**20, 10**20 + 1, 1e20, 10**300, 10**300 + 7]
+BEYOND = [
+    2**63,
+    2**63 + 1,
+    2**64 + 2**12 - 1,
+    -(2**63) - 1,
+    -(2**63) - 1025,
+    10**20,
+    10**20 + 1,
+    1e20,
+    10**300,
+    10**300 + 7,
+]
 WILD = TAME | st.sampled_from([2**53, 2**53 + 1, -(2**53) - 1, 2**63 - 1, -(2**63), 1e300, *BEYOND])
 SCALARS = st.none() | st.booleans() | TEXTS
 ARRAYS = st.lists(TEXTS, max_size=3) | st.lists(TAME, max_size=3) | st.lists(st.booleans(), max_size=2)

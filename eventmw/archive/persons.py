@@ -5,11 +5,13 @@ Layer: input and output.
 
 from __future__ import annotations
 
+import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Final, cast
 
-from sqlalchemy import String, cast, func, or_, select
+from sqlalchemy import case, false, func, or_, select
 from sqlalchemy.sql.elements import ColumnElement
 
 from eventmw.archive.place import archive_engine, file_of
@@ -17,8 +19,11 @@ from eventmw.archive.store import Archive
 from eventmw.archive.tables import events
 from eventmw.archive.transactions import transaction
 from eventmw.erasure import Person
+from eventmw.query.compile import WORDS, Dialect
 
-_CUSTOMER = "customer_identifier"
+_CUSTOMER: Final = "customer_identifier"
+_COLUMNS: Final = frozenset({_CUSTOMER, "metric_name", "event_name"})
+"""Fields of an event that are columns of their own, as the sender wrote them."""
 
 
 def archive_at(data_dir: str | os.PathLike[str], address: str | None) -> Archive | None:
@@ -40,7 +45,9 @@ def rows_of(archive: Archive, person: Person) -> int:
     """
     archive.open()
     with transaction(archive.engine) as connection:
-        return int(connection.execute(select(func.count()).where(_names(archive, person))).scalar_one())
+        return int(
+            connection.execute(select(func.count()).select_from(events).where(_names(archive, person))).scalar_one()
+        )
 
 
 def erase(archive: Archive, person: Person) -> int:
@@ -64,15 +71,17 @@ def erase(archive: Archive, person: Person) -> int:
 
 
 def _names(archive: Archive, person: Person) -> ColumnElement[bool]:
-    """Return whether a row has the person's value in one of the fields: text, or a number as it is written."""
-    return or_(*(_value(archive, field) == person.value for field in person.fields))
+    """Return whether a row has the person's value in one of the fields: text, or a number or boolean as it is written."""
+    return or_(*(holds for field in person.fields for holds in _holds(archive, field, person.value)))
 
 
-def _value(archive: Archive, field: str) -> ColumnElement[str]:
-    if field == _CUSTOMER:
-        return cast(events.c.customer_identifier, String)
-    path: Sequence[str] = field.split(".", 1)
-    if archive.engine.dialect.name == "postgresql":
-        return func.jsonb_extract_path_text(events.c.fields, *path)
-    quoted = "".join(f'."{part}"' for part in path)
-    return cast(func.json_extract(events.c.fields, f"${quoted}"), String)
+def _holds(archive: Archive, field: str, value: str) -> Iterator[ColumnElement[bool]]:
+    """Return the conditions of which one is to hold. A fixed column that is not set is a free field, if it is one."""
+    if field in _COLUMNS:
+        yield func.coalesce(events.c[field] == value, false())
+    found = WORDS[cast(Dialect, archive.engine.dialect.name)].value_at(tuple(field.split(".")))
+    yield case(
+        found.of_text(lambda text: text == value),
+        found.of_boolean({wanted for wanted in (True, False) if value == json.dumps(wanted)}),
+        else_=func.coalesce(found.digits == value, false()),
+    )

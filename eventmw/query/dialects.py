@@ -35,6 +35,11 @@ class Value(Protocol):
         ...
 
     @property
+    def digits(self) -> Sql:
+        """The number that it is as the event has it, however large it is; else NULL."""
+        ...
+
+    @property
     def scalar(self) -> Sql:
         """The text, number or boolean that it is, else NULL; equal ones are equal, and no two kinds are."""
         ...

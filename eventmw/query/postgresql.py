@@ -88,18 +88,23 @@ class Value:
         return case((self.kind == "number", self._number))
 
     @property
+    def digits(self) -> Sql:
+        """The number that it is as the event has it, however large it is; else NULL."""
+        return case((self.kind == "number", self.text))
+
+    @property
     def scalar(self) -> Sql:
         """The text, number or boolean that it is, as text with a mark of its kind before it; else NULL."""
         marked = {
             "string": literal_column(f"'{_TEXT}'").op("||", return_type=String())(self.text),
-            "number": literal_column(f"'{_NUMBER}'").op("||", return_type=String())(self._digits),
+            "number": literal_column(f"'{_NUMBER}'").op("||", return_type=String())(self._least_digits),
             "boolean": literal_column(f"'{_BOOLEAN}'").op("||", return_type=String())(self.text),
         }
         return case(marked, value=self.kind).collate("C")
 
     @property
-    def _digits(self) -> Sql:
-        """Its digits: 1.0 and 1 have the same."""
+    def _least_digits(self) -> Sql:
+        """The digits that it is grouped by: 1.0 and 1 have the same."""
         return cast(func.trim_scale(self._number), String)
 
     @property

@@ -54,6 +54,8 @@ class Value:
     kind: Sql
     value: Sql
     members: Callable[[], TableValuedAlias]
+    written: Sql | None = None
+    """It as JSON has it, where SQLite can say."""
 
     @classmethod
     def at(cls, path: tuple[str, ...]) -> Self:
@@ -64,6 +66,7 @@ class Value:
                 func.json_type(events.c.fields, where),
                 func.json_extract(events.c.fields, where),
                 lambda: func.json_each(events.c.fields, where).table_valued("type", "atom", joins_implicitly=True),
+                _written(where),
             )
         return cls._looked_for(path)
 
@@ -106,6 +109,11 @@ class Value:
         return case((self.kind.in_(_NUMBERS), self.value))
 
     @property
+    def digits(self) -> Sql:
+        """The number that it is as the event has it, however large it is; else NULL."""
+        return case((self.kind.in_(_NUMBERS), cast(self.value, String) if self.written is None else self.written))
+
+    @property
     def scalar(self) -> Sql:
         """The text, number or boolean that it is, else NULL."""
         return case(
@@ -133,6 +141,15 @@ class Value:
         return self.kind == "array", exists(
             select(literal(1)).select_from(member).where(holds(Value(member.c.type, member.c.atom, lambda: member)))
         )
+
+
+def _written(where: Sql) -> Sql:
+    """Return the JSON text at a path. As one value it would be a number of 64 bits; in an array, ``[x,x]``, it is as it was.
+
+    Source: sqlite.org/json1.html, «The json_extract() function»; its operator ``->`` came with 3.38.
+    """
+    twice = func.json_extract(events.c.fields, where, where)
+    return func.substr(twice, 2, (func.length(twice) - 3) // 2, type_=String())
 
 
 def value_at(path: tuple[str, ...]) -> Value:
