@@ -156,6 +156,15 @@ def test_a_query_reads_only(engine: Engine) -> None:
             connection.execute(text("DELETE FROM eventmw_events"))
 
 
+def test_an_archive_that_is_not_made_yet(tmp_path: Path) -> None:
+    """To ask makes none: SQLite would make a file that everybody can read, and whoever fills it would keep it so."""
+    file = tmp_path / "archive.sqlite3"
+    refused = refusal(engine_of(sqlite_address(file)), {})
+    assert (refused.code, refused.status) == ("archive_down", 503)
+    assert ("retry-after", "5") in refused.headers
+    assert not file.exists()
+
+
 def test_an_archive_that_is_away(tmp_path: Path) -> None:
     (tmp_path / "archive.sqlite3").mkdir()
     refused = refusal(engine_of(sqlite_address(tmp_path / "archive.sqlite3")), {})

@@ -17,6 +17,7 @@ from typing import Any, Final, Literal, cast
 from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import DBAPIError, OperationalError
 
+from eventmw.archive.place import file_of
 from eventmw.errors import Refused
 from eventmw.keys import Key
 from eventmw.query.compile import WORDS, Dialect, Statement, compiled
@@ -92,6 +93,7 @@ class Runner:
                 (503): the database cannot be asked now.
         """
         self._check_period(query)
+        self._check_file()
         most = self.limits.max_groups if query.limit is None else min(query.limit, self.limits.max_groups)
         statement = compiled(query, key, self.dialect, most=most + 1)
         try:
@@ -137,6 +139,12 @@ class Runner:
                 "query_too_large", f"Expected a time_period of at most {self.limits.max_days:,} days, got a longer one."
             )
 
+    def _check_file(self) -> None:
+        """Refuse while there is no file: SQLite would make one that everybody can read."""
+        file = file_of(self.engine)
+        if file is not None and not file.exists():
+            raise _down()
+
     def _rows(
         self, connection: Connection, select: Any, query: Query, columns: Sequence[Column]
     ) -> list[tuple[Cell, ...]]:
@@ -166,9 +174,7 @@ class Runner:
             )
         if isinstance(error, OperationalError) or error.connection_invalidated:
             _log.warning("eventmw: the archive cannot be asked: %s", type(error.orig).__name__)
-            return Refused(
-                "archive_down", "The archive cannot be asked now. Try again soon.", headers=(("retry-after", "5"),)
-            )
+            return _down()
         raise error
 
 
@@ -177,6 +183,10 @@ def too_many_bytes(max_bytes: int) -> Refused:
     return Refused(
         "query_too_large", f"Expected an answer of at most {max_bytes:,} bytes, got a larger one. Set a smaller limit."
     )
+
+
+def _down() -> Refused:
+    return Refused("archive_down", "The archive cannot be asked now. Try again soon.", headers=(("retry-after", "5"),))
 
 
 def _too_long(timeout_s: float) -> Refused:
