@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from collections.abc import Callable, Iterable, Sequence, Set
+from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Set as AbstractSet
 from typing import Any, Final, NamedTuple
 
 from sqlalchemy import Connection, func, insert, select, update
@@ -21,7 +22,7 @@ from eventmw.archive.tables import Row, deletions, names, state
 MAX_NAMES: Final = 2000
 """Distinct names of one project. Source: reference of the track API, PROTOCOLS.md 3.1."""
 
-_NONE: Final[Set[str]] = frozenset()
+_NONE: Final[AbstractSet[str]] = frozenset()
 
 _LOCK: Final = 0x65766D7764656C73
 """Names what stands between writers and deletions among PostgreSQL's advisory locks: «evmwdels» in ASCII."""

@@ -166,20 +166,16 @@ def parse_text(body: bytes, now_ms: int) -> Query:
 
 
 def filters_of(wanted: Mapping[str, Any]) -> tuple[Filter, ...]:
-    """Return a key's own filter as filters: a value has to equal, an array holds the values that may be, null is null.
+    """Return a key's own filter as filters: each value has to equal.
 
     Raises:
         Refused: a name or a value cannot be used; whoever asks sees nothing then.
     """
     return tuple(
-        one for name, value in wanted.items() for one in parse({"filters": [_wanted(name, value)]}, _ANY_MS).filters
+        one
+        for name, value in wanted.items()
+        for one in parse({"filters": [{"field_name": name, "op": "equals", "value": value}]}, _ANY_MS).filters
     )
-
-
-def _wanted(name: str, value: object) -> dict[str, object]:
-    if value is None:
-        return {"field_name": name, "op": "is_null"}
-    return {"field_name": name, "op": "in" if isinstance(value, list) else "equals", "value": value}
 
 
 def field_of(name: str) -> Field:
