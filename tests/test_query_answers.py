@@ -42,7 +42,7 @@ def same(got: object, wanted: object) -> bool:
     if isinstance(wanted, model.Near):
         return wanted == got
     if isinstance(got, dict):
-        return as_read(got) == as_read(wanted)
+        return bool(as_read(got) == as_read(wanted))
     return model.kind(got) == model.kind(wanted) and got == wanted
 
 
