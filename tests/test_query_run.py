@@ -165,6 +165,12 @@ def test_an_archive_that_is_not_made_yet(tmp_path: Path) -> None:
     assert not file.exists()
 
 
+def test_an_archive_without_tables_is_not_made_yet_either(engine: Engine) -> None:
+    with engine.connect().execution_options(writes=True) as connection, connection.begin():
+        metadata.drop_all(connection)
+    assert (refusal(engine, {}).code, refusal(engine, {}).status) == ("archive_down", 503)
+
+
 def test_an_archive_that_is_away(tmp_path: Path) -> None:
     (tmp_path / "archive.sqlite3").mkdir()
     refused = refusal(engine_of(sqlite_address(tmp_path / "archive.sqlite3")), {})

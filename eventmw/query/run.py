@@ -38,6 +38,9 @@ _CANCELLED: Final = "57014"
 _OUT_OF_RANGE: Final = "22003"
 """PostgreSQL's code for a number that is no double. Source: as above, «numeric_value_out_of_range»."""
 
+_NO_TABLE: Final = "42P01"
+"""PostgreSQL's code for a table that whoever fills the archive has not made yet. Source: as above, «undefined_table»."""
+
 _OF_TRANSACTION: Final = text(
     "SELECT set_config('transaction_read_only', 'on', true), set_config('statement_timeout', :timeout, true), "
     "set_config('jit', 'off', true)"
@@ -172,7 +175,8 @@ class Runner:
                 "query_too_large",
                 "Expected numbers within a double's range, got a larger one in an event. Filter out what is so large.",
             )
-        if isinstance(error, OperationalError) or error.connection_invalidated:
+        is_unmade = getattr(error.orig, "sqlstate", None) == _NO_TABLE
+        if is_unmade or isinstance(error, OperationalError) or error.connection_invalidated:
             _log.warning("eventmw: the archive cannot be asked: %s", type(error.orig).__name__)
             return _down()
         raise error
