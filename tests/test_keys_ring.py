@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 import threading
 import time
 from collections.abc import Iterator
@@ -14,13 +15,17 @@ from hypothesis import strategies as st
 from sqlalchemy import Engine, make_url, text, update
 
 from eventmw.archive.database import engine_of
+from eventmw.archive.place import archive_engine
+from eventmw.archive.store import Archive
 from eventmw.errors import Refused
+from eventmw.journal.files.locks import is_free
 from eventmw.keys.grants import Grant
 from eventmw.keys.place import keys_engine
 from eventmw.keys.ring import EVERY_S, KeyRing
 from eventmw.keys.store import KeyStore
 from eventmw.keys.tables import state
 from eventmw.testing import FrozenClock
+from tests.archiving import row
 from tests.databases import address, asked, engine, peers, told
 from tests.postgres import Postgres
 from tests.running import until
@@ -412,3 +417,42 @@ def test_many_threads_that_ask_first_start_one(store: KeyStore, shop: str, ring:
         thread.join()
     assert found == [issued.key] * 8
     assert sum(thread.name == "eventmw-keys" for thread in threading.enumerate()) == 1
+
+
+def test_a_revocation_counts_while_the_archive_waits_for_a_reader(tmp_path: Path) -> None:
+    """Of SQLite: somebody reads the archive for long, and who writes to it waits. The keys are another file."""
+    keys, archive = keys_engine(tmp_path, None), Archive(archive_engine(tmp_path, None))
+    store = KeyStore(keys)
+    issued = store.create_key(store.create_project(store.account(), "shop")[0].id, WRITE)
+    archive.open()
+    archive.write([row("1")])
+    reader = sqlite3.connect(tmp_path / "archive.sqlite3", isolation_level=None, check_same_thread=False)
+    reader.execute("BEGIN")
+    assert reader.execute("SELECT count(*) FROM eventmw_events").fetchone() == (1,)
+    filler = threading.Thread(target=archive.write, args=([row("2")],))
+    ring = KeyRing(keys)
+    assert ring.find(issued.secret.reveal()) == issued.key
+    filler.start()
+    until(lambda: waits_to_commit(tmp_path / "archive.sqlite3"))
+    since_s = time.monotonic()
+    store.revoke(issued.key.project_id, issued.key.id)
+    until(lambda: ring.find(issued.secret.reveal()) is None)
+    assert is_free(tmp_path / "lock of the journal")
+    took_s, is_waiting = time.monotonic() - since_s, filler.is_alive()
+    reader.close()
+    filler.join(30)
+    ring.close()
+    assert is_waiting, "nothing was proved: the archive was written meanwhile"
+    assert took_s < 4, "it waited for the archive, which waits for up to ten seconds"
+
+
+def waits_to_commit(file: Path) -> bool:
+    """Return whether a writer lets no new reader come, so as to commit when the last one is gone."""
+    probe = sqlite3.connect(file, timeout=0)
+    try:
+        probe.execute("SELECT count(*) FROM eventmw_events")
+    except sqlite3.OperationalError:
+        return True
+    finally:
+        probe.close()
+    return False
