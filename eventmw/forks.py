@@ -72,7 +72,8 @@ def _before() -> None:
     if not _forks.gate.acquire(timeout=PATIENCE_S):
         return
     _forks.forking = get_ident()
-    _forks.left = left = SimpleQueue()  # before the first look: nobody goes out unnoticed
+    left: SimpleQueue[None] = SimpleQueue()
+    _forks.left = left  # before the first look: nobody goes out unnoticed
     while _others() and (wait_s := until_s - time.monotonic()) > 0:
         with suppress(Empty):
             left.get(timeout=wait_s)

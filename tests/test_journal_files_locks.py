@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -44,18 +44,21 @@ def together(*works: Callable[[], object]) -> None:
 def opened(path: Path) -> int:
     """Return how many descriptors of a file this process has."""
     found = 0
-    for fd in os.listdir("/proc/self/fd"):
-        try:
-            found += os.readlink(f"/proc/self/fd/{fd}") == str(path)
-        except FileNotFoundError:
-            continue
+    for link in Path("/proc/self/fd").iterdir():
+        with suppress(FileNotFoundError):
+            found += link.readlink() == path
     return found
 
 
 def test_a_lock_that_several_threads_take_at_once_is_one_and_can_be_given_back(tmp_path: Path) -> None:
     path = tmp_path / "lock"
     lock = Lock(path)
-    together(*[lambda: (lock.acquire(), lock.release())] * 4)
+
+    def take() -> None:
+        lock.acquire()
+        lock.release()
+
+    together(take, take, take, take)
     lock.release()
     assert opened(path) == 0, "a descriptor was lost, and the lock with it"
     assert is_free(path)

@@ -8,10 +8,12 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Final
 
 from sqlalchemy import String, cast, func, or_, select
 from sqlalchemy.sql.elements import ColumnElement
 
+from eventmw.archive.database import allow
 from eventmw.archive.place import archive_engine, file_of
 from eventmw.archive.store import Archive
 from eventmw.archive.tables import events
@@ -19,6 +21,8 @@ from eventmw.archive.transactions import transaction
 from eventmw.erasure import Person
 
 _CUSTOMER = "customer_identifier"
+_SCAN_S: Final = 3600.0
+"""Seconds that PostgreSQL may take to look at every row. A person waits for it, and can stop it."""
 
 
 def archive_at(data_dir: str | os.PathLike[str], address: str | None) -> Archive | None:
@@ -40,6 +44,7 @@ def rows_of(archive: Archive, person: Person) -> int:
     """
     archive.open()
     with transaction(archive.engine) as connection:
+        allow(connection, _SCAN_S)
         return int(connection.execute(select(func.count()).where(_names(archive, person))).scalar_one())
 
 
@@ -54,6 +59,7 @@ def erase(archive: Archive, person: Person) -> int:
     """
     archive.open()
     with transaction(archive.engine) as connection:
+        allow(connection, _SCAN_S)
         projects = connection.execute(select(events.c.project_id).distinct()).scalars().all()
     gone = 0
     for project in projects:

@@ -20,6 +20,7 @@ from weakref import WeakSet
 
 from sqlalchemy import Connection, Engine, Row, select
 
+from eventmw.archive.database import allow
 from eventmw.errors import Refused, told
 from eventmw.keys import Key
 from eventmw.keys.schema import KeysAway, check_version, prepare, transaction
@@ -33,6 +34,12 @@ EVERY_S: Final = 0.4
 """Seconds between two looks: revoked within one second, with time left for the look itself. Source: PROTOCOLS.md 3.2."""
 
 _LAST_LOOK_S: Final = 5.0
+
+_LOOK_S: Final = 2.0
+"""Seconds that the database may take for a look: it reads little, and over a connection that fell silent nothing."""
+
+_READ_S: Final = 30.0
+"""Seconds that it may take to read all keys, of which there may be many thousands."""
 
 _SETTLED_NS: Final = 1_000_000_000
 """A file that was changed longer ago than this is not changed again without a new time: file systems keep milliseconds."""
@@ -214,9 +221,11 @@ class KeyRing:
             self._prepared = True
         known = self._known
         with transaction(self._engine) as connection:
+            allow(connection, _LOOK_S)
             found = connection.execute(select(state)).one()
             check_version(found.schema_version)
             if known is None or _is_another(found, known):
+                allow(connection, _READ_S)
                 self._known = _all_keys(connection, found)
             elif found.version != known.version:
                 _apply_changes(connection, known)
