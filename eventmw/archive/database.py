@@ -47,7 +47,7 @@ def engine_of(address: str) -> Engine:
     """
     try:
         url = make_url(address)
-    except ArgumentError:  # its words would show the password
+    except (ArgumentError, ValueError):  # ValueError: of a port; the words of both would show the password
         raise ConfigError(["archive is not an address such as postgresql+psycopg://user:password@host/name"]) from None
     if url.get_backend_name() not in {"sqlite", "postgresql"}:
         raise ConfigError([f"archive must be SQLite or PostgreSQL, not {url.get_backend_name()}"])
@@ -61,6 +61,11 @@ def engine_of(address: str) -> Engine:
         ) from None
     _engines.add(engine)
     return engine
+
+
+def shown(engine: Engine) -> str:
+    """Return where a database is, for messages: without a password, which may stand among the options as well."""
+    return engine.url.set(query={}).render_as_string(hide_password=True)
 
 
 def sqlite_address(file: Path) -> str:
