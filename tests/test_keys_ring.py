@@ -7,6 +7,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,7 @@ from eventmw.archive.place import archive_engine
 from eventmw.archive.store import Archive
 from eventmw.errors import Refused
 from eventmw.journal.files.locks import is_free
+from eventmw.keys import ring as rings
 from eventmw.keys.grants import Grant
 from eventmw.keys.place import keys_engine
 from eventmw.keys.ring import EVERY_S, KeyRing
@@ -29,11 +31,18 @@ from tests.archiving import row
 from tests.databases import address, asked, engine, peers, told
 from tests.postgres import Postgres
 from tests.running import until
+from tests.threadless import without_threads
 
 __all__ = ["address", "engine"]  # fixtures
 
 WRITE = Grant(kind="write")
 NEVER_S = 3600.0
+
+
+@pytest.fixture(autouse=True)
+def _slow_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have the first find wait as long as a busy machine needs."""
+    monkeypatch.setattr(rings, "FIRST_S", 30.0)
 
 
 @pytest.fixture
@@ -399,6 +408,67 @@ def test_making_a_ring_touches_nothing(tmp_path: Path) -> None:
     assert not (tmp_path / "keys.sqlite3").exists()
     assert threading.active_count() == threads
     ring.close()
+
+
+def test_the_first_find_does_not_wait_for_a_database_that_is_busy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may be on an event loop. Refused until the keys are read, by a thread, once they can be."""
+    monkeypatch.setattr(rings, "FIRST_S", 0.2)
+    engine = keys_engine(tmp_path, None)
+    store = KeyStore(engine)
+    issued = store.create_key(store.create_project(store.account(), "shop")[0].id, WRITE)
+    busy = sqlite3.connect(tmp_path / "keys.sqlite3", isolation_level=None)
+    busy.execute("BEGIN EXCLUSIVE")
+    ring = KeyRing(engine)
+    since_s = time.monotonic()
+    for _ in range(20):
+        with pytest.raises(Refused):
+            ring.find(issued.secret.reveal())
+    took_s = time.monotonic() - since_s
+    busy.close()
+
+    def found() -> bool:
+        with suppress(Refused):
+            return ring.find(issued.secret.reveal()) == issued.key
+        return False
+
+    until(found)
+    ring.close()
+    assert took_s < 3, "SQLite waits for ten seconds"
+
+
+def test_a_child_does_not_use_what_its_parent_knew_while_its_database_is_busy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rings, "FIRST_S", 0.2)
+    engine = keys_engine(tmp_path, None)
+    store = KeyStore(engine)
+    issued = store.create_key(store.create_project(store.account(), "shop")[0].id, WRITE)
+    ring = KeyRing(engine, NEVER_S)
+    ring.start()
+    store.revoke(issued.key.project_id, issued.key.id)
+    busy = sqlite3.connect(tmp_path / "keys.sqlite3", isolation_level=None)
+    busy.execute("BEGIN EXCLUSIVE")
+    child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            ring.find(issued.secret.reveal())
+        except Refused:
+            code = 0
+        finally:
+            os._exit(code)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    busy.close()
+    ring.close()
+
+
+def test_a_ring_that_gets_no_thread_tries_again_at_the_next_find(store: KeyStore, shop: str, ring: KeyRing) -> None:
+    issued = store.create_key(shop, WRITE)
+    with without_threads(), pytest.raises(Refused):
+        ring.find(issued.secret.reveal())
+    assert ring.find(issued.secret.reveal()) == issued.key
 
 
 def test_many_threads_that_ask_first_start_one(store: KeyStore, shop: str, ring: KeyRing) -> None:
