@@ -29,10 +29,10 @@ class Api:
     def __init__(self, engine: Engine) -> None:
         self.store = KeyStore(engine)
         self.ring = KeyRing(engine, 3600)
-        self.ring.start()
         self.calls: dict[str, Call] = {call.path: call for call in manage_calls(lambda: self.store, self.ring.look)}
         self.account = self.store.account()
         self.master = self.store.reset_account(self.account).secret.reveal()
+        self.ring.start()
 
     def key(self, shown: str) -> Key:
         found = self.ring.find(shown)
