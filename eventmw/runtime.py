@@ -24,7 +24,7 @@ from eventmw.config import Config
 from eventmw.delivery.transport import Transport
 from eventmw.errors import JournalFull, Refused, told
 from eventmw.event import Record
-from eventmw.eventbunker.pool import CallPool
+from eventmw.eventbunker.pool import CallPool, manage_pool
 from eventmw.forks import HeldOff
 from eventmw.intake.door import ANONYMOUS, Door, Visit, Visitor
 from eventmw.intake.keyed import Keys, NoKeys
@@ -112,6 +112,7 @@ class Runtime:
         keys: the keys of the EventBunker API; there are none without `eventbunker_path`.
         names: counts the names of each project's events; as it is here, it takes all.
         calls: where the calls of the EventBunker API are answered.
+        managing: where those are that make and revoke keys.
         polite: whether the courier yields to a site in this process; a worker has none.
     """
 
@@ -139,7 +140,7 @@ class Runtime:
         self.recent, self.rates = Recent(), self._fresh_rates()
         self.keys: Keys = NoKeys() if self.stores is None else self.stores.ring
         self.names: Names = AnyName() if self.stores is None else self.stores.names
-        self.calls = CallPool()
+        self.calls, self.managing = CallPool(), manage_pool()
         self._courier: Courier | None = None
         self._started = self._is_whole = False
         self._said = False
@@ -153,7 +154,7 @@ class Runtime:
         self._courier = None
         self._started = self._is_whole = False
         self.recent, self.rates = Recent(), self._fresh_rates()
-        self.calls = CallPool()
+        self.calls, self.managing = CallPool(), manage_pool()
         if self.archive is not None:
             self.archive.leave_parent_behind()
         if self.watch is not None:
@@ -354,6 +355,7 @@ class Runtime:
         """Take no more records, deliver for at most `grace_s` seconds, stop. Returns whether all was delivered."""
         self.journal.close(grace_s)
         self.calls.close()
+        self.managing.close()
         drained = True
         if self._courier is not None:
             drained = self._courier.drain(grace_s)

@@ -32,6 +32,7 @@ def found(place: Place, shown: str) -> Key | None:
     """Return what a process of the site finds."""
     engine = keys_engine(place["EVENTMW_DATA_DIR"], place.get("EVENTMW_ARCHIVE"))
     ring = KeyRing(engine)
+    ring.start()
     key = ring.find(shown)
     ring.close()
     engine.dispose()
@@ -267,6 +268,7 @@ def test_a_configuration_says_where(tmp_path: Path, postgres: str, monkeypatch: 
     assert not (tmp_path / "of-the-file").exists()
     engine = engine_of(postgres)
     ring = KeyRing(engine)
+    ring.start()
     assert ring.find(shown) is not None
     ring.close()
     engine.dispose()

@@ -15,8 +15,8 @@ import pytest
 from eventmw import Limits
 from eventmw.errors import PROBLEMS, Fault, Refused
 from eventmw.eventbunker import Call, apis
-from eventmw.eventbunker.calling import CallApi
-from eventmw.eventbunker.pool import CallPool
+from eventmw.eventbunker.calling import Asked, CallApi
+from eventmw.eventbunker.pool import LINE, THREADS, CallPool
 from eventmw.exchange import Exchange
 from eventmw.http import Headers, Reply, RequestHead
 from eventmw.keys import Key, KeyKind
@@ -171,6 +171,24 @@ class Standing(Echo):
         self.began.release()
         assert self.go.wait(PATIENCE_S)
         return super().answer(key, body)
+
+
+def test_a_key_is_revoked_while_questions_take_every_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A link is public: whoever opens it often enough must not keep the owner from withdrawing it."""
+    standing, made = Standing(), Made()
+    with calling(monkeypatch, standing, made) as pair:
+        runtime = pair.behind_wsgi.runtime
+        waiting = [exchange_of(runtime, standing).submit() for _ in range(THREADS + LINE)]
+        for _ in range(THREADS):
+            assert standing.began.acquire(timeout=PATIENCE_S)
+        assert isinstance(exchange_of(runtime, standing).submit(), Reply), "the line is full"
+        done = CallApi(runtime, made).append(Asked(lambda: made.answer(KEYS[QUERY], b"revoke")))
+        assert done.result(PATIENCE_S).status == 200
+        standing.go.set()
+        for future in waiting:
+            assert isinstance(future, Future)
+            assert future.result(PATIENCE_S).status == 200
+    assert made.threads == ["eventmw-manage"]
 
 
 def test_a_call_that_takes_too_long_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:

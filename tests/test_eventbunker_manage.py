@@ -32,6 +32,7 @@ class Api:
         self.calls: dict[str, Call] = {call.path: call for call in manage_calls(lambda: self.store, self.ring.look)}
         self.account = self.store.account()
         self.master = self.store.reset_account(self.account).secret.reveal()
+        self.ring.start()
 
     def key(self, shown: str) -> Key:
         found = self.ring.find(shown)

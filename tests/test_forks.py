@@ -63,6 +63,92 @@ def test_a_fork_waits_until_another_thread_is_through() -> None:
     worker.join()
 
 
+def holding(go: threading.Event, then: Callable[[], None] = lambda: None) -> threading.Thread:
+    """Have another thread hold forks off until `go`, and do something before it is through."""
+    held = threading.Event()
+
+    def work() -> None:
+        with HeldOff():
+            held.set()
+            assert go.wait(30)
+            then()
+
+    worker = threading.Thread(target=work, daemon=True)
+    worker.start()
+    assert held.wait(30)
+    return worker
+
+
+def test_threads_hold_forks_off_side_by_side() -> None:
+    """A look at the keys does not wait for a transaction on the archive, which waits for a reader."""
+    go = threading.Event()
+    worker = holding(go)
+    try:
+        enters()
+    finally:
+        go.set()
+        worker.join()
+
+
+def test_who_holds_forks_off_may_do_so_again_while_a_fork_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(forks, "PATIENCE_S", 20.0)
+    go, through = threading.Event(), threading.Event()
+
+    def again() -> None:
+        with HeldOff():
+            through.set()
+
+    worker = holding(go, again)
+    threading.Timer(0.2, go.set).start()
+
+    def check() -> None:
+        assert through.is_set(), "the fork did not wait for it, or it waited for the fork"
+
+    since_s = time.monotonic()
+    assert forked(check) == 0
+    assert time.monotonic() - since_s < 15
+    worker.join()
+
+
+def test_who_comes_while_a_fork_waits_comes_after_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Or a busy process would never fork."""
+    monkeypatch.setattr(forks, "PATIENCE_S", 1.0)
+    go, came = threading.Event(), threading.Event()
+    worker = holding(go)
+
+    def come() -> None:
+        with HeldOff():
+            came.set()
+
+    late = threading.Timer(0.3, come)
+    late.start()
+
+    def check() -> None:
+        assert not came.is_set(), "the fork lets others in before it"
+
+    assert forked(check) == 0
+    late.join(20)
+    assert came.is_set()
+    go.set()
+    worker.join()
+
+
+def test_forks_of_two_threads_leave_nothing_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The one that loses patience must not make the other forget what it has to give back."""
+    monkeypatch.setattr(forks, "PATIENCE_S", 0.3)
+    go, codes = threading.Event(), list[int]()
+    worker = holding(go)
+    children = [threading.Thread(target=lambda: codes.append(forked(enters))) for _ in range(3)]
+    for child in children:
+        child.start()
+    for child in children:
+        child.join(30)
+    go.set()
+    worker.join()
+    assert codes == [0] * 3
+    enters()
+
+
 def test_a_child_can_hold_forks_off_itself_and_fork() -> None:
     def check() -> None:
         enters()

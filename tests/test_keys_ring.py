@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -14,21 +16,33 @@ from hypothesis import strategies as st
 from sqlalchemy import Engine, make_url, text, update
 
 from eventmw.archive.database import engine_of
+from eventmw.archive.place import archive_engine
+from eventmw.archive.store import Archive
 from eventmw.errors import Refused
+from eventmw.journal.files.locks import is_free
+from eventmw.keys import ring as rings
 from eventmw.keys.grants import Grant
 from eventmw.keys.place import keys_engine
 from eventmw.keys.ring import EVERY_S, KeyRing
 from eventmw.keys.store import KeyStore
 from eventmw.keys.tables import state
 from eventmw.testing import FrozenClock
+from tests.archiving import row
 from tests.databases import address, asked, engine, peers, told
 from tests.postgres import Postgres
 from tests.running import until
+from tests.threadless import without_threads
 
 __all__ = ["address", "engine"]  # fixtures
 
 WRITE = Grant(kind="write")
 NEVER_S = 3600.0
+
+
+@pytest.fixture(autouse=True)
+def _slow_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have the first find wait as long as a busy machine needs."""
+    monkeypatch.setattr(rings, "FIRST_S", 30.0)
 
 
 @pytest.fixture
@@ -396,6 +410,67 @@ def test_making_a_ring_touches_nothing(tmp_path: Path) -> None:
     ring.close()
 
 
+def test_the_first_find_does_not_wait_for_a_database_that_is_busy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may be on an event loop. Refused until the keys are read, by a thread, once they can be."""
+    monkeypatch.setattr(rings, "FIRST_S", 0.2)
+    engine = keys_engine(tmp_path, None)
+    store = KeyStore(engine)
+    issued = store.create_key(store.create_project(store.account(), "shop")[0].id, WRITE)
+    busy = sqlite3.connect(tmp_path / "keys.sqlite3", isolation_level=None)
+    busy.execute("BEGIN EXCLUSIVE")
+    ring = KeyRing(engine)
+    since_s = time.monotonic()
+    for _ in range(20):
+        with pytest.raises(Refused):
+            ring.find(issued.secret.reveal())
+    took_s = time.monotonic() - since_s
+    busy.close()
+
+    def found() -> bool:
+        with suppress(Refused):
+            return ring.find(issued.secret.reveal()) == issued.key
+        return False
+
+    until(found)
+    ring.close()
+    assert took_s < 3, "SQLite waits for ten seconds"
+
+
+def test_a_child_does_not_use_what_its_parent_knew_while_its_database_is_busy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rings, "FIRST_S", 0.2)
+    engine = keys_engine(tmp_path, None)
+    store = KeyStore(engine)
+    issued = store.create_key(store.create_project(store.account(), "shop")[0].id, WRITE)
+    ring = KeyRing(engine, NEVER_S)
+    ring.start()
+    store.revoke(issued.key.project_id, issued.key.id)
+    busy = sqlite3.connect(tmp_path / "keys.sqlite3", isolation_level=None)
+    busy.execute("BEGIN EXCLUSIVE")
+    child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            ring.find(issued.secret.reveal())
+        except Refused:
+            code = 0
+        finally:
+            os._exit(code)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    busy.close()
+    ring.close()
+
+
+def test_a_ring_that_gets_no_thread_tries_again_at_the_next_find(store: KeyStore, shop: str, ring: KeyRing) -> None:
+    issued = store.create_key(shop, WRITE)
+    with without_threads(), pytest.raises(Refused):
+        ring.find(issued.secret.reveal())
+    assert ring.find(issued.secret.reveal()) == issued.key
+
+
 def test_many_threads_that_ask_first_start_one(store: KeyStore, shop: str, ring: KeyRing) -> None:
     issued = store.create_key(shop, WRITE)
     found: list[object] = []
@@ -412,3 +487,42 @@ def test_many_threads_that_ask_first_start_one(store: KeyStore, shop: str, ring:
         thread.join()
     assert found == [issued.key] * 8
     assert sum(thread.name == "eventmw-keys" for thread in threading.enumerate()) == 1
+
+
+def test_a_revocation_counts_while_the_archive_waits_for_a_reader(tmp_path: Path) -> None:
+    """Of SQLite: somebody reads the archive for long, and who writes to it waits. The keys are another file."""
+    keys, archive = keys_engine(tmp_path, None), Archive(archive_engine(tmp_path, None))
+    store = KeyStore(keys)
+    issued = store.create_key(store.create_project(store.account(), "shop")[0].id, WRITE)
+    archive.open()
+    archive.write([row("1")])
+    reader = sqlite3.connect(tmp_path / "archive.sqlite3", isolation_level=None, check_same_thread=False)
+    reader.execute("BEGIN")
+    assert reader.execute("SELECT count(*) FROM eventmw_events").fetchone() == (1,)
+    filler = threading.Thread(target=archive.write, args=([row("2")],))
+    ring = KeyRing(keys)
+    assert ring.find(issued.secret.reveal()) == issued.key
+    filler.start()
+    until(lambda: waits_to_commit(tmp_path / "archive.sqlite3"))
+    since_s = time.monotonic()
+    store.revoke(issued.key.project_id, issued.key.id)
+    until(lambda: ring.find(issued.secret.reveal()) is None)
+    assert is_free(tmp_path / "lock of the journal")
+    took_s, is_waiting = time.monotonic() - since_s, filler.is_alive()
+    reader.close()
+    filler.join(30)
+    ring.close()
+    assert is_waiting, "nothing was proved: the archive was written meanwhile"
+    assert took_s < 4, "it waited for the archive, which waits for up to ten seconds"
+
+
+def waits_to_commit(file: Path) -> bool:
+    """Return whether a writer lets no new reader come, so as to commit when the last one is gone."""
+    probe = sqlite3.connect(file, timeout=0)
+    try:
+        probe.execute("SELECT count(*) FROM eventmw_events")
+    except sqlite3.OperationalError:
+        return True
+    finally:
+        probe.close()
+    return False

@@ -24,8 +24,8 @@ from eventmw.forks import HeldOff
 _BUSY_S: Final = 10.0
 """Seconds that one waits while another connection writes to SQLite."""
 
-_CONNECT_S: Final = 5
-"""Seconds that a PostgreSQL server has to answer a new connection. Source: assumption."""
+_PSYCOPG: Final = frozenset({"postgresql", "postgresql+psycopg"})
+"""How an address of PostgreSQL may begin: which driver the short form means is SQLAlchemy's choice, and changes with it."""
 
 _engines: WeakSet[Engine] = WeakSet()
 
@@ -47,10 +47,12 @@ def engine_of(address: str) -> Engine:
     """
     try:
         url = make_url(address)
-    except ArgumentError:  # its words would show the password
+    except (ArgumentError, ValueError):  # ValueError: of a port; the words of both would show the password
         raise ConfigError(["archive is not an address such as postgresql+psycopg://user:password@host/name"]) from None
     if url.get_backend_name() not in {"sqlite", "postgresql"}:
         raise ConfigError([f"archive must be SQLite or PostgreSQL, not {url.get_backend_name()}"])
+    if url.drivername.startswith("postgresql") and url.drivername not in _PSYCOPG:
+        raise ConfigError([f"archive must begin with postgresql+psycopg://, not {url.drivername}://"])
     try:
         engine = _sqlite(address) if url.get_backend_name() == "sqlite" else _postgresql(url)
     except ImportError as error:
@@ -59,6 +61,11 @@ def engine_of(address: str) -> Engine:
         ) from None
     _engines.add(engine)
     return engine
+
+
+def shown(engine: Engine) -> str:
+    """Return where a database is, for messages: without a password, which may stand among the options as well."""
+    return engine.url.set(query={}).render_as_string(hide_password=True)
 
 
 def sqlite_address(file: Path) -> str:
@@ -82,9 +89,21 @@ def begun(engine: Engine, *, writes: bool) -> Generator[Connection]:
             yield connection
 
 
+def allow(connection: Connection, statement_s: float) -> None:
+    """Say how long a statement may take, and wait for others, for the rest of a transaction.
+
+    Of SQLite that is nothing: its statements run in our own process.
+    """
+    if connection.dialect.name == "postgresql":
+        from eventmw.archive import postgresql  # noqa: PLC0415 - as below
+
+        postgresql.allow(connection, statement_s)
+
+
 def _postgresql(url: URL) -> Engine:
-    wait = {} if "connect_timeout" in url.query else {"connect_timeout": _CONNECT_S}
-    return create_engine(url, connect_args=wait, pool_pre_ping=True, hide_parameters=True)
+    from eventmw.archive.postgresql import engine_at  # noqa: PLC0415 - no other site has the driver
+
+    return engine_at(url.set(drivername="postgresql+psycopg"))
 
 
 def _sqlite(address: str) -> Engine:

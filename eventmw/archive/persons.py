@@ -14,6 +14,7 @@ from typing import Final, cast
 from sqlalchemy import case, false, func, or_, select
 from sqlalchemy.sql.elements import ColumnElement
 
+from eventmw.archive.database import allow
 from eventmw.archive.place import archive_engine, file_of
 from eventmw.archive.store import Archive
 from eventmw.archive.tables import events
@@ -24,6 +25,8 @@ from eventmw.query.compile import WORDS, Dialect
 _CUSTOMER: Final = "customer_identifier"
 _COLUMNS: Final = frozenset({_CUSTOMER, "metric_name", "event_name"})
 """Fields of an event that are columns of their own, as the sender wrote them."""
+_SCAN_S: Final = 3600.0
+"""Seconds that PostgreSQL may take to look at every row. A person waits for it, and can stop it."""
 
 
 def archive_at(data_dir: str | os.PathLike[str], address: str | None) -> Archive | None:
@@ -45,6 +48,7 @@ def rows_of(archive: Archive, person: Person) -> int:
     """
     archive.open()
     with transaction(archive.engine) as connection:
+        allow(connection, _SCAN_S)
         return int(
             connection.execute(select(func.count()).select_from(events).where(_names(archive, person))).scalar_one()
         )
@@ -61,6 +65,7 @@ def erase(archive: Archive, person: Person) -> int:
     """
     archive.open()
     with transaction(archive.engine) as connection:
+        allow(connection, _SCAN_S)
         projects = connection.execute(select(events.c.project_id).distinct()).scalars().all()
     gone = 0
     for project in projects:

@@ -8,9 +8,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from sqlalchemy import Connection, Engine, MetaData, Table, func, insert, inspect, select, update
+
+from eventmw.archive.database import allow
+
+_MIGRATION_S: Final = 3600.0
+"""Seconds that one statement of a migration may take, and another process wait for it: large tables, new indexes."""
 
 Migrations = Sequence[Callable[[Connection], None]]
 """What makes version 2 of version 1, version 3 of version 2, and so on."""
@@ -55,6 +60,7 @@ class Versioned:
             if self.version(connection, newest) == newest:
                 return
         with self.transaction(engine, writes=True) as connection:
+            allow(connection, _MIGRATION_S)
             if connection.dialect.name == "postgresql":
                 connection.execute(select(func.pg_advisory_xact_lock(self.lock)))
             found = self.version(connection, newest)  # another process may have done it meanwhile

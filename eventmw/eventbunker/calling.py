@@ -17,6 +17,7 @@ from eventmw.eventbunker.pool import RETRY_AFTER_S
 from eventmw.exchange import Taken
 from eventmw.http import Headers, Reply
 from eventmw.intake.keyed import KeyedDoor, KeyedVisit
+from eventmw.keys.store import MASTERS
 from eventmw.protocols import eventbunker
 from eventmw.runtime import Runtime
 
@@ -36,7 +37,7 @@ class CallApi:
     """One call of one site.
 
     Args:
-        runtime: what it works on; its `calls` is the pool.
+        runtime: what it works on; its pool is `managing` for calls that master keys alone open, else `calls`.
         call: what answers.
         patience_s: seconds after which the answer is 503.
     """
@@ -61,6 +62,7 @@ class CallApi:
         self.patience_s = patience_s
         self.refuse = eventbunker.refuse
         self._call = call
+        self._manages = call.kinds <= MASTERS
 
     def accept(self, body: bytes, visit: KeyedVisit, /) -> Asked:
         """Return what is to be done."""
@@ -75,7 +77,8 @@ class CallApi:
         Raises:
             Refused: 503, the line is full.
         """
-        asked.future = self.runtime.calls.submit(asked.job)
+        pool = self.runtime.managing if self._manages else self.runtime.calls  # a forked child has its own
+        asked.future = pool.submit(asked.job)
         return asked.future
 
     def reply(self, _: Asked, done: Future[Reply], cors: Headers, /) -> Reply:

@@ -18,22 +18,32 @@ _T = TypeVar("_T")
 THREADS: Final = 4
 """Calls that are answered at once: they wait for a database, and share the site's processors. Source: assumption."""
 
+MANAGE_THREADS: Final = 2
+"""Management calls that are answered at once. They have threads of their own: questions, which a public link asks as well,
+must not keep an owner from revoking a key. Source: assumption."""
+
 LINE: Final = 32
 """Calls that may wait for a thread: a page of charts asks about ten questions at once. Source: assumption."""
 
 RETRY_AFTER_S: Final = "5"
 
 
+def manage_pool() -> CallPool:
+    """Return the pool of management calls."""
+    return CallPool(MANAGE_THREADS, name="eventmw-manage")
+
+
 class CallPool:
-    """At most `THREADS` threads, started when there is work. Thread-safe.
+    """At most `threads` threads, started when there is work. Thread-safe.
 
     Args:
         threads: calls that are answered at once.
         line: calls that may wait.
+        name: of the threads.
     """
 
-    def __init__(self, threads: int = THREADS, line: int = LINE) -> None:
-        self._pool = DaemonPool("eventmw-calls", threads)
+    def __init__(self, threads: int = THREADS, line: int = LINE, *, name: str = "eventmw-calls") -> None:
+        self._pool = DaemonPool(name, threads)
         self._room = threading.BoundedSemaphore(threads + line)
 
     def submit(self, job: Callable[[], _T]) -> Future[_T]:

@@ -5,8 +5,6 @@ Layer: input and output.
 
 from __future__ import annotations
 
-import threading
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Self
@@ -65,9 +63,8 @@ class Stores:
         return Runner(self.archive.engine)
 
     def awake(self) -> None:
-        """Have the keys read, without waiting for them; a request that shows one before waits as long as needed."""
-        with suppress(RuntimeError):  # the system gives no more threads: then the first key that is shown reads them
-            threading.Thread(target=self.ring.start, name="eventmw-keys-first", daemon=True).start()
+        """Have the keys read, without waiting for them."""
+        self.ring.begin()
 
     def close(self) -> None:
         """Follow the databases no longer, and let go of their connections."""

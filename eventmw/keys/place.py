@@ -48,5 +48,5 @@ def keys_engine(data_dir: str | os.PathLike[str], archive: str | None) -> Engine
 def _backend(address: str) -> str:
     try:
         return make_url(address).get_backend_name()
-    except ArgumentError:
+    except (ArgumentError, ValueError):
         return ""  # `engine_of` says what is wrong with it

@@ -1,5 +1,7 @@
 """What a process knows of all keys: in memory, so that a request that shows one asks no database.
 
+Requests wait for no database either, but for an instant of the first: they may be on an event loop.
+
 A thread looks at the database's version number every `EVERY_S` seconds and reads the keys that changed since. Of a file it
 looks at the time of the last change, and opens it only then. While the database is away, what is known stays in force.
 
@@ -20,6 +22,7 @@ from weakref import WeakSet
 
 from sqlalchemy import Connection, Engine, Row, select
 
+from eventmw.archive.database import allow
 from eventmw.errors import Refused, told
 from eventmw.keys import Key
 from eventmw.keys.schema import KeysAway, check_version, prepare, transaction
@@ -32,7 +35,17 @@ log = logging.getLogger("eventmw")
 EVERY_S: Final = 0.4
 """Seconds between two looks: revoked within one second, with time left for the look itself. Source: PROTOCOLS.md 3.2."""
 
+FIRST_S: Final = 0.5
+"""Seconds that those who ask first wait for the first look, all of them together: it is begun by the first request of a
+process, which would else be refused each time. Source: assumption."""
+
 _LAST_LOOK_S: Final = 5.0
+
+_LOOK_S: Final = 2.0
+"""Seconds that the database may take for a look: it reads little, and over a connection that fell silent nothing."""
+
+_READ_S: Final = 30.0
+"""Seconds that it may take to read all keys, of which there may be many thousands."""
 
 _SETTLED_NS: Final = 1_000_000_000
 """A file that was changed longer ago than this is not changed again without a new time: file systems keep milliseconds."""
@@ -94,7 +107,7 @@ os.register_at_fork(after_in_child=_after_fork)
 
 
 class KeyRing:
-    """Finds keys. Making one reads nothing and starts no thread; the first `find` of a process does, or `start` before it.
+    """Finds keys. Making one reads nothing and starts no thread; the first `find` of a process does, or `begin` before it.
 
     Args:
         engine: of `eventmw.keys.place.keys_engine`.
@@ -113,7 +126,8 @@ class KeyRing:
 
     def _fresh(self) -> None:
         self._starting, self._looking = threading.Lock(), threading.Lock()
-        self._ended = threading.Event()
+        self._looked, self._ended = threading.Event(), threading.Event()
+        self._waits_until_s = 0.0
         self._thread: threading.Thread | None = None
         self._follows = False
 
@@ -121,16 +135,22 @@ class KeyRing:
         """Begin anew in a forked child: it has no thread. What the parent knew is looked at again before it is used."""
         self._fresh()
 
-    def start(self) -> None:
-        """Read the keys and keep following them, once a process. Asks the database in the caller's thread; never fails."""
+    def begin(self) -> None:
+        """Have a thread read the keys and keep following them, once a process. Does not wait, and never fails."""
         with self._starting:
             if self._follows or self._ended.is_set():
                 return
-            self.look()
             thread = threading.Thread(target=self._follow, args=(self._ended,), name="eventmw-keys", daemon=True)
+            self._waits_until_s = time.monotonic() + FIRST_S
             with suppress(RuntimeError):  # the system gives no more threads: the next request tries again
                 thread.start()
                 self._thread, self._follows = thread, True
+
+    def start(self) -> None:
+        """Read the keys in the caller's thread, and keep following them. Waits for the database, and never fails."""
+        if not self._looked.is_set():
+            self.look()
+        self.begin()
 
     def find(self, shown: str) -> Key | None:
         """Return the key whose secret was shown; None when it is wrong, revoked, or no key at all.
@@ -138,7 +158,7 @@ class KeyRing:
         Costs the same whether there are ten keys or many thousands, and takes the same time however wrong the secret is.
 
         Raises:
-            Refused: 503, no key was ever read, since the database has been away all the time.
+            Refused: 503, this process has not read the keys yet: the database is slow, or has been away all the time.
         """
         known, ident = self._now(), id_in(shown)
         held = known.held.get(ident) if ident else None
@@ -187,6 +207,7 @@ class KeyRing:
                 if self._away:
                     log.warning("the keys can be read again")
                 self._away = False
+        self._looked.set()
 
     def close(self) -> None:
         """Follow the database no longer, and wait a moment for a look that is under way. What is known stays."""
@@ -196,12 +217,16 @@ class KeyRing:
 
     def _now(self) -> _Known:
         if not self._follows:
-            self.start()
-        if self._known is None:
+            self.begin()
+        if not self._looked.is_set() and self._follows:
+            self._looked.wait(max(0.0, self._waits_until_s - time.monotonic()))
+        if self._known is None or not self._looked.is_set():
             raise Refused("keys_down", "The keys cannot be looked up now; try again.", headers=(("retry-after", "5"),))
         return self._known
 
     def _follow(self, ended: threading.Event) -> None:
+        if not self._looked.is_set():
+            self.look()
         while not ended.wait(self._every_s):
             self.look()
 
@@ -214,9 +239,11 @@ class KeyRing:
             self._prepared = True
         known = self._known
         with transaction(self._engine) as connection:
+            allow(connection, _LOOK_S)
             found = connection.execute(select(state)).one()
             check_version(found.schema_version)
             if known is None or _is_another(found, known):
+                allow(connection, _READ_S)
                 self._known = _all_keys(connection, found)
             elif found.version != known.version:
                 _apply_changes(connection, known)

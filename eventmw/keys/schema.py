@@ -13,7 +13,7 @@ from typing import Final
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
-from eventmw.archive.database import begun
+from eventmw.archive.database import begun, shown
 from eventmw.archive.versions import Migrations, Versioned
 from eventmw.errors import EventmwError
 from eventmw.keys.tables import metadata, state
@@ -41,9 +41,8 @@ def transaction(engine: Engine, *, writes: bool = False) -> Generator[Connection
         with begun(engine, writes=writes) as connection:
             yield connection
     except SQLAlchemyError as error:
-        where = engine.url.render_as_string(hide_password=True)
         why = _why(error, is_file=engine.dialect.name == "sqlite")
-        raise KeysAway(f"the keys in {where} cannot be reached now ({why})") from None
+        raise KeysAway(f"the keys in {shown(engine)} cannot be reached now ({why})") from None
 
 
 def _why(error: SQLAlchemyError, *, is_file: bool) -> str:

@@ -17,6 +17,7 @@ from typing import Any, Final, Literal, cast
 from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import DBAPIError, OperationalError
 
+from eventmw.archive.database import allow
 from eventmw.archive.place import file_of
 from eventmw.errors import Refused
 from eventmw.keys import Key
@@ -205,6 +206,7 @@ def _too_long(timeout_s: float) -> Refused:
 def _in_time(connection: Connection, timeout_s: float) -> Generator[None]:
     """Have the database itself give up after a while."""
     if connection.dialect.name == "postgresql":
+        allow(connection, timeout_s)
         connection.execute(_OF_TRANSACTION, {"timeout": str(max(1, int(timeout_s * 1000)))})
         yield
         return

@@ -1,7 +1,8 @@
 """Locks between processes, and the numbers that they tell each other.
 
 A lock is a ``flock``: it ends with its process, whatever ends it, and conflicts inside a process as well. A forked child
-inherits it, so it closes its copies at once, and never unlocks them.
+inherits it, so it closes its copies at once, and never unlocks them. The threads of a process take, give back and look one
+after the other, so that none of them takes another's look for a lock that is held.
 
 Layer: input and output.
 Source: JOURNAL.md «Locks»; flock(2).
@@ -12,8 +13,10 @@ from __future__ import annotations
 import fcntl
 import os
 import struct
-from contextlib import suppress
+from collections.abc import Generator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from threading import RLock
 from typing import Final
 from weakref import WeakSet
 from zlib import crc32
@@ -23,6 +26,19 @@ from eventmw.journal.files.frames import NOTHING, Total
 
 _numbers = struct.Struct("<QQQ")
 BOARD_BYTES: Final = _numbers.size + 8
+
+
+class _Turns:
+    """Whose turn it is in this process. A garbage collection may release a lock in the middle of one's own turn."""
+
+    lock = RLock()
+
+
+@contextmanager
+def _turn() -> Generator[None]:
+    """Have no other thread of this process at any lock, and no fork come in between."""
+    with HeldOff(), _Turns.lock:
+        yield
 
 
 class Lock:
@@ -39,7 +55,7 @@ class Lock:
         Raises:
             OSError: its file cannot be opened, or not be locked here.
         """
-        with HeldOff():
+        with _turn():
             if self._fd is None:
                 self._fd = _locked(self.path, os.O_CREAT, fcntl.LOCK_EX)
             return self._fd is not None
@@ -62,7 +78,7 @@ class Lock:
 
     def release(self) -> None:
         """Give the lock back, by closing the only descriptor of it."""
-        with HeldOff():
+        with _turn():
             fd, self._fd = self._fd, None
             if fd is not None:
                 os.close(fd)
@@ -77,6 +93,7 @@ _locks: Final[WeakSet[Lock]] = WeakSet()
 
 def _after_fork_in_child() -> None:
     """Close what was inherited, whoever holds it: the parent's descriptors keep its locks."""
+    _Turns.lock = RLock()
     for lock in _locks:
         lock.release()
 
@@ -86,7 +103,7 @@ os.register_at_fork(after_in_child=_after_fork_in_child)
 
 def is_free(path: Path) -> bool:
     """Return whether nobody holds the lock on a file; one that is not there is free. Two who look do not see each other."""
-    with HeldOff():
+    with _turn():
         try:
             fd = _locked(path, 0, fcntl.LOCK_SH)
         except FileNotFoundError:
