@@ -37,6 +37,7 @@ def create(name: str, description: str | None, *, place: Place, in_json: bool) -
             output.say_json(bodies.of_master(master))
             return
         keeping.show(
+            store,
             master,
             f"Project {plain(made.name)} is made: {made.id}. Its master key:",
             f"It makes and revokes keys over HTTP; `eventmw project reset {made.id}` replaces it.",
@@ -100,7 +101,7 @@ def reset(project: str, *, place: Place, in_json: bool) -> None:
         if in_json:
             output.say_json(bodies.of_master(master))
             return
-        keeping.show(master, f"The new master key of project {plain(meant.name)}:", "The one before it is revoked.")
+        keeping.show(store, master, f"The new master key of project {plain(meant.name)}:", "The one before it is revoked.")
 
 
 @project.command(short_help="Make or replace the master key that makes projects.")
@@ -122,6 +123,7 @@ def account(*, place: Place, yes: bool, in_json: bool) -> None:
             output.say_json(bodies.of_master(master))
             return
         keeping.show(
+            store,
             master,
             f"The master key of account {account_id}:",
             "It opens /v1/manage/project/…; `eventmw project account` replaces it.",
