@@ -82,7 +82,7 @@ def test_a_configuration_names_the_archive(tmp_path: Path, postgres: str) -> Non
     filled(tmp_path / "data", postgres)
     config = tmp_path / "eventmw.toml"
     config.write_text(f'eventbunker_path = "/eb"\ndata_dir = "{tmp_path / "data"}"\narchive = {{env = "THE_ARCHIVE"}}\n')
-    ran = run("erase", "ann", "--yes", "--json", "--config", str(config), THE_ARCHIVE=postgres)
+    ran = run("erase", "ann", "--yes", "--json", "--config", str(config), THE_ARCHIVE=postgres, EVENTMW_DATA_DIR=str(tmp_path / "data"))
     assert ran.json["rows"] == 1
 
 

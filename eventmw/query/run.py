@@ -17,6 +17,7 @@ from typing import Any, Final, Literal, cast
 from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import DBAPIError, OperationalError
 
+from eventmw.archive.database import is_files_fault, why
 from eventmw.errors import Refused
 from eventmw.keys import Key
 from eventmw.query.compile import WORDS, Dialect, Statement, compiled
@@ -160,8 +161,8 @@ class Runner:
                 "query_too_large",
                 "Expected numbers within a double's range, got a larger one in an event. Filter out what is so large.",
             )
-        if isinstance(error, OperationalError) or error.connection_invalidated:
-            _log.warning("eventmw: the archive cannot be asked: %s", type(error.orig).__name__)
+        if isinstance(error, OperationalError) or error.connection_invalidated or is_files_fault(error):
+            _log.warning("eventmw: the archive cannot be asked: %s", why(error, self.engine))
             return Refused(
                 "archive_down", "The archive cannot be asked now. Try again soon.", headers=(("retry-after", "5"),)
             )
