@@ -11,7 +11,7 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final, Protocol
 
-from eventmw.charts.links import BadLink, Link, Why, check, claimed, token_in
+from eventmw.charts.links import MAX_LIFETIME_S, BadLink, Link, Why, check, claimed, token_in
 from eventmw.charts.page import SELF, chart_page, notice_page
 from eventmw.errors import Refused, told
 from eventmw.http import Reply
@@ -41,6 +41,11 @@ _WHYS: Final[Mapping[Why, tuple[int, str, str]]] = {
         "It was changed after it was made, or the key behind it was replaced. Ask for a new link.",
     ),
     "withdrawn": (403, "This link was withdrawn", "The key behind it is no longer in use. Ask for a new link."),
+    "too_long": (
+        403,
+        "This link would work for too long",
+        f"A link may work for at most {MAX_LIFETIME_S // 86_400} days. Ask for a new one.",
+    ),
     "expired": (410, "This link has expired", "It was made for a limited time. Ask for a new one."),
 }
 
