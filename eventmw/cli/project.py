@@ -32,6 +32,9 @@ def create(name: str, description: str | None, *, place: Place, in_json: bool) -
     texts = {"name": ("NAME", name), "description": ("--description", description)}
     keeping.checked("project-create", {"account_id": ("", "ours"), **texts})
     with keeping.opened(place, make=True) as store:
+        if (there := next((one for one in store.projects() if one.name == name), None)) is not None:
+            words = "commands tell projects apart by their names: take another one"
+            output.fail(f"There is a project {plain(name)} already, {there.id}; {words}.")
         made, master = store.create_project(store.account(), name, description or "")
         if in_json:
             output.say_json(bodies.of_master(master))
