@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import stat
 from pathlib import Path
 
@@ -35,7 +34,7 @@ def test_no_secret_is_written_down(tmp_path: Path, address: str, told: str, is_w
     assert (make_url(note.address or ""), note.is_whole) == (make_url(told), is_whole)
     assert b"s3cret" not in (tmp_path / FILE).read_bytes()
     assert stat.S_IMODE((tmp_path / FILE).stat().st_mode) == 0o600
-    assert os.listdir(tmp_path) == [FILE]
+    assert [path.name for path in tmp_path.iterdir()] == [FILE]
 
 
 @pytest.mark.parametrize("text", [None, "", "[]", '{"archive": 5, "is_whole": true}', "\xff", '{"archive": null}'])
@@ -47,7 +46,10 @@ def test_what_is_no_note_is_none(tmp_path: Path, text: str | None) -> None:
 
 def test_a_site_writes_it_at_its_start(tmp_path: Path) -> None:
     address = "postgresql+psycopg://u:s3cret@127.0.0.1:1/none"
-    for archive, note in ((address, Note("postgresql+psycopg://u@127.0.0.1:1/none", is_whole=False)), (None, Note(None))):
+    for archive, note in (
+        (address, Note("postgresql+psycopg://u@127.0.0.1:1/none", is_whole=False)),
+        (None, Note(None)),
+    ):
         Stores.of(Config(eventbunker_path="/eb", archive=archive, data_dir=str(tmp_path))).close()
         assert read(tmp_path) == note
 

@@ -81,8 +81,19 @@ def test_an_address_that_is_no_secret_is_used(tmp_path: Path) -> None:
 def test_a_configuration_names_the_archive(tmp_path: Path, postgres: str) -> None:
     filled(tmp_path / "data", postgres)
     config = tmp_path / "eventmw.toml"
-    config.write_text(f'eventbunker_path = "/eb"\ndata_dir = "{tmp_path / "data"}"\narchive = {{env = "THE_ARCHIVE"}}\n')
-    ran = run("erase", "ann", "--yes", "--json", "--config", str(config), THE_ARCHIVE=postgres, EVENTMW_DATA_DIR=str(tmp_path / "data"))
+    config.write_text(
+        f'eventbunker_path = "/eb"\ndata_dir = "{tmp_path / "data"}"\narchive = {{env = "THE_ARCHIVE"}}\n'
+    )
+    ran = run(
+        "erase",
+        "ann",
+        "--yes",
+        "--json",
+        "--config",
+        str(config),
+        THE_ARCHIVE=postgres,
+        EVENTMW_DATA_DIR=str(tmp_path / "data"),
+    )
     assert ran.json["rows"] == 1
 
 
@@ -105,7 +116,9 @@ def test_of_a_newer_archive_nothing_is_erased(tmp_path: Path) -> None:
 
 def test_an_archive_that_is_away_leaves_it_said(tmp_path: Path) -> None:
     filled(tmp_path, None)
-    ran = run("erase", "ann", "--yes", "--data-dir", str(tmp_path), "--archive", "postgresql+psycopg://u@127.0.0.1:1/none")
+    ran = run(
+        "erase", "ann", "--yes", "--data-dir", str(tmp_path), "--archive", "postgresql+psycopg://u@127.0.0.1:1/none"
+    )
     assert ran.code == 1
     assert "The archive still has what it has" in ran.err
     assert "Run this again when it is back." in ran.err

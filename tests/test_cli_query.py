@@ -136,7 +136,11 @@ def test_the_sql_can_be_pasted(folder: Path) -> None:
         (["--by", "a.b.c"], 2, "--by a.b.c: expected"),
         (["--zone", "Europe/Berln"], 2, "--zone Europe/Berln: expected the IANA name of a time zone"),
         (["--count", "--percentile", "ms", "95"], 2, "--percentile ms 95: expected"),
-        (["--by", "plan", "--order", "price"], 2, "--order price: expected the name of one of the answer's columns, got other text; there are plan, count."),
+        (
+            ["--by", "plan", "--order", "price"],
+            2,
+            "--order price: expected the name of one of the answer's columns, got other text; there are plan, count.",
+        ),
         (["--every", "day", "--sum", "price", "--order", "x"], 2, "there are timestamp, sum_price."),
         (["--from", "never"], 2, "--from never: expected"),
         (["--from", "2026-01-01", "--to", "never"], 2, "--to never: expected"),

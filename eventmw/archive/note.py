@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 FILE: Final = "archive.json"
 
 _PLACES: Final = frozenset({"host", "port", "service"})
-"""What of an address' parameters says where the server is. Any other may be a secret: `password`, `sslpassword`, `passfile`."""
+"""What of an address's parameters says where the server is. Any other may be or name a secret: `password`, `passfile`."""
 
 
 @dataclass(frozen=True, slots=True)

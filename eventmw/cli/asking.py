@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -47,7 +48,8 @@ def opened(archive: str | None, data_dir: str | None) -> Generator[Asked]:
     try:
         from eventmw.archive.migrations import check  # noqa: PLC0415 - of an extra
         from eventmw.archive.place import archive_engine, file_of  # noqa: PLC0415 - as above
-        from eventmw.query import run  # noqa: F401, PLC0415 - as above; root may become a user who cannot read it
+
+        import_module("eventmw.query.run")  # root may become a user who cannot read it
     except ImportError as error:
         raise ConfigError([f"{keeping.MISSING} ({error.name})"]) from None
     folder = resolved(data_dir)
@@ -57,7 +59,9 @@ def opened(archive: str | None, data_dir: str | None) -> Generator[Asked]:
         if (file := file_of(engine)) is not None:
             output.become_owner(folder)
             if not file.is_file():
-                output.fail(f"there is no archive in {file.parent}. Name the site's data_dir with --data-dir, or --archive.")
+                output.fail(
+                    f"there is no archive in {file.parent}. Name the site's data_dir with --data-dir, or --archive."
+                )
         check(engine)
         if not _has_table(engine):
             output.fail("the archive has no events yet: no site with eventbunker_path has written to it.")
@@ -103,10 +107,12 @@ def project_of(asked: Asked, given: str | None) -> str:
     if meant:
         return meant[0]
     held = _held(asked.engine)
-    if given in held:  # of a project that was ended, or whose keys are elsewhere
-        return given
-    there = _shown([*names, *(project for project in held if project not in names)], names)
-    output.fail(f"there is no project {plain(given)}" + (f"; there are {there}." if there else ": there is none yet."))
+    if given not in held:  # it may be one that was ended, or whose keys are elsewhere
+        there = _shown([*names, *(project for project in held if project not in names)], names)
+        output.fail(
+            f"there is no project {plain(given)}; " + (f"there are {there}." if there else "there is none yet.")
+        )
+    return given
 
 
 def _only(engine: Engine, names: Mapping[str, str]) -> str:

@@ -104,7 +104,9 @@ def reset(project: str, *, place: Place, in_json: bool) -> None:
         if in_json:
             output.say_json(bodies.of_master(master))
             return
-        keeping.show(store, master, f"The new master key of project {plain(meant.name)}:", "The one before it is revoked.")
+        keeping.show(
+            store, master, f"The new master key of project {plain(meant.name)}:", "The one before it is revoked."
+        )
 
 
 @project.command(short_help="Make or replace the master key that makes projects.")

@@ -220,8 +220,8 @@ def _filter(text: str) -> dict[str, Any]:
     if (found := _condition(text)) is not None:
         op = _OPS[found[2]]
         if found[3].lstrip()[:1] in _SIGNS:
-            words = f'expected one of the operators {" ".join(_OPS)} before a value; a text that begins so is quoted'
-            raise click.BadParameter(f'{text!r}: {words}, as {found[1]}{found[2]}\'"…"\'', param_hint="--where")
+            words = f"expected one of the operators {' '.join(_OPS)} before a value; a text that begins so is quoted"
+            raise click.BadParameter(f"{text!r}: {words}, as {found[1]}{found[2]}'\"…\"'", param_hint="--where")
         as_text = op in _FOR_TEXT or COLUMNS.get(found[1].strip()) == "text"
         return {"field_name": found[1].strip(), "op": op, "value": _value(found[3].strip(), as_text=as_text)}
     if text.startswith("!"):

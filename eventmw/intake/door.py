@@ -188,9 +188,7 @@ def wrong_method(head: RequestHead, allow: str) -> Refused:
 _ALLOWED: Final = "an allowed origin"
 
 
-def check_origin(
-    head: RequestHead, listed: Container[str | None], proxies: int, *, allowed: str = _ALLOWED
-) -> None:
+def check_origin(head: RequestHead, listed: Container[str | None], proxies: int, *, allowed: str = _ALLOWED) -> None:
     """Let the site's own pages in, and browsers on other sites only when listed. Source: PROTOCOLS.md 2.4.
 
     Args:
