@@ -99,7 +99,7 @@ class _Tracked:
         context = tracked.taken_apart(record.body)[0]
         if isinstance(meant, Selection):
             facts = tracked.facts_of(_decode_event(raw), context, record)
-            return project_of(record.credential) == meant.project and meant.holds(*facts)
+            return project_of(record.credential) == meant.project and meant.holds(*facts, record.recorded_ms)
         # What the key says of the customer holds for every event.
         is_customers = context.customer == meant.value and "customer_identifier" in meant.fields
         return is_customers or _names(raw, meant)

@@ -15,12 +15,15 @@ class Selection:
 
     Attributes:
         project: whose they are. Events of other projects, and those of the other API, stay.
+        made_ms: when it was asked for. Events that were recorded later are new, and stay: the journal is done before the
+            archive is, and both have to mean the same.
         customer: whom they are of.
         event_name: their name.
         since_ms, until_ms: from when on they happened, and before when.
     """
 
     project: str
+    made_ms: int
     customer: str | None = None
     event_name: str | None = None
     since_ms: int | None = None
@@ -30,10 +33,11 @@ class Selection:
         """Return the selection as a journal hands it on."""
         return asdict(self)
 
-    def holds(self, name: str, customer: str | None, time_ms: int) -> bool:
+    def holds(self, name: str, customer: str | None, time_ms: int, recorded_ms: int) -> bool:
         """Return whether an event of the project is meant."""
         return (
-            self.event_name in {None, name}
+            recorded_ms <= self.made_ms
+            and self.event_name in {None, name}
             and self.customer in {None, customer}
             and (self.since_ms is None or self.since_ms <= time_ms)
             and (self.until_ms is None or time_ms < self.until_ms)

@@ -43,8 +43,15 @@ class MakeJournal(Protocol):
 
 
 def without(record: bytes, person: Mapping[str, Any]) -> bytes | None:
-    """Take a person out of a record of `put`: the one who has every number that begins with a digit."""
+    """Take a person out of a record of `put`: the one who has every number that begins with a digit.
+
+    A selection is known by its ``project``, as in `eventmw.erasure`: it means the numbers ``since_ms <= n < until_ms``.
+    """
     head, _, number = record.partition(b" ")
+    if "project" in person:
+        low, high = person["since_ms"], person["until_ms"]
+        meant = number.isdigit() and (low is None or low <= int(number)) and (high is None or int(number) < high)
+        return b"%b %b" % (head, b"#" * len(number)) if meant else None
     return b"%b %b" % (head, b"#" * len(number)) if number.startswith(person["who"].encode()) else None
 
 
@@ -419,6 +426,30 @@ class JournalConformance:
         assert [reading.entry.record for reading in take(lease, "a", 1)] == [b"record ##"]
         assert journal.seek("a", to="start") == 2
         assert [reading.entry.record for reading in take(lease, "a", 3)] == [b"record ##"] * 3
+
+    def test_a_selection_is_erased_as_a_person_is(self, journal: Journal) -> None:
+        """Its numbers and its null reach who rewrites as they were given, also by way of who leads."""
+        journal.register(["b"])
+        at = [put(journal, n) for n in (71, 5, 72, 73)]
+        lease = leading(journal)
+        lease.commit("a", Commit(park=[parked(Key(at[0], 0), record=b"record 71"), parked(Key(at[1], 0))]))
+        lease.commit("b", Commit(dead=[letter("b", Key(at[2], 0), record=b"record 72"), letter("b", Key(at[1], 0))]))
+        meant = {"project": "p1", "made_ms": NOW_MS, "customer": None, "since_ms": 72, "until_ms": None}
+        found: list[Mapping[str, int]] = []
+        for _ in range(2):
+            erasing = threading.Thread(target=lambda: found.append(journal.erase(meant)))
+            erasing.start()
+
+            def erased(thread: threading.Thread = erasing) -> bool:
+                lease.tend()
+                return not thread.is_alive()
+
+            until(erased, "the erasure")
+        assert found == [{"records": 2, "parked": 0, "dead": 1}, {"records": 0, "parked": 0, "dead": 0}]
+        assert [entry.record for entry in journal.scan()] == [b"record 71", b"record 5", b"record ##", b"record ##"]
+        assert [buried.key for buried in journal.dead_letters()] == [Key(at[1], 0)]
+        lease.close()
+        assert journal.erase({**meant, "since_ms": None, "until_ms": 72})["records"] == 2
 
     def test_what_was_read_ahead_is_read_again_after_an_erasure(self, journal: Journal) -> None:
         at = [put(journal, n) for n in (71, 5)]

@@ -155,7 +155,6 @@ def test_the_count_learns_in_the_background(archive: Archive, opened: Opened) ->
 
 def test_what_is_deleted_has_all_that_is_given(archive: Archive) -> None:
     def fill() -> None:
-        now_ms = SystemClock().now_ms() + DAY_MS  # accepted after every deletion of this test
         for number in range(12):
             archive.write(
                 [
@@ -165,7 +164,6 @@ def test_what_is_deleted_has_all_that_is_given(archive: Archive) -> None:
                         event_name=f"n{number % 2}",
                         customer_identifier=f"c{number % 3}",
                         time_ms=NOW_MS + number,
-                        recorded_ms=now_ms,
                     )
                 ]
             )
@@ -192,6 +190,22 @@ def test_what_was_deleted_is_not_written_again_by_anybody(archive: Archive, open
     else_s = mine | {"event_id": "bob's", "customer_identifier": "bob"}
     assert other.write([mine, later, else_s]) == 2
     assert idents(archive) == ["bob's", "later"]
+
+
+def test_what_was_accepted_after_a_deletion_was_asked_for_stays_and_has_its_name(
+    archive: Archive, opened: Opened
+) -> None:
+    old = row("old", event_name="both", recorded_ms=NOW_MS)
+    archive.write(
+        [old, old | {"event_id": "gone", "event_name": "old"}, old | {"event_id": "new", "recorded_ms": NOW_MS + 1}]
+    )
+    assert archive.delete("p1", made_ms=NOW_MS) == {"events": 2, "names": 1}
+    assert idents(archive) == ["new"]
+    assert archive.names("p1") == ["both"]
+    assert archive.delete("p1", event_name="both", made_ms=NOW_MS) == {"events": 0, "names": 0}
+    assert archive.names("p1") == ["both"]
+    assert opened().write([old, old | {"event_id": "newer", "recorded_ms": NOW_MS + 2}]) == 1
+    assert idents(archive) == ["new", "newer"]
 
 
 def test_deletion_and_retention_go_in_steps(archive: Archive) -> None:

@@ -140,6 +140,7 @@ def test_each_key_has_its_scheme() -> None:
         "bearer": None,
         "site-key": "x-eventmw-key",
         "write-key": "x-eventbunker-write-key",
+        "delete-key": "x-eventbunker-delete-key",
         "query-key": "x-eventbunker-query-key",
         "account-key": "x-eventbunker-apikey",
         "project-key": "x-eventbunker-apikey",

@@ -145,6 +145,18 @@ def forget_names(connection: Connection, project_id: str, name: str | None) -> i
     return gone
 
 
+def name_again(connection: Connection, project_id: str, left: Sequence[str]) -> int:
+    """Give names back to a project. Returns how many it did not have."""
+    if not left:
+        return 0
+    number = next_number(connection)  # from here on nobody else changes names
+    new = sorted(set(left).difference(known_names(connection, project_id)))
+    if new:
+        rows = [{"project_id": project_id, "event_name": name, "changed": number} for name in new]
+        connection.execute(insert(names), rows)
+    return len(new)
+
+
 def prune(connection: Connection, before_ms: int) -> None:
     """Forget deletions that are older than anything that could come again."""
     connection.execute(deletions.delete().where(deletions.c.made_ms < before_ms))

@@ -6,10 +6,10 @@ Layer: input and output.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Final, NamedTuple
 
-from sqlalchemy import Connection, Engine, TextClause, delete, select, text
+from sqlalchemy import Connection, Engine, TextClause, delete, func, select, text
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.sql.elements import ColumnElement
 
@@ -17,7 +17,7 @@ from eventmw.archive import ledger as ledgers
 from eventmw.archive.ledger import Deletion, Ledger, digest_of
 from eventmw.archive.migrations import prepare
 from eventmw.archive.rows import NUL, NUL_SIGN, Span, exact_json, for_postgresql
-from eventmw.archive.tables import Row, cursors, events, names
+from eventmw.archive.tables import Row, cursors, events
 from eventmw.archive.transactions import ArchiveAway, Unfit, is_rows_fault, transaction
 from eventmw.clock import SystemClock
 
@@ -220,11 +220,12 @@ class Archive:
         event_name: str | None = None,
         since_ms: int | None = None,
         until_ms: int | None = None,
+        made_ms: int | None = None,
     ) -> dict[str, int]:
         """Delete a project's events that have all that is given; with nothing given, all of them.
 
-        What was accepted before this call, and is no row yet, never becomes one. It goes in small steps, so one that fails
-        half-way has deleted some: call it again. A name of which all was deleted may be given anew.
+        What was accepted by `made_ms`, and is no row yet, never becomes one; what was accepted later stays. It goes in small
+        steps, so one that fails half-way has deleted some: call it again. A name of which all was deleted may be given anew.
 
         Args:
             project_id: of which project.
@@ -232,6 +233,7 @@ class Archive:
             event_name: with what name.
             since_ms: from when on they happened.
             until_ms: before when.
+            made_ms: when it was asked for; None for now.
 
         Returns ``{"events": n, "names": n}``.
 
@@ -240,20 +242,26 @@ class Archive:
         """
         if self._is_postgresql:
             customer, event_name = _signed(customer), _signed(event_name)
-        note = Deletion(project_id, digest_of(customer), event_name, since_ms, until_ms, _now_ms())
+        made_ms = _now_ms() if made_ms is None else made_ms
+        note = Deletion(project_id, digest_of(customer), event_name, since_ms, until_ms, made_ms)
+        whole = customer is None and since_ms is None and until_ms is None
         with transaction(self.engine, writes=True) as connection:
             ledgers.delete_later(connection, note)
-        meant: list[ColumnElement[bool]] = []
+            # Before the rows: whoever writes from now on gives a name anew, and none is taken from under a new row.
+            unnamed = ledgers.forget_names(connection, project_id, event_name) if whole else 0
+        meant: list[ColumnElement[bool]] = [events.c.recorded_ms <= made_ms]
         if customer is not None:
             meant.append(events.c.customer_identifier == customer)
         if event_name is not None:
             meant.append(events.c.event_name == event_name)
-        gone = sum(self._swept(project_id, since_ms, until_ms, meant))
-        unnamed = 0
-        if customer is None and since_ms is None and until_ms is None:
-            with transaction(self.engine, writes=True) as connection:
-                unnamed = ledgers.forget_names(connection, project_id, event_name)
-        return {"events": gone, "names": unnamed}
+        again = 0
+
+        def give_back(connection: Connection, step: Sequence[ColumnElement[bool]]) -> None:
+            nonlocal again
+            again += ledgers.name_again(connection, project_id, _names_left(connection, step, event_name, made_ms))
+
+        gone = sum(self._swept(project_id, since_ms, until_ms, meant, give_back if unnamed else None))
+        return {"events": gone, "names": unnamed - again}
 
     def sweep(self, project_id: str, meant: Sequence[ColumnElement[bool]]) -> int:
         """Delete a project's rows that meet all conditions, in small steps. Returns how many went.
@@ -271,7 +279,7 @@ class Archive:
         """
         until_ms = _now_ms() - days * _DAY_MS
         with transaction(self.engine) as connection:
-            projects = connection.scalars(select(names.c.project_id).distinct()).all()
+            projects = list(_projects(connection))
         for project_id in projects:
             yield from self._swept(project_id, None, until_ms, [])
 
@@ -287,9 +295,23 @@ class Archive:
             ledgers.prune(connection, now_ms - _DELETION_DAYS * _DAY_MS)
 
     def _swept(
-        self, project_id: str, low: int | None, until_ms: int | None, meant: Sequence[ColumnElement[bool]]
+        self,
+        project_id: str,
+        low: int | None,
+        until_ms: int | None,
+        meant: Sequence[ColumnElement[bool]],
+        before: Callable[[Connection, Sequence[ColumnElement[bool]]], None] | None = None,
     ) -> Iterator[int]:
-        """Delete along the index of time, some thousand rows a step; yields how many went."""
+        """Delete along the index of time, some thousand rows a step; yields how many went.
+
+        Args:
+            project_id: whose.
+            low: from when on they happened.
+            until_ms: before when.
+            meant: what else they have to meet.
+            before: called in each step's transaction before it deletes, with which rows the step looks at. It may change
+                names: writers take their lock first as well.
+        """
         mine, when = events.c.project_id == project_id, events.c.time_ms
         while True:
             since = [] if low is None else [when >= low]
@@ -299,12 +321,31 @@ class Archive:
                 if edge is not None:
                     edge = max(edge, edge if low is None else low + 1)  # more than a step in one millisecond
                     until = [when < edge]
+                if before is not None:
+                    before(connection, [mine, *since, *until])
                 gone = connection.execute(delete(events).where(mine, *since, *until, *meant)).rowcount
             yield gone
             if edge is None:
                 return
             low = edge
             time.sleep(self.rest_s)
+
+
+def _projects(connection: Connection) -> Iterator[str]:
+    """Return whose rows there are, by one look into the index for each; a project may have rows and no names for a while."""
+    mine, last = events.c.project_id, ""
+    while (found := connection.scalar(select(func.min(mine)).where(mine > last))) is not None:
+        yield found
+        last = found
+
+
+def _names_left(
+    connection: Connection, step: Sequence[ColumnElement[bool]], event_name: str | None, made_ms: int
+) -> Sequence[str]:
+    """Return which names rows have that are newer than a deletion."""
+    named = [] if event_name is None else [events.c.event_name == event_name]
+    newer = select(events.c.event_name).where(*step, *named, events.c.recorded_ms > made_ms)
+    return connection.scalars(newer.distinct()).all()
 
 
 def _signed(value: str | None) -> str | None:

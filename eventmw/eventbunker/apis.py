@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from eventmw.eventbunker import Call, charts, manage, query, track
+from eventmw.eventbunker import Call, charts, delete, manage, query, track
 from eventmw.eventbunker.calling import CallApi
 from eventmw.eventbunker.charts import ChartCall
 from eventmw.eventbunker.delete import DeleteCall
@@ -23,7 +23,7 @@ def operations() -> Sequence[Operation]:
 
     A call that is not here has no place in the OpenAPI document, which a test holds against the calls of a site.
     """
-    return (track.OPERATION, query.OPERATION, *charts.OPERATIONS, *manage.OPERATIONS)
+    return (track.OPERATION, query.OPERATION, *charts.OPERATIONS, delete.OPERATION, *manage.OPERATIONS)
 
 
 def calls_of(runtime: Runtime) -> tuple[Call, ...]:

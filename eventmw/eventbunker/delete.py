@@ -14,12 +14,26 @@ from eventmw.errors import ConfigError, JournalDown, Refused
 from eventmw.eventbunker.answers import json_reply
 from eventmw.http import Reply
 from eventmw.keys import Key, KeyKind
-from eventmw.query.deletion import selection_of
+from eventmw.openapi.operation import CALL_CODES, Content, KeyIn, Operation, SchemaRef
+from eventmw.query.deletion import SCHEMA, selection_of
 from eventmw.selection import Selection
 
 PATH: Final = "/v1/delete"
 HEADER: Final = "x-eventbunker-delete-key"
 RETRY: Final = (("retry-after", "5"),)
+
+OPERATION: Final = Operation(
+    id="delete",
+    path=PATH,
+    tag="delete",
+    summary="Delete events for good.",
+    description="From archive, journal and dead letters; no replay brings them back. What meets all that is given goes.",
+    keys=(KeyIn(HEADER, "delete"),),
+    body=Content((SchemaRef(SCHEMA),)),
+    examples={"customer": {"customer_identifier": "8841"}, "old": {"event_name": "debug", "time_period": "last_year"}},
+    answer=Content((SchemaRef("eventbunker-answer", "deleted"),)),
+    codes=CALL_CODES | {"archive_down", "invalid_body", "journal_down"},
+)
 
 
 class Erasing(Protocol):
@@ -45,6 +59,7 @@ class Deleting(Protocol):
         event_name: str | None = None,
         since_ms: int | None = None,
         until_ms: int | None = None,
+        made_ms: int | None = None,
     ) -> dict[str, int]:
         """Delete; returns ``{"events", "names"}``."""
         ...
@@ -94,6 +109,7 @@ class DeleteCall:
                 event_name=meant.event_name,
                 since_ms=meant.since_ms,
                 until_ms=meant.until_ms,
+                made_ms=meant.made_ms,
             )
         except (ArchiveAway, ConfigError) as error:
             detail = "Not everything was deleted: the archive cannot be changed now. Send it again."
