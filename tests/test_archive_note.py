@@ -37,6 +37,21 @@ def test_no_secret_is_written_down(tmp_path: Path, address: str, told: str, is_w
     assert [path.name for path in tmp_path.iterdir()] == [FILE]
 
 
+@pytest.mark.parametrize(
+    ("other", "same"),
+    [
+        ("postgresql+psycopg://u:s3cret@db/shop", True),
+        ("postgresql://admin@db:5432/shop?sslmode=require", True),
+        ("postgresql+psycopg://u@db/other", False),
+        ("postgresql+psycopg://u@other/shop", False),
+        ("postgresql+psycopg://u@db:5433/shop", False),
+        ("sqlite:////srv/shop", False),
+    ],
+)
+def test_which_addresses_lead_to_the_same_archive(other: str, same: bool) -> None:
+    assert Note.of(make_url("postgresql+psycopg://u:s3cret@db/shop")).is_of(make_url(other)) == same
+
+
 @pytest.mark.parametrize("text", [None, "", "[]", '{"archive": 5, "is_whole": true}', "\xff", '{"archive": null}'])
 def test_what_is_no_note_is_none(tmp_path: Path, text: str | None) -> None:
     if text is not None:

@@ -14,6 +14,9 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from sqlalchemy import URL
 
+_PORT: Final = 5432
+"""PostgreSQL's, where none is said."""
+
 FILE: Final = "archive.json"
 
 _PLACES: Final = frozenset({"host", "port", "service"})
@@ -41,6 +44,18 @@ class Note:
         query = {name: value for name, value in url.query.items() if name in _PLACES}
         shown = url.create(url.drivername, url.username, None, url.host, url.port, url.database, query)
         return cls(shown.render_as_string(hide_password=False), is_whole=shown == url)
+
+    def is_of(self, url: URL | None) -> bool:
+        """Return whether an address leads to the archive of the note, by whatever driver, as whichever user."""
+        from sqlalchemy import make_url  # noqa: PLC0415 - of an extra
+
+        if url is None or self.address is None:
+            return url is None and self.address is None
+        return _place(make_url(self.address)) == _place(make_url(Note.of(url).address or ""))
+
+
+def _place(url: URL) -> tuple[object, ...]:
+    return url.get_backend_name(), url.host, url.port or _PORT, url.database, dict(url.query)
 
 
 def read(data_dir: Path) -> Note | None:

@@ -59,7 +59,6 @@ def doubt(folder: Path, address: str | None) -> str | None:
         return None
     from sqlalchemy import make_url  # noqa: PLC0415 - of an extra
 
-    meant = note.Note(None) if address is None else note.Note.of(make_url(address))
-    if meant.address == found.address:
+    if found.is_of(None if address is None else make_url(address)):
         return None
     return f"This is not the archive that the site of {folder} uses: that is {found.address or 'in its folder'}."

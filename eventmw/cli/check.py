@@ -136,7 +136,7 @@ def _eventbunker_lines(config: Config, base: str) -> Iterator[tuple[str, str]]:
     yield "Calls", f"below {base}/v1, to who shows a key of their kind"
     yield (
         "Pages",
-        f"the site's own, and those of the origins of the key that they show: not of allowed_origins below {base}",
+        f"the site's own, and of origins that the key lists (--origin); allowed_origins has no say below {base}",
     )
     days = "for ever" if config.archive_days is None else f"for {count(config.archive_days, 'day')}"
     yield "Archive", f"{risks.archive_of(config)}, {days}"

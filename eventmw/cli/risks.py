@@ -20,7 +20,6 @@ from eventmw.secret import EnvSecret, Secret, reveal
 from eventmw.tools import File
 
 MASK: Final = "••••"
-FILE: Final = "archive.sqlite3"
 
 GUESSABLE: Final = frozenset(
     {"/zaraz/api", "/events", "/event", "/track", "/collect", "/api/events", "/api/track", "/api/collect", "/e", "/t"}
@@ -46,11 +45,11 @@ def archive_of(config: Config) -> str:
     Raises:
         ConfigError: the address is none that works here.
     """
+    from eventmw.archive.note import Note  # noqa: PLC0415 - of an extra
+    from eventmw.archive.place import FILE, archive_engine  # noqa: PLC0415 - as above
+
     if config.archive is None:
         return f"{FILE} in data_dir"
-    from eventmw.archive.note import Note  # noqa: PLC0415 - of an extra
-    from eventmw.archive.place import archive_engine  # noqa: PLC0415 - as above
-
     return str(Note.of(archive_engine(config.data_dir, reveal(config.archive)).url).address)
 
 
