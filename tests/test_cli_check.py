@@ -351,6 +351,15 @@ def test_an_archive_that_is_none_is_a_problem(tmp_path: Path) -> None:
     assert "s3cret" not in ran.err
 
 
+def test_a_geoip_file_is_told_of_beside_other_problems(tmp_path: Path) -> None:
+    path = tmp_path / "eventmw.toml"
+    path.write_text(f'eventbunker_path = "/eb"\ngeoip = "{tmp_path}/missing.mmdb"\nbatch = "some"\n')
+    ran = run("check", str(path))
+    assert ran.err.startswith("2 problems;"), ran.err
+    assert "missing.mmdb cannot be read" in ran.err
+    assert "batch" in ran.err
+
+
 def test_a_geoip_file_that_cannot_be_used_is_a_problem(tmp_path: Path) -> None:
     path = tmp_path / "eventmw.toml"
     path.write_text(f'eventbunker_path = "/eb"\ngeoip = "{tmp_path}/missing.mmdb"\n')

@@ -60,14 +60,10 @@ def unusable_places(config: Config) -> Iterator[str]:
             archive_of(config)
         except ConfigError as error:
             yield from error.problems
-    if config.geoip is None:
-        return
-    from eventmw.eventbunker.places import Places  # noqa: PLC0415 - of an extra
+    if config.geoip is not None:
+        from eventmw.eventbunker.places import problems_of  # noqa: PLC0415 - of an extra
 
-    try:
-        Places(config.geoip)
-    except ConfigError as error:
-        yield from error.problems
+        yield from problems_of(config.geoip)
 
 
 def _env_secrets(config: Config) -> Iterator[tuple[str, str, EnvSecret]]:
