@@ -72,10 +72,21 @@ def complete(options: Settings) -> Config:
     try:
         config = Config(**merged)
     except ConfigError as error:
-        raise ConfigError((*problems, *error.problems)) from None
+        found = (*problems, *error.problems, *_of_files(merged))
+        raise ConfigError(dict.fromkeys(found)) from None
     if problems:
-        raise ConfigError(problems)
+        raise ConfigError((*problems, *_of_files(merged)))
     return config
+
+
+def _of_files(merged: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return what is wrong with files that a site opens at its start, so that it is told beside all else that is wrong."""
+    geoip = merged.get("geoip")
+    if not isinstance(geoip, str) or not geoip:
+        return ()
+    from eventmw.eventbunker.places import problems_of  # noqa: PLC0415 - only when the start fails anyway
+
+    return problems_of(geoip)
 
 
 def from_toml(path: str | Path) -> Settings:

@@ -302,7 +302,7 @@ def test_old_events_leave(journal: Journal, archive: Archive) -> None:
 def test_a_database_that_is_away_is_waited_for(
     journal: Journal, archive: Archive, caplog: pytest.LogCaptureFixture
 ) -> None:
-    caplog.set_level(logging.INFO, logger="eventmw.archive")
+    caplog.set_level(logging.WARNING, logger="eventmw.archive")
     opened, is_away = archive.engine.pool._creator, threading.Event()
 
     def connects(*args: Any, **named: Any) -> Any:

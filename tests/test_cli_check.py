@@ -313,11 +313,51 @@ def test_the_eventbunker_api_is_shown(tmp_path: Path) -> None:
     path.write_text('eventbunker_path = "/eb"\narchive = "postgresql+psycopg://shop:do-not-show@db.example/shop"\n')
     ran = run("check", str(path))
     assert "Track    /eb/post, to who shows a write key" in ran.lines
+    assert "Archive  postgresql+psycopg://shop@db.example/shop, for ever" in ran.lines
+    assert "Places   none, since geoip is not set" in ran.lines
+    assert "Frames   charts in pages of 'self'" in ran.lines
+    assert "none needed" not in ran.out
+    assert "go nowhere" not in ran.out
     assert "Calls    below /eb/v1, to who shows a key of their kind" in ran.lines
     assert "nothing is answered" not in ran.out
     shown = run("check", str(path), "--json")
     assert shown.json["eventbunker_path"] == "/eb"
     assert "do-not-show" not in ran.out + ran.err + shown.out
+
+
+def test_both_apis_are_told_apart(tmp_path: Path) -> None:
+    path = tmp_path / "eventmw.toml"
+    path.write_text(
+        'path = "/x-7f3a"\neventbunker_path = "/eb"\narchive_days = 400\nframe_ancestors = ["https://a.example"]\n'
+        'allowed_origins = ["https://b.example"]\n'
+    )
+    ran = run("check", str(path))
+    assert "Keys     none needed at /x-7f3a" in ran.lines
+    assert "Origins  the site's own, https://b.example at /x-7f3a" in ran.lines
+    assert "Archive  archive.sqlite3 in data_dir, for 400 days" in ran.lines
+    assert "Frames   charts in pages of https://a.example" in ran.lines
+    assert "events of /x-7f3a are accepted and go nowhere; tracked ones go to the archive." in ran.out
+    shown = run("check", str(path), "--json").json
+    assert (shown["archive_days"], shown["frame_ancestors"]) == (400, ["https://a.example"])
+
+
+def test_an_archive_that_is_none_is_a_problem(tmp_path: Path) -> None:
+    path = tmp_path / "eventmw.toml"
+    path.write_text(f'eventbunker_path = "/eb"\narchive = "mysql://u:s3cret@db/x"\ngeoip = "{tmp_path}/missing.mmdb"\n')
+    ran = run("check", str(path))
+    assert ran.code == 1
+    assert "archive must be SQLite or PostgreSQL, not mysql" in ran.err
+    assert "missing.mmdb cannot be read" in ran.err
+    assert "s3cret" not in ran.err
+
+
+def test_a_geoip_file_is_told_of_beside_other_problems(tmp_path: Path) -> None:
+    path = tmp_path / "eventmw.toml"
+    path.write_text(f'eventbunker_path = "/eb"\ngeoip = "{tmp_path}/missing.mmdb"\nbatch = "some"\n')
+    ran = run("check", str(path))
+    assert ran.err.startswith("2 problems;"), ran.err
+    assert "missing.mmdb cannot be read" in ran.err
+    assert "batch" in ran.err
 
 
 def test_a_geoip_file_that_cannot_be_used_is_a_problem(tmp_path: Path) -> None:

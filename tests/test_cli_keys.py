@@ -14,6 +14,7 @@ from eventmw.archive.database import engine_of
 from eventmw.keys import Key
 from eventmw.keys.place import keys_engine
 from eventmw.keys.ring import KeyRing
+from eventmw.keys.store import KeyStore
 from tests.databases import KINDS
 from tests.running import Ran, run
 
@@ -65,6 +66,16 @@ def test_from_nothing_to_a_key_that_is_revoked(place: Place) -> None:
     assert revoked.out == f"The write key {key.id} is revoked.\n"
     assert found(place, shown) is None
     assert run("keys", "list", **place).out == "Project shop has no keys.\n"
+
+
+def test_a_name_is_given_once(place: Place) -> None:
+    run("project", "create", "shop", **place)
+    again = run("project", "create", "shop", **place)
+    assert (again.code, again.out) == (1, "")
+    assert "There is a project shop already, prj_" in again.err
+    assert run("keys", "create", "write", "--project", "shop", **place).code == 0
+    assert run("project", "delete", "shop", "--yes", **place).code == 0
+    assert run("project", "create", "shop", **place).code == 0
 
 
 def test_what_a_key_is_bound_to(place: Place) -> None:
@@ -161,7 +172,11 @@ def data_dir(tmp_path: Path) -> Place:
 
 
 def test_of_several_projects_one_is_named(data_dir: Place) -> None:
-    ids = [run("project", "create", name, "--json", **data_dir).json["project_id"] for name in ("shop", "till", "till")]
+    ids = [run("project", "create", name, "--json", **data_dir).json["project_id"] for name in ("shop", "till")]
+    engine = keys_engine(data_dir["EVENTMW_DATA_DIR"], None)
+    store = KeyStore(engine)
+    ids.append(store.create_project(store.account(), "till")[0].id)  # as over HTTP, where ids tell them apart
+    engine.dispose()
     unclear = run("keys", "create", "write", **data_dir)
     assert unclear.code == 2
     assert (

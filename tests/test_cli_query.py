@@ -10,11 +10,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import insert, text
+from sqlalchemy import insert, make_url, text, update
 
 from eventmw.archive.database import engine_of, sqlite_address
-from eventmw.archive.tables import events, metadata
-from tests.running import Ran, run
+from eventmw.archive.migrations import prepare
+from eventmw.archive.note import Note, write
+from eventmw.archive.tables import events, metadata, state
+from eventmw.archive.transactions import transaction
+from eventmw.keys.place import keys_engine
+from eventmw.keys.store import KeyStore
+from tests.databases import KINDS
+from tests.running import ROOT, Ran, run
 
 
 def row(number: int, project: str = "shop", **more: Any) -> dict[str, Any]:
@@ -127,7 +133,25 @@ def test_the_sql_can_be_pasted(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [
-        (["--by", "a.b.c"], 1, "at /group_by/0"),
+        (["--by", "a.b.c"], 2, "--by a.b.c: expected"),
+        (["--zone", "Europe/Berln"], 2, "--zone Europe/Berln: expected the IANA name of a time zone"),
+        (["--count", "--percentile", "ms", "95"], 2, "--percentile ms 95: expected"),
+        (
+            ["--by", "plan", "--order", "price"],
+            2,
+            "--order price: expected the name of one of the answer's columns, got other text; there are plan, count.",
+        ),
+        (["--every", "day", "--sum", "price", "--order", "x"], 2, "there are timestamp, sum_price."),
+        (["--from", "never"], 2, "--from never: expected"),
+        (["--from", "2026-01-01", "--to", "never"], 2, "--to never: expected"),
+        (["--period", "sometime"], 2, "--period sometime: expected"),
+        (["--where", "a.b.c=1"], 2, "--where a.b.c=1: expected"),
+        (["--where", "price=>20"], 2, "expected one of the operators"),
+        (["--where", "price=<20"], 2, "expected one of the operators"),
+        (["--where", "plan==pro"], 2, "expected one of the operators"),
+        (["--csv", "--chart"], 2, "got --csv and --chart"),
+        (["--sql", "--json"], 2, "got --json and --sql"),
+        (["--project", "nope"], 1, "there is no project nope; there are shop."),
         (["--last", "soon"], 2, "is no age"),
         (["--last", "1h", "--period", "today"], 2, "Say one of"),
         (["--to", "2026-01-01"], 2, "--to goes with --from"),
@@ -154,10 +178,86 @@ def test_where_there_is_no_archive(tmp_path: Path) -> None:
 def test_a_project_has_to_be_named_among_several(tmp_path: Path) -> None:
     address = sqlite_address(tmp_path / "archive.sqlite3")
     fill(address, [row(1), row(2, project="rival"), row(3, project="rival")])
-    assert "several projects" in ask(tmp_path).err
+    assert "several projects: rival, shop. Name one with --project." in ask(tmp_path).err
     counted = ask(tmp_path, "--project", "rival", "--count", "--json", "--archive", address)
     assert counted.json["rows"] == [{"count": 2}]
-    assert ask(tmp_path, "--project", "none", "--limit", "1").err == "No events match.\n"
+    assert ask(tmp_path, "--project", "none", "--limit", "1").code == 1
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_project_is_named_as_elsewhere(kind: str, tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    address = str(request.getfixturevalue("postgres")) if kind == "postgresql" else None
+    keys = keys_engine(tmp_path, address)
+    store = KeyStore(keys)
+    flask, other = (store.create_project(store.account(), name)[0].id for name in ("flask", "other"))
+    keys.dispose()
+    fill(address or sqlite_address(tmp_path / "archive.sqlite3"), [row(1, project=flask), row(2, project="gone")])
+    place = {} if address is None else {"EVENTMW_ARCHIVE": address}
+    for given, count in (("flask", 1), (flask, 1), ("other", 0), (other, 0), ("gone", 1)):
+        assert ask(tmp_path, "--project", given, "--count", "--json", **place).json["rows"] == [{"count": count}]
+    unknown = ask(tmp_path, "--project", "nope", "--count", **place)
+    assert unknown.code == 1
+    assert f"there is no project nope; there are flask ({flask}), other ({other}), gone." in unknown.err
+    assert f"flask ({flask})" in ask(tmp_path, "--count", **place).err
+
+
+def test_mistakes_in_a_file_are_said_of_the_file(tmp_path: Path, folder: Path) -> None:
+    (tmp_path / "q.json").write_text('{"group_by": ["a.b.c"], "time_zone": "Nowhere"}')
+    ran = ask(folder, str(tmp_path / "q.json"))
+    assert ran.code == 1
+    assert f"at /time_zone of {tmp_path}/q.json." in ran.err
+    both = ask(folder, str(tmp_path / "q.json"), "--by", "d.e.f")
+    assert both.code == 2
+    assert "--by d.e.f: expected" in both.err
+    assert "at /group_by/0 of" in both.err
+
+
+def test_text_that_begins_with_a_sign_is_quoted(folder: Path) -> None:
+    assert ask(folder, "--where", 'plan="=pro"', "--count", "--json").json["rows"] == [{"count": 0}]
+
+
+def test_a_newer_archive_is_not_asked(tmp_path: Path) -> None:
+    engine = engine_of(sqlite_address(tmp_path / "archive.sqlite3"))
+    prepare(engine)
+    with transaction(engine, writes=True) as connection:
+        connection.execute(update(state).values(schema_version=99))
+    engine.dispose()
+    ran = ask(tmp_path, "--count")
+    assert (ran.code, ran.out) == (1, "")
+    assert "written by a newer eventmw" in ran.err
+    assert "cannot start" not in ran.err
+
+
+def test_it_is_said_why_an_archive_does_not_open(tmp_path: Path) -> None:
+    (tmp_path / "archive.sqlite3").write_bytes(b"This is no database. " * 500)
+    assert ask(tmp_path, "--count").err == "Error: the archive cannot be opened: file is not a database.\n"
+    away = ask(tmp_path, "--count", "--archive", "postgresql+psycopg://u:s3cret@127.0.0.1:1/none")
+    assert "onnection refused" in away.err
+    assert "s3cret" not in away.err
+
+
+@pytest.mark.parametrize("arguments", [["query", "--count"], ["project", "create", "shop"]])
+def test_without_the_extra_it_is_said_what_to_install(tmp_path: Path, arguments: list[str]) -> None:
+    (tmp_path / "sqlalchemy").mkdir()
+    (tmp_path / "sqlalchemy" / "__init__.py").write_text('raise ModuleNotFoundError("none", name="sqlalchemy")')
+    ran = run(*arguments, PYTHONPATH=f"{tmp_path}:{ROOT}", EVENTMW_DATA_DIR=str(tmp_path / "data"))
+    assert ran.code == 1
+    assert "pip install 'eventmw[eventbunker]' (sqlalchemy)" in ran.err
+
+
+def test_the_help_shows_its_examples_line_by_line(tmp_path: Path) -> None:
+    shown = ask(tmp_path, "--help").out
+    assert "\\b" not in shown
+    assert "\n    eventmw query --last 1h --count --by event_name\n" in shown
+
+
+def test_a_site_elsewhere_is_asked_there(tmp_path: Path, postgres: str) -> None:
+    fill(postgres, [row(1)])
+    write(tmp_path, Note.of(make_url(postgres)))
+    ran = ask(tmp_path, "--count")
+    assert ran.code == 1
+    assert "--archive or in $EVENTMW_ARCHIVE" in ran.err
+    assert str(make_url(postgres).password) not in ran.err
 
 
 def test_what_strangers_wrote_cannot_move_the_cursor(tmp_path: Path) -> None:

@@ -81,7 +81,7 @@ def test_it_prints_the_link_and_the_line_for_a_page(kind: str, tmp_path: Path, r
         (["--link", "--base", "https://[shop/eb"], 2, "expected an address"),
         (["--link", "--base", BASE, "--key", "nobody"], 1, "There is no key with this id"),
         (["--link", "--base", BASE, "--project", "other"], 1, "There is no project other"),
-        (["--link", "--base", BASE, "--by", "a.b.c"], 1, "at /group_by/0"),
+        (["--link", "--base", BASE, "--by", "a.b.c"], 2, "--by a.b.c: expected"),
         (["--link", "--base", BASE, "--where", f"page={'x' * 4000}"], 1, "ask for less in it"),
     ],
 )

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.running import Site, run, serving
+from tests.running import Site, run, serving, until
 
 
 @pytest.fixture(scope="module")
@@ -68,6 +68,43 @@ def test_a_path_that_is_not_ours(site: Site) -> None:
     ran = run("send", site.url + "/other", "-e", "x")
     assert ran.code == 1
     assert "The site answered 404, and not as eventmw does." in ran.err
+
+
+@pytest.fixture(scope="module")
+def tracked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]]:
+    """Give the track API's address, and a write key of it."""
+    folder = tmp_path_factory.mktemp("tracked")
+    with serving(folder, eventbunker_path="/eb") as site:
+        assert run("project", "create", "shop", "--data-dir", str(folder)).code == 0
+        key = run("keys", "create", "write", "--data-dir", str(folder)).out.strip()
+        yield f"http://127.0.0.1:{site.port}/eb/post", key
+
+
+def test_the_track_api_is_known_by_its_answer(tracked: tuple[str, str]) -> None:
+    ran = run("send", tracked[0], "-e", "signup")
+    assert (ran.code, ran.out) == (1, "")
+    assert "Refused with 401: Invalid x-eventbunker-write-key" in ran.err
+    assert "give a write key with --write-key or in $EVENTMW_WRITE_KEY" in ran.err
+    assert "not as eventmw does" not in ran.err
+
+
+def test_an_event_is_tracked(tracked: tuple[str, str]) -> None:
+    url, key = tracked
+    given = ("send", url, "-e", "signup", "-p", "plan=pro", "-p", "price=9", "--id", "s-1")
+    until(lambda: run(*given, "--write-key", key).code == 0)  # the key is known within a second
+    ran = run(*given, EVENTMW_WRITE_KEY=key)
+    assert ran.lines[0] == "1 event accepted."
+    assert ran.lines[1].startswith("  event 0: unique_req_id ")
+    assert run(*given, "--write-key", key, "--json").json["unique_req_id"] == ran.lines[1].split()[-1]
+    several = '[{"event_name": "a"}, {"event_name": "no blanks"}]'
+    some = run("send", url, "--file", "-", "--write-key", key, stdin=several)
+    assert some.code == 1
+    assert some.lines[0] == "1 event accepted."
+    assert "  event 1: refused: Body JSON validation failed." in some.lines
+    wrong = run("send", url, "-e", "no blanks", "--write-key", key)
+    assert wrong.code == 1
+    assert "/event_name: expected a name" in wrong.err
+    assert run(*given, "--write-key", key, "--key", "x").code == 2
 
 
 def test_nobody_is_there() -> None:

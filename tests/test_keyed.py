@@ -102,3 +102,16 @@ def test_no_keys_at_all() -> None:
     with pytest.raises(Refused, match="unauthorized"):
         gate.admit(head({HEADER: ANN}))
     assert gate.cors(head({"origin": SHOP})) == (("vary", "Origin"),)
+
+
+def test_a_refused_origin_is_told_whose_list_counts() -> None:
+    """`allowed_origins` is the other API's: who reads only «an allowed origin» looks there in vain."""
+    wrong = {"origin": "https://nowhere.example", HEADER: WRITE}
+    posted, asked = refusal(door().admit, head(wrong)), refusal(door().preflight, head(wrong, "OPTIONS"))
+    assert posted is not None
+    assert asked is not None
+    assert "an origin of the key itself" in posted.detail
+    assert "an origin of any key" in asked.detail
+    for refused in (posted, asked):
+        assert "--origin" in refused.detail
+        assert "allowed_origins has no say here" in refused.detail

@@ -9,6 +9,7 @@ write, in every version before 3.51.3, which is what most Pythons have. Source: 
 from __future__ import annotations
 
 import os
+import sqlite3
 from collections.abc import Generator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
@@ -16,7 +17,7 @@ from typing import Any, Final
 from weakref import WeakSet
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
-from sqlalchemy.exc import ArgumentError
+from sqlalchemy.exc import ArgumentError, OperationalError
 
 from eventmw.errors import ConfigError
 from eventmw.forks import HeldOff
@@ -26,6 +27,20 @@ _BUSY_S: Final = 10.0
 
 _PSYCOPG: Final = frozenset({"postgresql", "postgresql+psycopg"})
 """How an address of PostgreSQL may begin: which driver the short form means is SQLAlchemy's choice, and changes with it."""
+
+_OF_FILE: Final = frozenset(
+    {
+        sqlite3.SQLITE_BUSY,
+        sqlite3.SQLITE_CANTOPEN,
+        sqlite3.SQLITE_CORRUPT,
+        sqlite3.SQLITE_FULL,
+        sqlite3.SQLITE_IOERR,
+        sqlite3.SQLITE_NOTADB,
+        sqlite3.SQLITE_PERM,
+        sqlite3.SQLITE_READONLY,
+    }
+)
+"""SQLite's codes for what is wrong with a file, and not with a statement or a value. Source: sqlite.org/rescode.html."""
 
 _engines: WeakSet[Engine] = WeakSet()
 
@@ -63,14 +78,28 @@ def engine_of(address: str) -> Engine:
     return engine
 
 
-def shown(engine: Engine) -> str:
-    """Return where a database is, for messages: without a password, which may stand among the options as well."""
-    return engine.url.set(query={}).render_as_string(hide_password=True)
-
-
 def sqlite_address(file: Path) -> str:
     """Return the address of a SQLite file."""
     return f"sqlite:///{file}"
+
+
+def is_files_fault(error: BaseException) -> bool:
+    """Return whether SQLite's file is to blame: it cannot be opened, is locked, full, damaged, or no database at all."""
+    code: object = getattr(getattr(error, "orig", None), "sqlite_errorcode", None)
+    return isinstance(code, int) and code & 0xFF in _OF_FILE
+
+
+def why(error: BaseException, engine: Engine) -> str:
+    """Return the driver's words where they hold no values: of connecting, and of SQLite's file. Else the error's kind."""
+    cause = getattr(error, "orig", None) or error
+    kind = type(cause).__name__
+    of_connecting = isinstance(error, OperationalError) and error.statement is None
+    if not (of_connecting or is_files_fault(error)):
+        return kind
+    words = str(cause).partition("\n")[0]
+    secret = engine.url.password
+    tells = "://" in words or (secret is not None and str(secret) in words)
+    return kind if tells or not words else words
 
 
 @contextmanager

@@ -418,7 +418,7 @@ class Filling:
     def _recover(self) -> None:
         if self._failures:
             self._failures, self._trouble = 0, ""
-            log.info("the archive is filled again")
+            log.warning("the archive is filled again")  # at the level of what it ends
 
 
 def _journal_of(lease: Lease) -> str:

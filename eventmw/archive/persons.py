@@ -15,6 +15,7 @@ from sqlalchemy import case, false, func, or_, select
 from sqlalchemy.sql.elements import ColumnElement
 
 from eventmw.archive.database import allow
+from eventmw.archive.migrations import check
 from eventmw.archive.place import archive_engine, file_of
 from eventmw.archive.store import Archive
 from eventmw.archive.tables import events
@@ -33,9 +34,10 @@ def archive_at(data_dir: str | os.PathLike[str], address: str | None) -> Archive
     """Return the archive of a data directory or an address; None when there is none yet.
 
     Raises:
-        ConfigError: the address is none that works here.
+        ConfigError: the address is none that works here, or a newer eventmw wrote what is there.
     """
     engine = archive_engine(Path(data_dir), address)
+    check(engine)
     file = file_of(engine)
     return Archive(engine) if file is None or file.exists() else None
 

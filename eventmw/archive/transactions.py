@@ -12,7 +12,7 @@ from typing import Final
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DataError, IntegrityError, SQLAlchemyError
 
-from eventmw.archive.database import begun
+from eventmw.archive.database import begun, why
 from eventmw.errors import EventmwError
 
 _ROWS_FAULT: Final = (DataError, IntegrityError, OverflowError, TypeError, ValueError, RecursionError)
@@ -42,10 +42,9 @@ def transaction(engine: Engine, *, writes: bool = False) -> Generator[Connection
         with begun(engine, writes=writes) as connection:
             yield connection
     except (*_ROWS_FAULT, SQLAlchemyError) as error:
-        kind = type(getattr(error, "orig", None) or error).__name__
         if is_rows_fault(error):
-            raise Unfit(kind) from None
-        raise ArchiveAway(kind) from None
+            raise Unfit(type(getattr(error, "orig", None) or error).__name__) from None
+        raise ArchiveAway(why(error, engine)) from None
 
 
 def is_rows_fault(error: BaseException) -> bool:

@@ -35,7 +35,7 @@ def check(source: str | None, payload: IO[bytes] | None, *, eventbunker: bool, i
         raise click.UsageError("--eventbunker says what kind of payload --payload is; name one.")
     try:
         config = found.configuration(found.source_or_default(source))
-        problems = (*risks.missing_secrets(config), *risks.unusable_files(config))
+        problems = (*risks.missing_secrets(config), *risks.unusable_places(config))
     except ConfigError as error:
         config, problems = None, error.problems
     if config is None or problems:
@@ -66,7 +66,10 @@ def _active(config: Config) -> dict[str, Any]:
     return {
         "path": config.path,
         "eventbunker_path": config.eventbunker_path,
+        "archive": None if config.eventbunker_path is None else risks.archive_of(config),
+        "archive_days": config.archive_days,
         "geoip": config.geoip,
+        "frame_ancestors": list(config.frame_ancestors),
         "tools": {tool.id: risks.settings_of(source) for tool, source in _tools(config)},
         "journal": config.journal,
         "data_dir": config.data_dir,
@@ -105,15 +108,14 @@ def _lines(config: Config) -> Iterator[tuple[str, str]]:
     limits = config.limits
     yield "Path", config.path or "none"
     if config.eventbunker_path is not None:
-        yield "Track", f"{config.eventbunker_path}/post, to who shows a write key"
-        yield "Calls", f"below {config.eventbunker_path}/v1, to who shows a key of their kind"
-    if config.geoip is not None:
-        yield "Places", f"by {config.geoip}"
+        yield from _eventbunker_lines(config, config.eventbunker_path)
     for tool, source in _tools(config):
         settings = ", ".join(f"{name} = {plain(value)}" for name, value in risks.settings_of(source).items())
         yield "Tool", f"{tool.id} ({type(source).__name__})" + (f": {settings}" if settings else "")
-    yield "Keys", ", ".join(config.named_keys) or "none needed"
-    yield "Origins", ", ".join(("the site's own", *config.allowed_origins))
+    if config.path is not None or config.eventbunker_path is None:
+        of = "" if config.eventbunker_path is None else f" at {config.path}"
+        yield "Keys", (", ".join(config.named_keys) or "none needed") + of
+        yield "Origins", ", ".join(("the site's own", *config.allowed_origins)) + of
     yield "Journal", f"{config.journal}, at most {sizes(config.journal_bytes)}; data_dir {config.data_dir}"
     yield "Delivery", "in a thread of the site" if config.courier == "thread" else "by `eventmw worker`"
     rate = f", {limits.requests_per_s:g} requests a second from one sender" if limits.requests_per_s else ""
@@ -127,6 +129,19 @@ def _lines(config: Config) -> Iterator[tuple[str, str]]:
     if config.ready_path is not None:
         yield "Ready", f"{config.ready_path}, to anybody"
     yield "Answers", f"batch {config.batch}, receipt {config.receipt or 'none'}, envelope {config.envelope}{strict}"
+
+
+def _eventbunker_lines(config: Config, base: str) -> Iterator[tuple[str, str]]:
+    yield "Track", f"{base}/post, to who shows a write key"
+    yield "Calls", f"below {base}/v1, to who shows a key of their kind"
+    yield (
+        "Pages",
+        f"the site's own, and of origins that the key lists (--origin); allowed_origins has no say below {base}",
+    )
+    days = "for ever" if config.archive_days is None else f"for {count(config.archive_days, 'day')}"
+    yield "Archive", f"{risks.archive_of(config)}, {days}"
+    yield "Places", "none, since geoip is not set" if config.geoip is None else f"by {config.geoip}"
+    yield "Frames", f"charts in pages of {', '.join(config.frame_ancestors)}"
 
 
 def _judged(config: Config, body: bytes, *, tracked: bool) -> dict[str, Any]:

@@ -5,27 +5,25 @@ Layer: people.
 
 from __future__ import annotations
 
-import os
-from typing import TYPE_CHECKING, Final
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
 
 import click
 
-from eventmw.cli import output
+from eventmw.archive import note
+from eventmw.cli import archives, keeping, output
+from eventmw.cli.keeping import Place
 from eventmw.cli.output import count
-from eventmw.control.inspection import resolved
 from eventmw.control.view import Json
 from eventmw.erasure import Person
-from eventmw.errors import EventmwError
+from eventmw.errors import ConfigError, EventmwError
 
 if TYPE_CHECKING:
     from eventmw.archive.store import Archive
 
-ARCHIVE: Final = "EVENTMW_ARCHIVE"
-
 
 @click.command(short_help="Erase a person from all that is kept.")
 @click.argument("value")
-@output.data_dir()
 @click.option(
     "--field",
     "fields",
@@ -34,18 +32,15 @@ ARCHIVE: Final = "EVENTMW_ARCHIVE"
     help="Where events name the person: a property, or a path such as system.cookies.uid; may be given again. "
     "Default: the site's person_fields.",
 )
-@click.option(
-    "--archive", metavar="ADDRESS", help=f"The archive of tracked events, where it is PostgreSQL. Default: ${ARCHIVE}."
-)
+@keeping.placed
 @click.option("--dry-run", is_flag=True, help="Only say what is there.")
 @click.option("-y", "--yes", is_flag=True, help="Do not ask.")
-@output.as_json(help='{"records": n, "parked": n, "dead": n}')
+@output.as_json(help='{"records": n, "parked": n, "dead": n}, and "rows": n where there is an archive.')
 def erase(
-    data_dir: str | None,
     value: str,
     fields: tuple[str, ...],
-    archive: str | None,
     *,
+    place: Place,
     dry_run: bool,
     yes: bool,
     in_json: bool,
@@ -62,31 +57,58 @@ def erase(
     """  # noqa: D301 - \b is click's mark for lines that stay as they are
     if not value:
         raise click.UsageError("VALUE is empty: that would be everybody without a name.")
-    with output.looking(data_dir) as view:
+    try:
+        folder, address = place.resolved()
+    except ConfigError as error:
+        output.fail(keeping.sentence(f"{'; '.join(error.problems)}. Nothing was erased"))
+    with output.looking(str(folder)) as view:
+        archive = _archive(folder, address)
         person = Person(fields or view.person_fields(), value)
         if dry_run or not yes:
-            found = {**view.erase(person, dry_run=True), **_rows(data_dir, archive, person, dry_run=True)}
+            found = {**view.erase(person, dry_run=True), **_rows(archive, person, dry_run=True)}
             _show(found, "There are", person, in_json=in_json and dry_run)
             if dry_run or not any(found.values()) or not _confirmed():
                 return
         erased = view.erase(person)  # first, or it would fill the archive again
-        gone = {**erased, **_rows(data_dir, archive, person, dry_run=False)}
+        gone = {**erased, **_rows(archive, person, dry_run=False)}
         _show(gone, "Erased:", person, in_json=in_json)
 
 
-def _rows(data_dir: str | None, address: str | None, person: Person, *, dry_run: bool) -> Json:
-    """Return ``{"rows": n}``, or nothing where there is no archive."""
+def _archive(folder: Path, address: str | None) -> Archive | None:
+    """Return the archive that is meant; None where there is none."""
     try:
         from eventmw.archive import persons  # noqa: PLC0415 - of an extra
-    except ImportError:
-        return {}
+    except ImportError as error:
+        if address is None and note.read(folder) is None:
+            return None
+        output.fail(f"{keeping.MISSING} ({error.name}). The archive is not reached without it; nothing was erased.")
     try:
-        archive: Archive | None = persons.archive_at(resolved(data_dir), address or os.environ.get(ARCHIVE) or None)
-        if archive is None:
-            return {}
+        if (found := persons.archive_at(folder, address)) is not None:
+            click.get_current_context().call_on_close(found.engine.dispose)
+        if (doubt := archives.doubt(folder, address)) is not None:
+            words = f"Warning: {doubt} What is there of the person stays."
+            output.say(words, output.WARNING, error=True)
+    except ConfigError as error:
+        output.fail(keeping.sentence(f"{'; '.join(error.problems)}. Nothing was erased"))
+    return found
+
+
+def _rows(archive: Archive | None, person: Person, *, dry_run: bool) -> Json:
+    """Return ``{"rows": n}``, or nothing where there is no archive."""
+    if archive is None:
+        return {}
+    from eventmw.archive import persons  # noqa: PLC0415 - of an extra
+
+    try:
         return {"rows": persons.rows_of(archive, person) if dry_run else persons.erase(archive, person)}
+    except ConfigError as error:
+        _unreached("; ".join(error.problems))
     except EventmwError as error:
-        output.fail(f"The archive was not reached, and still has what it has: {error}. Run this again.")
+        _unreached(f"{error}. Run this again when it is back")
+
+
+def _unreached(why: str) -> NoReturn:
+    output.fail(f"The archive still has what it has: {why}.")
 
 
 def _confirmed() -> bool:

@@ -5,7 +5,6 @@ Layer: people.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Generator, Iterable, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 import click
 
-from eventmw.cli import output
+from eventmw.cli import archives, output
 from eventmw.control.inspection import resolved
 from eventmw.errors import ConfigError, EventmwError, Refused
 from eventmw.keys import bodies
@@ -27,9 +26,7 @@ from eventmw.secret import reveal
 if TYPE_CHECKING:
     from eventmw.keys.store import KeyStore
 
-ARCHIVE: Final = "EVENTMW_ARCHIVE"
-
-_MISSING: Final = "The EventBunker API needs a package that is missing: pip install 'eventmw[eventbunker]'"
+MISSING: Final = "The EventBunker API needs a package that is missing: pip install 'eventmw[eventbunker]'"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,10 +41,11 @@ class Place:
         """Return the data directory, and the address of the archive when it is not in there.
 
         Raises:
-            ConfigError: the configuration has problems.
+            ConfigError: the configuration has problems, or the archive is one of which only the site knows the password.
         """
         if self.source is None:
-            return resolved(self.data_dir), self.archive or os.environ.get(ARCHIVE) or None
+            folder = resolved(self.data_dir)
+            return folder, archives.address_of(folder, self.archive)
         from eventmw.cli.found import configuration  # noqa: PLC0415 - imports a site
 
         config = configuration(self.source)
@@ -67,11 +65,7 @@ def placed(command: Callable[..., None]) -> Callable[..., None]:
         click.option(
             "--config", "source", metavar="CONFIG.toml|MODULE:APP", help="Take both from the site's configuration."
         ),
-        click.option(
-            "--archive",
-            metavar="ADDRESS",
-            help=f"The site's archive, where it is PostgreSQL. Default: ${ARCHIVE}, which other users cannot read.",
-        ),
+        archives.option(),
         output.data_dir(),
     ):
         with_place = option(with_place)
@@ -105,16 +99,20 @@ def opened(place: Place, *, make: bool) -> Generator[KeyStore]:
         from eventmw.keys.place import file_of, keys_engine  # noqa: PLC0415 - brings the database
         from eventmw.keys.store import KeyStore  # noqa: PLC0415 - as above
     except ImportError as error:
-        output.fail(f"{_MISSING} ({error.name})")
+        output.fail(f"{MISSING} ({error.name})")
     try:
         folder, archive = place.resolved()
-        if (file := file_of(folder, archive)) is not None:
-            if not make and not file.exists():
+        file = file_of(folder, archive)
+        is_first = file is not None and not file.exists()  # a site makes it at its start
+        if file is not None:
+            if is_first and not make:
                 output.fail(f"There are no keys in {folder} yet: `eventmw project create NAME` makes a project.")
             output.become_owner(folder)
         engine = keys_engine(folder, archive)
         try:
-            yield KeyStore(engine)
+            store = KeyStore(engine)
+            _warn(folder, archive, is_first=is_first)
+            yield store
         finally:
             engine.dispose()
     except ConfigError as error:
@@ -123,6 +121,15 @@ def opened(place: Place, *, make: bool) -> Generator[KeyStore]:
         output.fail(sentence(str(error)))
     except OSError as error:
         output.fail(f"{error.filename or 'the data directory'} cannot be used: {error.strerror}.")
+
+
+def _warn(folder: Path, archive: str | None, *, is_first: bool) -> None:
+    """Say on standard error what may be wrong with a place where keys are kept."""
+    if (doubt := archives.doubt(folder, archive)) is not None:
+        output.say(f"Warning: {doubt} Its keys are there.", output.WARNING, error=True)
+    elif is_first:
+        words = f"No site has used {folder} yet: what is made here works for one whose data_dir it is."
+        output.say(f"Note: {words}", output.WARNING, error=True)
 
 
 def sentence(text: str) -> str:
@@ -181,8 +188,9 @@ def key_of(store: KeyStore, given: str, project: str | None) -> tuple[str, str]:
     return found[0]
 
 
-def show(issued: Issued, what: str, saved: str) -> None:
+def show(store: KeyStore, issued: Issued, what: str, saved: str) -> None:
     """Print a secret on standard output, alone, and what is to be said of it on standard error."""
     output.say(what, output.GOOD, error=True)
     click.echo(issued.secret.reveal())
-    output.say(f"This is the only time that it is shown: only its digest is kept. {saved}", output.WARNING, error=True)
+    kept = f"This is the only time that it is shown: only its digest is kept, in {output.plain(store.where)}."
+    output.say(f"{kept} {saved}", output.WARNING, error=True)

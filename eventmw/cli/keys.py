@@ -91,6 +91,7 @@ def create(
             output.say_json(bodies.of_issued(issued, grant.name))
             return
         keeping.show(
+            store,
             issued,
             f"A {grant.kind} key of project {plain(meant.name)}:",
             f"`eventmw keys revoke {issued.key.id}` ends it.",
@@ -174,4 +175,4 @@ def reset(key: str, project: str | None, *, place: Place, in_json: bool) -> None
         if in_json:
             output.say_json(bodies.of_issued(issued, name))
             return
-        keeping.show(issued, f"In the place of {key_id}, the {issued.key.kind} key:", f"{key_id} is revoked.")
+        keeping.show(store, issued, f"In the place of {key_id}, the {issued.key.kind} key:", f"{key_id} is revoked.")

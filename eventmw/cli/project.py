@@ -32,11 +32,15 @@ def create(name: str, description: str | None, *, place: Place, in_json: bool) -
     texts = {"name": ("NAME", name), "description": ("--description", description)}
     keeping.checked("project-create", {"account_id": ("", "ours"), **texts})
     with keeping.opened(place, make=True) as store:
+        if (there := next((one for one in store.projects() if one.name == name), None)) is not None:
+            words = "commands tell projects apart by their names: take another one"
+            output.fail(f"There is a project {plain(name)} already, {there.id}; {words}.")
         made, master = store.create_project(store.account(), name, description or "")
         if in_json:
             output.say_json(bodies.of_master(master))
             return
         keeping.show(
+            store,
             master,
             f"Project {plain(made.name)} is made: {made.id}. Its master key:",
             f"It makes and revokes keys over HTTP; `eventmw project reset {made.id}` replaces it.",
@@ -100,7 +104,9 @@ def reset(project: str, *, place: Place, in_json: bool) -> None:
         if in_json:
             output.say_json(bodies.of_master(master))
             return
-        keeping.show(master, f"The new master key of project {plain(meant.name)}:", "The one before it is revoked.")
+        keeping.show(
+            store, master, f"The new master key of project {plain(meant.name)}:", "The one before it is revoked."
+        )
 
 
 @project.command(short_help="Make or replace the master key that makes projects.")
@@ -122,6 +128,7 @@ def account(*, place: Place, yes: bool, in_json: bool) -> None:
             output.say_json(bodies.of_master(master))
             return
         keeping.show(
+            store,
             master,
             f"The master key of account {account_id}:",
             "It opens /v1/manage/project/…; `eventmw project account` replaces it.",

@@ -17,19 +17,23 @@ from typing import Any, Final, cast
 import click
 
 from eventmw import strictjson
-from eventmw.cli import linking, output
+from eventmw.cli import archives, asking, linking, misread, output
 from eventmw.cli.ages import age
 from eventmw.cli.drawing import can_draw, drawn, number_text
 from eventmw.cli.output import Cell, count, plain
-from eventmw.control.inspection import resolved
 from eventmw.errors import ConfigError, Refused
 from eventmw.keys import Key
 from eventmw.query.language import COLUMNS, Query, parse
 from eventmw.query.table import Column, Table
 
-ARCHIVE: Final = "EVENTMW_ARCHIVE"
-FILE: Final = "archive.sqlite3"
-"""The archive in a data directory."""
+_FORMS: Final = {
+    "in_json": "--json",
+    "in_csv": "--csv",
+    "in_chart": "--chart",
+    "in_sql": "--sql",
+    "as_query": "--as-query",
+}
+"""What an answer may look like: one of these, or a table."""
 
 _FOR_TEXT: Final = frozenset({"contains", "not_contains", "starts_with", "ends_with"})
 
@@ -46,6 +50,7 @@ _OPS: Final = {
     "<": "less_than",
     "~": "contains",
 }
+_SIGNS: Final = frozenset("=<>~")
 _condition = re.compile(f"(.+?)({'|'.join(map(re.escape, _OPS))})(.*)", re.DOTALL).fullmatch
 
 
@@ -61,10 +66,8 @@ def _computing(function: str) -> Callable[[Command], Command]:
 @click.command(short_help="Ask the archive: tables, charts, CSV, SQL.")
 @click.argument("file", required=False, type=click.Path(dir_okay=False, allow_dash=True))
 @output.data_dir()
-@click.option(
-    "--archive", metavar="URL", help=f"The archive's address. Default: ${ARCHIVE}, else {FILE} in the data_dir."
-)
-@click.option("--project", metavar="ID", help="Whose events. Default: the only project there is.")
+@archives.option()
+@click.option("--project", metavar="PROJECT", help="Whose events: its id or its name. Default: the only one there is.")
 @click.option("--last", metavar="AGE", help="From 30s, 5m, 1h, 7d or 2w ago until now.")
 @click.option("--period", metavar="WORD", help="today, yesterday, this_week, last_month, minus_90_days and their kin.")
 @click.option("--from", "begin", metavar="TIME", help="From this time on (2026-05-01, 2026-05-01T12:00).")
@@ -101,7 +104,7 @@ def _computing(function: str) -> Callable[[Command], Command]:
 @click.option("--as-query", is_flag=True, help="Only the query in JSON, for a file or for /v1/query/json.")
 @linking.options
 def query(file: str | None, **options: Any) -> None:
-    r"""Ask the archive of tracked events.
+    """Ask the archive of tracked events.
 
     \b
       eventmw query --last 1h --count --by event_name
@@ -116,10 +119,11 @@ def query(file: str | None, **options: Any) -> None:
     COND is a field's name, an operator (= != > >= < <= ~ contains, !~ contains not, ^= starts with, $= ends with) and a
     value; a name alone: there is such a field; with ! before it: there is none. Numbers, true and false are taken as
     these, "…" in double quotes as text. docs/query.md has all.
-    """
+    """  # noqa: D301 - \b is click's mark for lines that stay as they are
     document = _document(file)
     document |= _given(options, document)
     linking.check(options)
+    _check_form(options)
     if options["as_query"]:
         output.say_json(document)
         return
@@ -131,13 +135,24 @@ def query(file: str | None, **options: Any) -> None:
         else:
             _answer(asked, options)
     except Refused as refused:
-        _fail(refused)
+        misread.fail(refused, options, document, file)
     except ConfigError as error:
-        output.fail(str(error))
+        output.fail("; ".join(error.problems))
     except BrokenPipeError:
         # `| head` has seen enough. Python flushes at its end, and would complain.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
+
+
+def _check_form(options: Mapping[str, Any]) -> None:
+    """Look whether one form of the answer is asked for.
+
+    Raises:
+        click.UsageError: there are several.
+    """
+    asked = [option for name, option in _FORMS.items() if options[name]]
+    if len(asked) > 1:
+        raise click.UsageError(f"One form of the answer is expected, got {' and '.join(asked)}: leave all but one out.")
 
 
 def _document(file: str | None) -> dict[str, Any]:
@@ -204,6 +219,9 @@ def _order(text: str) -> dict[str, str]:
 def _filter(text: str) -> dict[str, Any]:
     if (found := _condition(text)) is not None:
         op = _OPS[found[2]]
+        if found[3].lstrip()[:1] in _SIGNS:
+            words = f"expected one of the operators {' '.join(_OPS)} before a value; a text that begins so is quoted"
+            raise click.BadParameter(f"{text!r}: {words}, as {found[1]}{found[2]}'\"…\"'", param_hint="--where")
         as_text = op in _FOR_TEXT or COLUMNS.get(found[1].strip()) == "text"
         return {"field_name": found[1].strip(), "op": op, "value": _value(found[3].strip(), as_text=as_text)}
     if text.startswith("!"):
@@ -223,71 +241,16 @@ def _value(text: str, *, as_text: bool) -> Any:
 
 
 def _answer(asked: Query, options: Mapping[str, Any]) -> None:
-    from eventmw.query.run import Limits, Runner  # noqa: PLC0415 - of an extra
+    with asking.opened(options["archive"], options["data_dir"]) as archive:
+        from eventmw.query.run import Limits, Runner  # noqa: PLC0415 - of an extra
 
-    engine = _engine(options["archive"], options["data_dir"])
-    try:
-        project = options["project"] or _only_project(engine)
-        ask = Runner(engine, Limits(timeout_s=options["timeout_s"]))
+        project = asking.project_of(archive, options["project"])
+        ask = Runner(archive.engine, Limits(timeout_s=options["timeout_s"]))
         key = Key(id="command line", kind="query", account_id="", project_id=project)
         if options["in_sql"]:
             click.echo(ask.sql(asked, key))
         else:
             _show(ask(asked, key), options)
-    finally:
-        engine.dispose()
-
-
-def _engine(archive: str | None, data_dir: str | None) -> Any:
-    """Return the archive's engine.
-
-    Raises:
-        ConfigError: the address is none, or a package is missing.
-    """
-    try:
-        from sqlalchemy import inspect  # noqa: PLC0415 - of an extra
-        from sqlalchemy.exc import SQLAlchemyError  # noqa: PLC0415 - as above
-
-        from eventmw.archive.database import engine_of, sqlite_address  # noqa: PLC0415 - as above
-        from eventmw.archive.tables import events  # noqa: PLC0415 - as above
-    except ImportError as error:
-        raise ConfigError(
-            [f"a package is missing for the archive: pip install 'eventmw[eventbunker]' ({error.name})"]
-        ) from None
-    address = archive or os.environ.get(ARCHIVE)
-    if address is None:
-        folder = resolved(data_dir)
-        output.become_owner(folder)
-        if not (folder / FILE).is_file():
-            output.fail(f"there is no archive in {folder}. Name the site's data_dir with --data-dir, or --archive.")
-        address = sqlite_address(folder / FILE)
-    engine = engine_of(address)
-    try:
-        is_filled = inspect(engine).has_table(events.name)
-    except SQLAlchemyError as error:  # its words may show the password
-        output.fail(f"the archive cannot be opened: {type(getattr(error, 'orig', error)).__name__}.")
-    if not is_filled:
-        output.fail("the archive has no events yet: no site with eventbunker_path has written to it.")
-    return engine
-
-
-def _only_project(engine: Any) -> str:
-    from sqlalchemy import func, select  # noqa: PLC0415 - of an extra
-
-    from eventmw.archive.tables import events  # noqa: PLC0415 - as above
-
-    found: list[str] = []
-    first = select(func.min(events.c.project_id))  # two steps in the index, not a walk through all
-    with engine.connect() as connection:
-        while len(found) < 2 and (  # noqa: PLR2004 - more than one is too many
-            one := connection.scalar(first.where(events.c.project_id > found[-1]) if found else first)
-        ):
-            found.append(one)
-    if not found:
-        output.fail("the archive has no events yet.")
-    if len(found) > 1:
-        output.fail(f"the archive has several projects, {plain(found[0])} among them: name one with --project.")
-    return found[0]
 
 
 def _show(table: Table, options: Mapping[str, Any]) -> None:
@@ -328,8 +291,3 @@ def _draw(table: Table) -> None:
     blocks = (out.encoding or "").lower().startswith("utf")
     for line in drawn(table, out.width, blocks=blocks):
         out.print(line, no_wrap=True)
-
-
-def _fail(refused: Refused) -> None:
-    told = [f"{fault.path or 'the top'}: {fault.message}" for fault in refused.faults]
-    output.fail("\n".join([refused.detail, *told[1:]]))

@@ -16,7 +16,7 @@ from eventmw.config import Config
 from eventmw.contract import Delivery
 from eventmw.errors import ConfigError
 from eventmw.journal.files import filesystem
-from eventmw.secret import EnvSecret, Secret
+from eventmw.secret import EnvSecret, Secret, reveal
 from eventmw.tools import File
 
 MASK: Final = "••••"
@@ -39,16 +39,31 @@ def missing_secrets(config: Config) -> Iterator[str]:
             yield f"{tool}: {name} is to come from the environment variable {value.name}, which is not set"
 
 
-def unusable_files(config: Config) -> Iterator[str]:
-    """Return a sentence for each file that a site would need and could not use at its start."""
-    if config.geoip is None:
-        return
-    from eventmw.eventbunker.places import Places  # noqa: PLC0415 - of an extra
+def archive_of(config: Config) -> str:
+    """Return where tracked events go, without a password.
 
-    try:
-        Places(config.geoip)
-    except ConfigError as error:
-        yield from error.problems
+    Raises:
+        ConfigError: the address is none that works here.
+    """
+    from eventmw.archive.note import Note  # noqa: PLC0415 - of an extra
+    from eventmw.archive.place import FILE, archive_engine  # noqa: PLC0415 - as above
+
+    if config.archive is None:
+        return f"{FILE} in data_dir"
+    return str(Note.of(archive_engine(config.data_dir, reveal(config.archive)).url).address)
+
+
+def unusable_places(config: Config) -> Iterator[str]:
+    """Return a sentence for each file or database that a site would need and could not use at its start."""
+    if config.eventbunker_path is not None:
+        try:
+            archive_of(config)
+        except ConfigError as error:
+            yield from error.problems
+    if config.geoip is not None:
+        from eventmw.eventbunker.places import problems_of  # noqa: PLC0415 - of an extra
+
+        yield from problems_of(config.geoip)
 
 
 def _env_secrets(config: Config) -> Iterator[tuple[str, str, EnvSecret]]:
@@ -66,8 +81,11 @@ def warnings(config: Config) -> Iterator[str]:
     """Return a sentence for each choice that is valid and may not be wanted."""
     if config.path is None and config.eventbunker_path is None:
         yield "no path is set, so nothing is answered; only the site's own track() sends events."
-    if not config.tools and not config.consumers:
-        yield "there are no tools, so events are accepted and go nowhere."
+    if not config.tools and not config.consumers and (config.path is not None or config.eventbunker_path is None):
+        which, but = "", ""
+        if config.eventbunker_path is not None:
+            which, but = f" of {config.path}", "; tracked ones go to the archive"
+        yield f"there are no tools, so events{which} are accepted and go nowhere{but}."
     if config.dry_run:
         yield "dry_run is on: nothing is sent to any tool."
     yield from journal_warnings(config.journal, config.data_dir)

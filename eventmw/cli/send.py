@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 import click
 from rich.text import Text
 
-from eventmw.cli import output
+from eventmw.cli import output, tracking
 from eventmw.cli.output import count, plain
 from eventmw.errors import InvalidEvent
 from eventmw.payload import payload
@@ -42,6 +42,11 @@ _KEYS: Final = ("fetch", "execute", "return", "cookies")
 @click.option("--id", "ident", metavar="ID", help="Its id, against duplicates.")
 @click.option("--file", "file", type=click.File("rb"), help="Send this payload as it is instead; - is standard input.")
 @click.option("--key", envvar="EVENTMW_KEY", help="The key, when the site wants one. Better in $EVENTMW_KEY.")
+@click.option(
+    "--write-key",
+    envvar=tracking.VARIABLE,
+    help=f"Send to the EventBunker API, with this key. Better in ${tracking.VARIABLE}.",
+)
 @output.as_json(help="The answer's body as it came.")
 def send(
     url: str,
@@ -51,6 +56,7 @@ def send(
     ident: str | None,
     file: IO[bytes] | None,
     key: str | None,
+    write_key: str | None,
     in_json: bool,
 ) -> None:
     """Post events to the site at URL, and show what it answers.
@@ -58,6 +64,7 @@ def send(
     \b
       eventmw send http://127.0.0.1:8000/zaraz/api -e purchase -p value=9.5
       eventmw send https://shop.example/zaraz/api --file payload.json
+      eventmw send https://shop.example/eb/post -e signup -p plan=pro --write-key eb_write_…
 
     Ends with 1 when the site refuses any of the events.
     """  # noqa: D301 - \b is click's mark for lines that stay as they are
@@ -65,10 +72,23 @@ def send(
         raise click.UsageError("Say what to send: either --event NAME, or --file FILE.")
     if file is not None and (props or ident):
         raise click.UsageError("--prop and --id belong to --event; with --file the payload is sent as it is.")
-    body = file.read() if file is not None else _one(event or "", props, ident)
-    answer = _post(url, body, key)
+    if key and write_key:
+        raise click.UsageError(
+            f"One of --key and --write-key is expected, got both; unset ${tracking.VARIABLE} for --key."
+        )
+    if write_key:
+        body = file.read() if file is not None else tracking.body_of(event or "", dict(map(_property, props)))
+        fields = tracking.fields(write_key, ident)
+    else:
+        body = file.read() if file is not None else _one(event or "", props, ident)
+        fields = {"x-eventmw-key": key} if key else {}
+    answer = _post(url, body, fields)
     if in_json:
         output.say_json(answer.document if answer.document is not None else {"status": answer.status})
+    elif tracking.is_error(answer.document):
+        tracking.show_error(answer.status, answer.document, showed_key=bool(write_key))
+    elif answer.status == _OK and write_key and tracking.is_answer(answer.document):
+        tracking.show(answer.document)
     elif answer.status == _OK and answer.document is not None:
         _show_results(answer.document, answer.rejected)
     else:
@@ -104,11 +124,11 @@ def _not_json(word: str) -> NoReturn:
     raise ValueError(f"{word} is text")
 
 
-def _post(url: str, body: bytes, key: str | None) -> _Answer:
+def _post(url: str, body: bytes, more: Mapping[str, str]) -> _Answer:
     parts = urlsplit(url)
     if parts.scheme not in {"http", "https"} or not parts.hostname:
         raise click.BadParameter("write it whole, such as http://127.0.0.1:8000/zaraz/api", param_hint="URL")
-    fields = {"content-type": "application/json"} | ({"x-eventmw-key": key} if key else {})
+    fields = {"content-type": "application/json", **more}
     target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     try:
         connection = _connection(parts.scheme, parts.hostname, parts.port)

@@ -61,6 +61,15 @@ class Places:
         return {name: value for name, value in place.items() if isinstance(value, str) and value}
 
 
+def problems_of(path: str) -> tuple[str, ...]:
+    """Return what is wrong with a file, as `Places` would raise it; nothing of one that can be used."""
+    try:
+        Places(path)
+    except ConfigError as error:
+        return error.problems
+    return ()
+
+
 def _at(value: object, *path: str | int) -> object:
     for step in path:
         if isinstance(value, Mapping):

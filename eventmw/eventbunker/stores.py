@@ -5,12 +5,15 @@ Layer: input and output.
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Self
 
 from sqlalchemy import Engine
 
+from eventmw.archive import note
 from eventmw.archive.counting import NameCount
 from eventmw.archive.migrations import check
 from eventmw.archive.place import archive_engine
@@ -21,6 +24,8 @@ from eventmw.keys.ring import KeyRing
 from eventmw.keys.store import KeyStore
 from eventmw.query.run import Runner
 from eventmw.secret import reveal
+
+log = logging.getLogger("eventmw")
 
 
 @dataclass(frozen=True)
@@ -49,6 +54,7 @@ class Stores:
         address = None if config.archive is None else reveal(config.archive)
         engine = archive_engine(config.data_dir, address)
         check(engine)
+        _note(config.data_dir, None if address is None else engine)
         archive, keys = Archive(engine), keys_engine(config.data_dir, address)
         return cls(archive, KeyRing(keys), NameCount(archive), keys)
 
@@ -72,3 +78,12 @@ class Stores:
         self.names.close()
         self.keys.dispose()
         self.archive.engine.dispose()
+
+
+def _note(data_dir: str, engine: Engine | None) -> None:
+    """Leave a note for commands, which else would look into a file of the data directory, or make one."""
+    try:
+        note.write(Path(data_dir).absolute(), note.Note(None) if engine is None else note.Note.of(engine.url))
+    except OSError as error:
+        words = "`eventmw` commands cannot see which archive this site uses: %s cannot be written: %s"
+        log.warning(words, Path(data_dir).absolute() / note.FILE, error.strerror)

@@ -185,8 +185,17 @@ def wrong_method(head: RequestHead, allow: str) -> Refused:
     )
 
 
-def check_origin(head: RequestHead, listed: Container[str | None], proxies: int) -> None:
+_ALLOWED: Final = "an allowed origin"
+
+
+def check_origin(head: RequestHead, listed: Container[str | None], proxies: int, *, allowed: str = _ALLOWED) -> None:
     """Let the site's own pages in, and browsers on other sites only when listed. Source: PROTOCOLS.md 2.4.
+
+    Args:
+        head: the request's.
+        listed: the origins of other sites.
+        proxies: how many of them forward it.
+        allowed: what those origins are called, for the words of a refusal.
 
     Raises:
         Refused: 403.
@@ -196,7 +205,7 @@ def check_origin(head: RequestHead, listed: Container[str | None], proxies: int)
         return
     if site is None and origin is not None and _is_own(origin, head, proxies):
         return
-    raise cross_site(origin, site)
+    raise cross_site(origin, site, allowed)
 
 
 def _is_own(origin: str, head: RequestHead, proxies: int) -> bool:
@@ -257,12 +266,10 @@ def _shown_key(headers: Mapping[str, str]) -> str | None:
     return headers.get("x-eventmw-key")
 
 
-def cross_site(origin: str | None, site: str | None) -> Refused:
+def cross_site(origin: str | None, site: str | None, allowed: str = _ALLOWED) -> Refused:
     """Return the refusal of a browser on another site; it shows both headers."""
     shown = f"Origin: {_printable(origin)}, Sec-Fetch-Site: {_printable(site)}"
-    return Refused(
-        "cross_site", f"Expected a request from this site, from a server, or from an allowed origin. {shown}."
-    )
+    return Refused("cross_site", f"Expected a request from this site, from a server, or from {allowed}. {shown}.")
 
 
 def _printable(value: str | None) -> str:

@@ -29,6 +29,12 @@ from eventmw.intake.door import (
 )
 from eventmw.keys import Key, KeyKind
 
+_OF_KEY: Final = (
+    "an origin of the key itself, which is given when a key is made (`eventmw keys create … --origin https://…`) and not "
+    "changed later; allowed_origins has no say here"
+)
+_OF_ANY: Final = "an origin of any key (`eventmw keys create … --origin https://…`); allowed_origins has no say here"
+
 _GETTING: Final = frozenset({"GET", "HEAD"})
 
 
@@ -133,7 +139,7 @@ class KeyedDoor:
             raise wrong_method(head, self._allow)
         key = self._key(headers)
         if "sec-fetch-site" in headers or "origin" in headers:
-            check_origin(head, key.origins, self._proxies)
+            check_origin(head, key.origins, self._proxies, allowed=_OF_KEY)
         return KeyedVisit(
             key,
             f"{key.project_id}/{key.id}",
@@ -175,7 +181,7 @@ class KeyedDoor:
         """
         origin = head.headers.get("origin", "")
         if not self._host.keys.lists(origin):
-            raise cross_site(origin, head.headers.get("sec-fetch-site"))
+            raise cross_site(origin, head.headers.get("sec-fetch-site"), _OF_ANY)
         return (
             ("access-control-allow-methods", "POST"),
             ("access-control-allow-headers", f"content-type, idempotency-key, {self._header}"),

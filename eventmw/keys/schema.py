@@ -11,9 +11,10 @@ from contextlib import contextmanager
 from typing import Final
 
 from sqlalchemy import Connection, Engine
-from sqlalchemy.exc import OperationalError, SQLAlchemyError
+from sqlalchemy.exc import SQLAlchemyError
 
-from eventmw.archive.database import begun, shown
+from eventmw.archive.database import begun, why
+from eventmw.archive.note import Note
 from eventmw.archive.versions import Migrations, Versioned
 from eventmw.errors import EventmwError
 from eventmw.keys.tables import metadata, state
@@ -41,15 +42,8 @@ def transaction(engine: Engine, *, writes: bool = False) -> Generator[Connection
         with begun(engine, writes=writes) as connection:
             yield connection
     except SQLAlchemyError as error:
-        why = _why(error, is_file=engine.dialect.name == "sqlite")
-        raise KeysAway(f"the keys in {shown(engine)} cannot be reached now ({why})") from None
-
-
-def _why(error: SQLAlchemyError, *, is_file: bool) -> str:
-    """Return the driver's words where they hold no values: of connecting, and of SQLite's file. Else the error's kind."""
-    if isinstance(error, OperationalError) and (is_file or error.statement is None):
-        return str(error.orig).partition("\n")[0]
-    return type(getattr(error, "orig", None) or error).__name__
+        where = Note.of(engine.url).address
+        raise KeysAway(f"the keys in {where} cannot be reached now ({why(error, engine)})") from None
 
 
 def prepare(engine: Engine, migrations: Migrations = MIGRATIONS) -> None:

@@ -15,6 +15,7 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, Engine, Row, Select, delete, func, insert, select, update
 
+from eventmw.archive.note import Note
 from eventmw.clock import Clock, SystemClock
 from eventmw.errors import EventmwError
 from eventmw.keys import Key, KeyKind
@@ -59,6 +60,12 @@ class KeyStore:
         self._engine = engine
         self._clock = clock or SystemClock()
         prepare(engine)
+
+    @property
+    def where(self) -> str:
+        """Where they are kept: a file, or an address without its password."""
+        url = self._engine.url
+        return str(url.database) if url.get_backend_name() == "sqlite" else str(Note.of(url).address)
 
     def account(self) -> str:
         """Return the id of the oldest account, which is made when there is none; it has no master key then."""

@@ -17,7 +17,7 @@ from typing import Any, Final, Literal, cast
 from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import DBAPIError, OperationalError
 
-from eventmw.archive.database import allow
+from eventmw.archive.database import allow, is_files_fault, why
 from eventmw.archive.place import file_of
 from eventmw.errors import Refused
 from eventmw.keys import Key
@@ -177,8 +177,9 @@ class Runner:
                 "Expected numbers within a double's range, got a larger one in an event. Filter out what is so large.",
             )
         is_unmade = getattr(error.orig, "sqlstate", None) == _NO_TABLE
-        if is_unmade or isinstance(error, OperationalError) or error.connection_invalidated:
-            _log.warning("eventmw: the archive cannot be asked: %s", type(error.orig).__name__)
+        is_down = isinstance(error, OperationalError) or error.connection_invalidated or is_files_fault(error)
+        if is_unmade or is_down:
+            _log.warning("eventmw: the archive cannot be asked: %s", why(error, self.engine))
             return _down()
         raise error
 
