@@ -69,6 +69,13 @@ class Worker:
         return sorted(event.name for event in found if isinstance(event, Event))
 
 
+def pass_a_millisecond(worker: Worker) -> None:
+    """Wait until the clock has moved on."""
+    now_ms = worker.app.runtime.clock.now_ms
+    before: int = now_ms()
+    until(lambda: now_ms() > before)
+
+
 @pytest.fixture(params=["sqlite", "postgresql"])
 def archive(request: pytest.FixtureRequest) -> str | None:
     return None if request.param == "sqlite" else str(request.getfixturevalue("postgres"))
@@ -136,8 +143,7 @@ def test_an_event_that_comes_between_journal_and_archive_is_new_in_both(opened: 
     now_ms = worker.app.runtime.clock.now_ms
 
     def comes() -> None:
-        begun = now_ms()
-        until(lambda: now_ms() > begun)
+        pass_a_millisecond(worker)
         worker.track("buy")
         until(lambda: "buy" in worker.recorded())
 
@@ -156,9 +162,9 @@ def test_what_waits_for_the_archive_never_becomes_a_row(opened: Open, body: obje
     for _ in range(5):
         for _ in range(20):
             worker.track("buy")
-        before = worker.app.runtime.clock.now_ms()
-        until(lambda before=before: worker.app.runtime.clock.now_ms() > before)
+        pass_a_millisecond(worker)  # a period ends before now
         assert worker.delete(body)["journal"] == 20
+        pass_a_millisecond(worker)
     worker.track("last")
     until(lambda: "last" in worker.rows())
     assert worker.rows() == worker.recorded() == ["last"]
