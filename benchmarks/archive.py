@@ -148,7 +148,9 @@ def _rates(address: str, many: int, rounds: int) -> Samples:
 
 def _emptied(archive: Archive) -> None:
     with transaction(archive.engine, writes=True) as connection:
-        connection.execute(text("TRUNCATE events") if archive.engine.dialect.name == "postgresql" else delete(events))
+        connection.execute(
+            text(f"TRUNCATE {events.name}") if archive.engine.dialect.name == "postgresql" else delete(events)
+        )
 
 
 def _fill(archive: Archive, engine: Engine, kept: Sequence[bytes]) -> float:

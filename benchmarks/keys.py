@@ -68,7 +68,7 @@ def run(effort: Effort) -> Report:
 def _ring(folder: Path, count: int) -> Iterator[tuple[KeyRing, Sequence[str]]]:
     """Give a ring that knows so many keys, and their secrets."""
     engine = keys_engine(folder, None)
-    shown = _filled(engine, count)
+    shown = filled(engine, count)
     ring = KeyRing(engine, _NEVER_S)
     ring.start()
     assert all(ring.find(one) is not None for one in shown)
@@ -77,7 +77,7 @@ def _ring(folder: Path, count: int) -> Iterator[tuple[KeyRing, Sequence[str]]]:
     engine.dispose()
 
 
-def _filled(engine: Engine, count: int) -> Sequence[str]:
+def filled(engine: Engine, count: int) -> Sequence[str]:
     """Put so many keys into the database, in one transaction, and return their secrets."""
     store = KeyStore(engine)
     account = store.account()

@@ -1,7 +1,9 @@
 """A closed-loop load: wrk where it is installed, else a client of ours, each in a process of its own.
 
 Both post the bodies of a file in turn over some connections and count every answer that is not 200 or not as long as the
-answer has to be. ``python -m benchmarks.load PORT CONNECTIONS SECONDS FILE LENGTH`` is our client.
+answer has to be. ``python -m benchmarks.load PATH PORT CONNECTIONS SECONDS FILE LENGTH [HEADER …]`` is our client.
+
+A line of the file is a body. With names of headers, their values stand before it, with a tab behind each.
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import cycle
 from pathlib import Path
@@ -41,18 +43,34 @@ def client() -> str:
     return "wrk" if shutil.which("wrk") else "our own asyncio client (wrk is not installed)"
 
 
-def run(port: int, bodies: Path, *, length: int, connections: int, seconds: float) -> Load:
-    """Load a server of this machine.
+def run(
+    port: int,
+    bodies: Path,
+    *,
+    length: int,
+    connections: int,
+    seconds: float,
+    path: str = PATH,
+    headers: Sequence[str] = (),
+) -> Load:
+    """Load a server of this machine; `headers` are the names of those whose values stand before each body.
 
     Raises:
         RuntimeError: the client failed, or an answer was wrong: figures of a server that refuses are worth nothing.
     """
     if wrk := shutil.which("wrk"):
-        url = f"http://127.0.0.1:{port}{PATH}"
+        url = f"http://127.0.0.1:{port}{path}"
         command = [wrk, "-t1", f"-c{connections}", f"-d{max(1, round(seconds))}s", "--timeout", "10s"]
-        command += ["-s", str(ROOT / "benchmarks" / "wrk.lua"), url, "--", str(bodies), str(length)]
+        command += ["-s", str(ROOT / "benchmarks" / "wrk.lua"), url, "--", str(bodies), str(length), *headers]
     else:
-        command = [sys.executable, "-m", "benchmarks.load", *map(str, (port, connections, seconds, bodies, length))]
+        command = [
+            sys.executable,
+            "-m",
+            "benchmarks.load",
+            path,
+            *map(str, (port, connections, seconds, bodies, length)),
+            *headers,
+        ]
     with pinned(CLIENT_CORE):
         done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=seconds + 60, check=False)
     if done.returncode:
@@ -63,7 +81,7 @@ def run(port: int, bodies: Path, *, length: int, connections: int, seconds: floa
     return load
 
 
-def post(port: int, body: bytes) -> Any:
+def post(port: int, body: bytes, path: str = PATH, headers: Mapping[str, str] | None = None) -> Any:
     """Post one body and return the decoded answer and its length in bytes.
 
     Raises:
@@ -71,7 +89,7 @@ def post(port: int, body: bytes) -> Any:
     """
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
     try:
-        connection.request("POST", PATH, body, {"content-type": "application/json"})
+        connection.request("POST", path, body, {"content-type": "application/json", **(headers or {})})
         answer = connection.getresponse()
         data = answer.read()
     finally:
@@ -124,9 +142,14 @@ class _Client:
         return head.startswith(b"http/1.1 200") and size == self._length
 
 
-async def _main(port: int, connections: int, seconds: float, bodies: list[bytes], length: int) -> None:
-    head = f"POST {PATH} HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n"
-    requests = [head.encode() % len(body) + body for body in bodies]
+def _request(path: str, line: bytes, headers: Sequence[str]) -> bytes:
+    *values, body = line.split(b"\t", len(headers))
+    fields = {"host": b"127.0.0.1", "content-type": b"application/json", **dict(zip(headers, values, strict=True))}
+    head = b"".join(b"%b: %b\r\n" % (name.encode(), value) for name, value in fields.items())
+    return b"POST %b HTTP/1.1\r\n%bcontent-length: %d\r\n\r\n%b" % (path.encode(), head, len(body), body)
+
+
+async def _main(port: int, connections: int, seconds: float, requests: list[bytes], length: int) -> None:
     begun = time.monotonic()
     clients = [_Client(cycle(requests), length, begun + seconds) for _ in range(connections)]
     await asyncio.gather(*(one.run(port) for one in clients))
@@ -143,7 +166,6 @@ async def _main(port: int, connections: int, seconds: float, bodies: list[bytes]
 
 
 if __name__ == "__main__":
-    _port, _connections, _seconds, _bodies, _length = sys.argv[1:]
-    asyncio.run(
-        _main(int(_port), int(_connections), float(_seconds), Path(_bodies).read_bytes().splitlines(), int(_length))
-    )
+    _path, _port, _connections, _seconds, _bodies, _length, *_headers = sys.argv[1:]
+    _requests = [_request(_path, line, _headers) for line in Path(_bodies).read_bytes().splitlines()]
+    asyncio.run(_main(int(_port), int(_connections), float(_seconds), _requests, int(_length)))

@@ -1,5 +1,6 @@
 -- Posts the bodies of a file in turn, and counts every answer that is not 200 or not as long as it has to be.
--- wrk … -s wrk.lua URL -- FILE LENGTH
+-- wrk … -s wrk.lua URL -- FILE LENGTH [HEADER …]
+-- Each line is a body; with names of headers, their values stand before it, a tab behind each.
 local threads = {}
 bad = 0
 
@@ -12,6 +13,9 @@ function init(args)
   requests, at = {}, 0
   local headers = { ["Content-Type"] = "application/json" }
   for line in io.lines(args[1]) do
+    for at = 3, #args do
+      headers[args[at]], line = line:match("^([^\t]*)\t(.*)$")
+    end
     requests[#requests + 1] = wrk.format("POST", nil, headers, line)
   end
 end

@@ -8,14 +8,43 @@ from __future__ import annotations
 from concurrent.futures import Future
 from typing import Final
 
+from eventmw.config import Config
 from eventmw.errors import Refused
 from eventmw.exchange import Taken, not_kept_in_time
 from eventmw.http import Headers, Reply
 from eventmw.journal import Position
+from eventmw.openapi.operation import BODY_CODES, IDEMPOTENCY_KEY, KEPT_CODES, Content, KeyIn, Operation, SchemaRef
 from eventmw.protocols.zaraz import Accepted
 from eventmw.runtime import Runtime
 
 _AGAIN: Final = "Nothing is promised of these events; send them again with the same ids."
+
+_RESULT: Final = SchemaRef("zaraz-reply", "result")
+
+
+def operation(config: Config | None = None) -> Operation:
+    """Return what this API says of itself, as a site is configured; None: as it is by default, with or without a key."""
+    array = config is not None and config.envelope == "array"
+    keys = (KeyIn("authorization", "bearer"), KeyIn("x-eventmw-key", "site"))
+    return Operation(
+        id="send_events",
+        path="",
+        tag="events",
+        summary="Send events.",
+        description="Any Content-Type is read as JSON. `results[i]` belongs to `events[i]`.",
+        keys=keys if config is None or config.named_keys else (),
+        keyless=config is None,
+        body=Content((SchemaRef("zaraz-request"),)),
+        # Source: zaraz-http-events-api, «Send events».
+        examples={"one": {"events": [{"client": {"__zarazTrack": "transaction successful", "value": "200"}}]}},
+        answer=Content(arrays_of=(_RESULT,)) if array else Content((SchemaRef("zaraz-reply"),)),
+        codes=(BODY_CODES if config is None or config.named_keys else BODY_CODES - {"unauthorized"})
+        | KEPT_CODES
+        | {"invalid_envelope", "no_valid_event", "rejected_events"},
+        form="problem",
+        headers={"Idempotency-Key": IDEMPOTENCY_KEY},
+        counts_rejected=True,
+    )
 
 
 class EventsApi:

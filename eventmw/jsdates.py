@@ -102,6 +102,15 @@ def _read(text: str) -> int | None:
     return (past.days * 86_400 + past.seconds) * 1000 + past.microseconds // 1000
 
 
+def _is_moment(text: str) -> bool:
+    """Return whether the standard library reads it: a usual form then lies between 1970 and 9999, whatever its zone."""
+    try:
+        datetime.fromisoformat(text)
+    except ValueError:
+        return False
+    return True
+
+
 def _moment(parts: Mapping[str, str | None]) -> datetime:
     hour, minute, second = (int(parts[name] or 0) for name in ("hour", "minute", "second"))
     milliseconds = int((parts["fraction"] or "")[:3].ljust(3, "0"))
@@ -143,7 +152,8 @@ def is_js_time(value: object) -> bool:
     if not isinstance(value, str):
         return True
     try:
-        from_js(value)
+        if _usual(value) is None or not _is_moment(value):
+            from_js(value)
     except (ValueError, OverflowError):
         return False
     return True

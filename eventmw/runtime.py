@@ -10,6 +10,7 @@ import logging
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol
@@ -21,7 +22,7 @@ from eventmw.assembly import assembled
 from eventmw.clock import Clock, SystemClock
 from eventmw.config import Config
 from eventmw.delivery.transport import Transport
-from eventmw.errors import Refused, told
+from eventmw.errors import JournalFull, Refused, told
 from eventmw.event import Record
 from eventmw.eventbunker.pool import CallPool
 from eventmw.forks import HeldOff
@@ -133,7 +134,8 @@ class Runtime:
         self.journal: Journal = opening.journal(config)
         self.stores = opening.stores(config)
         self.archive = None if self.stores is None else self.stores.archive
-        self.journal.register([tool.id for tool in self.engine.tools] + ([ARCHIVE] if self.archive else []))
+        with suppress(JournalFull):  # it says so, and takes nothing before there is room for them
+            self.journal.register([tool.id for tool in self.engine.tools] + ([ARCHIVE] if self.archive else []))
         self.recent, self.rates = Recent(), self._fresh_rates()
         self.keys: Keys = NoKeys() if self.stores is None else self.stores.ring
         self.names: Names = AnyName() if self.stores is None else self.stores.names

@@ -12,12 +12,13 @@ from typing import Literal
 import msgspec
 import pytest
 
-from benchmarks import neighbour, payload, serving
+from benchmarks import load, neighbour, payload, serving, track
 from benchmarks.__main__ import NAMES, main
 from benchmarks.footprint import handle
 from benchmarks.report import Effort, Figure, Report, Spread, Table
 from benchmarks.rounds import interleaved, ratios
 from eventmw.config import Config, Limits
+from eventmw.protocols import eventbunker
 from eventmw.protocols.zaraz import Judge
 from eventmw.runtime import Runtime
 
@@ -34,7 +35,19 @@ from eventmw.runtime import Runtime
             ["msgspec typed decode", "x typed decode alone", "typed decode of each event", "hostile", "growth"],
         ),
         ("keys", ["SHA-256 of the same secrets", "x SHA-256", "10,000 keys to 10", "revoked until refused"]),
-        ("query", ["hand-written SQL", "the last hour by name", "the whole range by a free field", "SQLite", "DuckDB"]),
+        (
+            "query",
+            [
+                "hand-written SQL",
+                "the last hour by name",
+                "the whole range by a free field",
+                "SQLite",
+                "DuckDB",
+                "average and 95th percentile of the whole range",
+            ],
+        ),
+        ("track", ["Events API, 1 event", "track, 1 event", "until all are rows", "the key", "uvicorn on the disk"]),
+        ("archive", ["bare SQLAlchemy Core", "accepted to visible at 2,000 events/s", "p99 s", "filling rate"]),
         ("footprint", ["bare interpreter", "x bare", "import eventmw", "traced", "resident", "memory to body"]),
     ],
 )
@@ -100,6 +113,23 @@ def test_the_neighbours_rounds_are_told_beside_the_idle_courier() -> None:
     assert "was felt" in neighbour._notes(seen)[0]
     deaf = seen | {("small page", "busy thread"): seen["small page", "courier idle"]}
     assert "distrust" in neighbour._notes(deaf)[0]
+
+
+def test_the_load_s_own_client_shows_a_key_with_each_body() -> None:
+    line = b"secret\tMozilla/5.0 (X)\t{}"
+    assert load._request("/eb/post", line, ["x-key", "user-agent"]) == (
+        b"POST /eb/post HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: application/json\r\nx-key: secret\r\n"
+        b"user-agent: Mozilla/5.0 (X)\r\ncontent-length: 2\r\n\r\n{}"
+    )
+    assert load._request("/", b'{"a":"\\t"}', []).endswith(b'content-length: 10\r\n\r\n{"a":"\\t"}')
+
+
+def test_tracked_events_are_accepted_and_no_two_are_alike() -> None:
+    events = track.sent(["a", "b"], 500)
+    judge = eventbunker.Judge(max_events=1, max_depth=32)
+    assert all(judge(one.body, eventbunker.Writer("p"), eventbunker.AnyName()).accepted == 1 for one in events)
+    assert len({one.body for one in events}) > 490
+    assert {one.key for one in events} == {"a", "b"}
 
 
 def test_rounds_are_never_fewer_than_three() -> None:

@@ -6,9 +6,11 @@ Needs Debian's chromium. Screenshots are left in ``build/charts`` to be looked a
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
 from socketserver import ThreadingMixIn
@@ -18,6 +20,7 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 import pytest
 
 from eventmw.charts.links import Link, token_of
+from eventmw.cli.linking import iframe_of
 from eventmw.eventbunker.charts import PATH, ChartCall
 from eventmw.keys import Key
 from eventmw.query.language import Query
@@ -69,8 +72,8 @@ class Server(ThreadingMixIn, WSGIServer):
 class Site:
     """A site whose one path is the chart call, and whose others are pages with it in a frame."""
 
-    def __init__(self) -> None:
-        self.call = ChartCall(ask, Keys(), lambda: NOW_MS)
+    def __init__(self, *frame_ancestors: str) -> None:
+        self.call = ChartCall(ask, Keys(), lambda: NOW_MS, frame_ancestors or ("'self'",))
         self.asked: list[str] = []
         self.server = make_server("127.0.0.1", 0, self, server_class=Server, handler_class=Quiet)
         self.thread = threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
@@ -437,7 +440,48 @@ def test_a_page_of_another_site_does_not(site: Site, tabs: Any) -> None:
     tab = tabs()
     with tab.page.expect_console_message(lambda message: "frame-ancestors" in message.text):
         tab.open(site.link("hours", host="localhost", path="/framed"))
-    assert tab.page.frames[1].url.startswith("chrome-error://")
+    tab.page.frames[1].wait_for_url("chrome-error://**")
+
+
+@contextmanager
+def another_site(link: str) -> Iterator[str]:
+    """Serve a page of another origin that has a link in a frame, as `eventmw query --link` writes it."""
+    [iframe] = re.findall("<iframe.*</iframe>", iframe_of(link, "Sales by day"))
+
+    def page(_: dict[str, Any], start_response: Any) -> list[bytes]:
+        start_response("200 OK", [("content-type", "text/html")])
+        return [f'<link rel=icon href="data:,">{iframe}'.encode()]
+
+    server = make_server("127.0.0.1", 0, page, server_class=Server, handler_class=Quiet)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def test_a_page_of_another_origin_shows_it_where_it_may(tabs: Any) -> None:
+    allowing = Site("'self'", "http://127.0.0.1:*")
+    with another_site(allowing.link("hours")) as page_of_the_other:
+        tab = tabs()
+        frame = tab.open(page_of_the_other).frame_locator("iframe")
+        frame.locator("canvas").wait_for()
+        assert frame.locator("h1").inner_text() == "count per hour"
+        assert tab.complaints == []
+    allowing.close()
+
+
+@pytest.mark.parametrize("frame_ancestors", [(), ("'none'",), ("https://intranet.example",)])
+def test_a_page_of_another_origin_does_not_where_it_may_not(tabs: Any, frame_ancestors: tuple[str, ...]) -> None:
+    forbidding = Site(*frame_ancestors)
+    with another_site(forbidding.link("hours")) as page_of_the_other:
+        tab = tabs()
+        with tab.page.expect_console_message(lambda message: "frame-ancestors" in message.text):
+            tab.open(page_of_the_other)
+        tab.page.frames[1].wait_for_url("chrome-error://**")
+        assert tab.page.frame_locator("iframe").locator("canvas").count() == 0
+    forbidding.close()
 
 
 @pytest.mark.parametrize("look", ["light", "dark", "narrow"])

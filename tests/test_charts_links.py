@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eventmw.charts.links import MAX_TOKEN, BadLink, Link, check, claimed, token_in, token_of
+from eventmw.charts.links import MAX_LIFETIME_S, MAX_TOKEN, BadLink, Link, check, claimed, expiry_s, token_in, token_of
 
 DIGEST = sha256(b"a secret").digest()
 LINK = Link("p1", "k1", '{"interval":"hour"}', 2_000_000_000, "Sales")
@@ -61,6 +61,21 @@ def test_a_link_ends_with_its_second() -> None:
     token = token_of(LINK, DIGEST)
     assert check(token, DIGEST, 1_999_999_999.999) == LINK
     assert why(token, now_s=2_000_000_000) == "expired"
+
+
+def test_no_link_works_for_years() -> None:
+    """A day more is let pass: whose clock is ahead may have made it just now."""
+    longest = 2_000_000_000 - MAX_LIFETIME_S - 86_400
+    token = token_of(LINK, DIGEST)
+    assert check(token, DIGEST, longest) == LINK
+    assert why(token, now_s=longest - 1) == "too_long"
+    assert why(token, secrets.token_bytes(32), now_s=0) == "forged"
+
+
+@given(st.integers(1, MAX_LIFETIME_S), st.integers(0, 2**40))
+def test_every_lifetime_that_is_given_is_taken_by_a_site(lifetime_s: int, now_s: int) -> None:
+    link = Link("p", "k", "{}", expiry_s(now_s, lifetime_s))
+    assert check(token_of(link, DIGEST), DIGEST, now_s) == link
 
 
 @given(st.text(max_size=300) | st.from_regex(r"v1\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]{43}", fullmatch=True))

@@ -11,6 +11,7 @@ from eventmw import Secret, env
 from eventmw.cli.risks import journal_warnings, settings_of, warnings
 from eventmw.config import Config, Settings
 from eventmw.tools import GA4, Console, File, Webhook
+from tests.eventbunker import REPAIRED, SEED, track, tracking
 from tests.running import run
 
 GOOD = """
@@ -115,6 +116,55 @@ def test_a_payload_that_is_none(good: str, body: str) -> None:
     ran = run("check", good, "--payload", "-", stdin=body, GA4_SECRET="x")
     assert ran.code == 1
     assert "The payload would be refused: " in ran.out
+
+
+TRACKED = '[{"event_name": "a"}, {"event_name": "a b"}, {"event_name": "c", "_ip": "x"}]'
+
+
+def test_tracked_events_are_judged_when_asked_for(good: str) -> None:
+    """As the track API judges: the same words at the same places."""
+    ran = run("check", good, "--payload", "-", "--eventbunker", stdin=TRACKED, GA4_SECRET="x")
+    assert ran.code == 1
+    assert "event 0: accepted, a; ga4 queued, webhook queued" in ran.lines
+    assert "event 1: refused" in ran.lines
+    with tracking() as pair:
+        answers = track(pair, TRACKED.encode()).json
+    words = [f"  {detail['path']}: {detail['message']}" for entry in answers for detail in entry.get("details", ())]
+    assert len(words) == 2
+    assert set(words) <= set(ran.lines)
+    judged = run("check", good, "--payload", "-", "--eventbunker", "--json", stdin=TRACKED, GA4_SECRET="x").json[
+        "payload"
+    ]
+    assert (judged["refused"], judged["problem"]) == (2, None)
+    assert [event["name"] for event in judged["events"]] == ["a", None, None]
+
+
+def test_a_tracked_event_that_is_fine(good: str) -> None:
+    ran = run("check", good, "--payload", "-", "--eventbunker", stdin=REPAIRED.decode(), GA4_SECRET="x")
+    assert ran.code == 0
+    assert "event 0: accepted, my_first_event_name; ga4 queued, webhook queued" in ran.lines
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        (SEED.decode(), "Expecting ',' delimiter at line 8, column 1."),
+        ("{}", "the top: expected the key event_name, which is missing"),
+        ("[]", "the top: expected an array of at least one event, got an empty one"),
+        ('{"events": [{"client": {}}]}', "/events: "),
+        ("[" * 40 + "]" * 40, "The body is nested too deeply. Expected at most"),
+    ],
+)
+def test_a_tracked_event_that_is_none(good: str, body: str, words: str) -> None:
+    ran = run("check", good, "--payload", "-", "--eventbunker", stdin=body, GA4_SECRET="x")
+    assert ran.code == 1
+    assert "The payload would be refused: " in ran.out
+    assert "nested" in words or "The payload would be refused: Body JSON validation failed." in ran.out
+    assert words in ran.out
+
+
+def test_which_payload_is_said_of_a_payload(good: str) -> None:
+    assert run("check", good, "--eventbunker", GA4_SECRET="x").code == 2
 
 
 SITES = """

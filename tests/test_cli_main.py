@@ -17,7 +17,21 @@ from eventmw.journal.files import FileJournal
 from tests.running import run
 
 BIDIRECTIONAL = "\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
-COMMANDS = ("check", "send", "tail", "stats", "dead", "replay", "export", "tools", "erase", "worker", "project", "keys")
+COMMANDS = (
+    "check",
+    "openapi",
+    "send",
+    "tail",
+    "stats",
+    "dead",
+    "replay",
+    "export",
+    "tools",
+    "erase",
+    "worker",
+    "project",
+    "keys",
+)
 
 
 def test_the_help_names_every_command_in_one_line_each() -> None:

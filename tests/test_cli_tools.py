@@ -42,6 +42,17 @@ def test_a_tool_is_forgotten_with_what_it_has_not_got(tmp_path: Path) -> None:
     assert "no tool has the id hook; registered are: broken, crm, page, slow" in gone.err
 
 
+def test_a_forgotten_tool_that_the_site_has_gets_what_comes_then(tmp_path: Path) -> None:
+    """It is registered again, also when the one process there is leads: else nothing would ever reach it."""
+    with serving(tmp_path) as site:
+        site.post("a")
+        until(lambda: site.tool("crm")["outcomes"] == {"delivered": 1})
+        assert site.run("tools", "forget", "crm", "--yes").code == 0
+        until(lambda: "crm" in site.run("tools", "list").out)
+        site.post("b")
+        until(lambda: site.tool("crm")["outcomes"] == {"delivered": 1})
+
+
 def test_tools_of_a_journal_in_memory_end_with_it(tmp_path: Path) -> None:
     with serving(tmp_path, journal="memory") as site:
         site.post("a")

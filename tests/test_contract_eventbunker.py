@@ -15,6 +15,7 @@ from eventmw.errors import PROBLEMS
 from eventmw.event import Event
 from eventmw.testing import NOW_MS, deliver
 from tests import strategies as own
+from tests.calls import ask_asgi, ask_wsgi
 from tests.eventbunker import (
     ANN,
     DELETE,
@@ -364,6 +365,29 @@ def test_heads_that_are_refused(headers: dict[str, str], code: str) -> None:
     """2.3."""
     with tracking() as pair:
         refusal(track(pair, b"{}", headers), *PROBLEMS[code], code)
+
+
+def test_bodies_that_do_not_end() -> None:
+    """2.3: 408 and 411, in this dialect's shape; what came is valid by itself, and nothing of it is kept."""
+    sent = json.dumps(ONE).encode()
+    more = [{"type": "http.request", "body": sent, "more_body": True}]
+    head = [(HEADER, WRITE), ("content-length", str(len(sent) + 1))]
+    chunked = [(HEADER, WRITE), ("transfer-encoding", "chunked")]
+    with tracking(limits=Limits(body_timeout_s=0.1)) as pair:
+        for answer, code in (
+            (ask_asgi(pair.behind_asgi, "POST", POST, headers=head, messages=more), "body_timeout"),
+            (
+                ask_asgi(pair.behind_asgi, "POST", POST, headers=head, messages=[*more, {"type": "http.disconnect"}]),
+                "client_gone",
+            ),
+            (
+                ask_wsgi(pair.behind_wsgi, "POST", POST, sent, [(HEADER, WRITE)], CONTENT_LENGTH=str(len(sent) + 1)),
+                "client_gone",
+            ),
+            (ask_wsgi(pair.behind_wsgi, "POST", POST, sent, chunked, CONTENT_LENGTH=""), "length_required"),
+        ):
+            refusal(Answer(answer.status, tuple(answer.headers), answer.body), *PROBLEMS[code], code)
+        assert kept(pair) == []
 
 
 def test_limits() -> None:

@@ -110,6 +110,13 @@ def test_an_expired_link_is_gone(asked: Asked, keys: Keys) -> None:
     assert asked.seen == []
 
 
+def test_a_link_for_years_opens_nothing(asked: Asked, keys: Keys) -> None:
+    reply = call(asked, keys, now_ms=0).get(f"token={TOKEN}")
+    assert reply.status == 403
+    assert b"at most 365 days" in reply.body
+    assert asked.seen == []
+
+
 def test_a_link_goes_with_its_key(asked: Asked, keys: Keys) -> None:
     del keys.held["k1"]
     reply = call(asked, keys).get(f"token={TOKEN}")

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from eventmw import Event, HttpRequest, Send, asgi, consumer, tool, wsgi
-from eventmw.control.inspection import look_into
+from eventmw import Delivery, Event, HttpRequest, Send, asgi, consumer, tool, wsgi
 from eventmw.errors import JournalDown
 from eventmw.keys import Key
 from eventmw.testing import FixedKeys, with_keys
@@ -35,10 +35,11 @@ def broken(event: Event) -> Send:
     raise ValueError(event.id)
 
 
-@consumer("away")
+@consumer("away", delivery=Delivery(first_backoff_s=0.05, max_backoff_s=0.1))
 def away(event: Event) -> None:
-    """Have each event parked."""
-    raise OSError(event.id)
+    """Have each purchase parked; what passes beside it shows that not all fails."""
+    if event.name == "buy":
+        raise OSError(event.id)
 
 
 @tool("vendor")
@@ -81,8 +82,12 @@ class Asked:
 
     def rows(self, key: str = QUERY) -> list[str]:
         """Return the names of the events that the archive holds of a key's project, sorted."""
-        answer = self.ask(f"{BASE}/v1/query/json", "query", key, {"time_period": {"from": 0}})
-        return [] if answer.status == 503 else sorted(row["event_name"] for row in json.loads(answer.body)["rows"])
+        question = {"time_period": {"from": "2021-01-01"}}
+        answer = self.ask(f"{BASE}/v1/query/json", "query", key, question)
+        if answer.status == 503:  # no event was written yet
+            return []
+        assert answer.status == 200, answer.body
+        return sorted(row["event_name"] for row in json.loads(answer.body)["rows"])
 
     def delete(self, body: object, key: str = DELETE) -> dict[str, int]:
         answer = self.ask(PATH, "delete", key, body)
@@ -114,7 +119,7 @@ class Asked:
         until(lambda: self.rows() == ["a", "b", "buy", "look", "look"])
         until(lambda: self.rows(QUERY_ELSEWHERE) == ["theirs"])
         until(lambda: self.state()["broken"]["dead"] == 6)
-        until(lambda: self.state()["away"]["parked"] == 6)
+        until(lambda: self.state()["away"]["parked"] == 1)
 
     def bytes_of(self, value: bytes) -> list[str]:
         return [path.name for path in self.folder.rglob("*") if path.is_file() and value in path.read_bytes()]
@@ -125,18 +130,31 @@ def gateway(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
+Make = Callable[..., Asked]
+
+
+@pytest.fixture
+def make(tmp_path: Path) -> Iterator[Make]:
+    """Give what makes a site; it is closed at the end."""
+    with ExitStack() as stack:
+
+        def made(gateway: str = "wsgi", archive: str | None = None, journal: str = "file") -> Asked:
+            asked = Asked(gateway, tmp_path / "data", archive, journal)
+            stack.callback(asked.app.close, 0.0)
+            return asked
+
+        yield made
+
+
 @pytest.fixture(params=["sqlite", "postgresql"])
-def asked(request: pytest.FixtureRequest, gateway: str, tmp_path: Path) -> Iterator[Asked]:
-    archive = None if request.param == "sqlite" else str(request.getfixturevalue("postgres"))
-    asked = Asked(gateway, tmp_path / "data", archive)
-    yield asked
-    asked.app.close(0.0)
+def asked(request: pytest.FixtureRequest, gateway: str, make: Make) -> Asked:
+    return make(gateway, None if request.param == "sqlite" else str(request.getfixturevalue("postgres")))
 
 
 def test_a_customer_is_deleted_everywhere_but_in_other_projects(asked: Asked) -> None:
     asked.fill()
     deleted = asked.delete({"customer_identifier": "zoe-4711"})
-    assert deleted == {"archive": 4, "journal": 3, "parked": 4, "dead_letters": 4}
+    assert deleted == {"archive": 4, "journal": 3, "parked": 1, "dead_letters": 4}
     assert asked.rows() == ["look"]
     assert asked.rows(QUERY_ELSEWHERE) == ["theirs"]
     assert asked.delete({"customer_identifier": "zoe-4711"}) == dict.fromkeys(deleted, 0)
@@ -147,25 +165,24 @@ def test_a_customer_is_deleted_everywhere_but_in_other_projects(asked: Asked) ->
 def test_no_replay_and_no_restart_brings_it_back(asked: Asked) -> None:
     asked.fill()
     asked.delete({"everything": True})
-    for one in ("archive", "vendor"):
+    for one in ("archive", "broken"):
         assert run("replay", "--data-dir", str(asked.folder), "--tool", one, "--since", "1h").code == 0
-    until(lambda: asked.state()["archive"]["backlog_events"] == 0)
+    until(lambda: asked.state()["archive"]["backlog_events"] == asked.state()["broken"]["backlog_events"] == 0)
+    assert asked.state()["broken"]["dead"] == 1, "of the other project"
     assert asked.rows() == []
     assert asked.rows(QUERY_ELSEWHERE) == ["theirs"]
     asked.track({"event_name": "new", "customer_identifier": "zoe-4711"})
     until(lambda: asked.rows() == ["new"])
 
 
-def test_nothing_of_a_person_is_in_the_files(gateway: str, tmp_path: Path) -> None:
-    asked = Asked(gateway, tmp_path / "data", None)
+def test_nothing_of_a_person_is_in_the_files(gateway: str, make: Make) -> None:
+    asked = make(gateway)
     asked.fill()
     assert asked.bytes_of(b"zoe-4711") != []
     asked.delete({"customer_identifier": "zoe-4711"})
     asked.ask(PATH, "delete", DELETE, {"everything": True})
-    with look_into(asked.folder) as view:
-        shown = [event for event in view.entries() if b"zoe-4711" in json.dumps(event).encode()]
+    shown = [json.loads(line) for line in run("export", "--data-dir", str(asked.folder)).lines]
     assert [event["name"] for event in shown] == ["theirs"], "which is of another project"
-    asked.app.close(0.0)
 
 
 @pytest.mark.parametrize(
@@ -181,17 +198,17 @@ def test_nothing_of_a_person_is_in_the_files(gateway: str, tmp_path: Path) -> No
         ({"everything": True}, []),
     ],
 )  # fmt: skip
-def test_what_meets_all_that_is_given_goes(tmp_path: Path, body: object, left: list[str]) -> None:
-    asked = Asked("wsgi", tmp_path / "data", None)
+def test_what_meets_all_that_is_given_goes(make: Make, body: object, left: list[str]) -> None:
+    asked = make("wsgi")
     asked.fill()
     deleted = asked.delete(body)
-    assert deleted["archive"] == deleted["parked"] == deleted["dead_letters"] == 5 - len(left)
+    assert deleted["archive"] == deleted["dead_letters"] == 5 - len(left)
+    assert deleted["parked"] == ("buy" not in left)
     assert asked.rows() == left
-    asked.app.close(0.0)
 
 
-def test_a_bound_key_deletes_its_customers_alone(tmp_path: Path) -> None:
-    asked = Asked("wsgi", tmp_path / "data", None)
+def test_a_bound_key_deletes_its_customers_alone(make: Make) -> None:
+    asked = make("wsgi")
     asked.track(
         [{"event_name": "hers", "customer_identifier": "zoe"}, {"event_name": "anns", "customer_identifier": "ann"}]
     )
@@ -208,23 +225,21 @@ def test_a_bound_key_deletes_its_customers_alone(tmp_path: Path) -> None:
             "message": "expected the customer that the key is bound to, got another text",
         }],
     )  # fmt: skip
-    asked.app.close(0.0)
 
 
 @pytest.mark.parametrize("journal", ["file", "memory"])
-def test_a_journal_of_either_kind(tmp_path: Path, journal: str) -> None:
-    asked = Asked("wsgi", tmp_path / "data", None, journal)
+def test_a_journal_of_either_kind(make: Make, journal: str) -> None:
+    asked = make("wsgi", None, journal)
     asked.fill()
     assert asked.delete({"event_name": "buy"}) == {"archive": 1, "journal": 1, "parked": 1, "dead_letters": 1}
     assert asked.rows() == ["a", "b", "look", "look"]
-    asked.app.close(0.0)
 
 
 @pytest.mark.parametrize(
     ("body", "path", "code", "message"),
     [
-        (b"{", "", "invalid_json", "Expecting property name enclosed in double quotes or end of object at line 1, column 2"),
-        ([], "", "type", "expected an object that says which events are to go, got an array of 0"),
+        (b"{", "", "invalid_json", "Expecting property name enclosed in double quotes at line 1, column 2."),
+        ([], "", "type", "expected an object that says which events are to go, got an array"),
         ({}, "", "required",
          "expected at least one of customer_identifier, event_name, time_period, or everything: true, got none"),
         ({"time_zone": "UTC"}, "", "required",
@@ -245,17 +260,14 @@ def test_a_journal_of_either_kind(tmp_path: Path, journal: str) -> None:
          "expected the IANA name of a time zone, got other text"),
     ],
 )  # fmt: skip
-def test_a_wrong_body_is_refused_with_its_place(
-    gateway: str, tmp_path: Path, body: object, path: str, code: str, message: str
-) -> None:
-    asked = Asked(gateway, tmp_path / "data", None, "memory")
+def test_a_wrong_body_is_refused_with_its_place(make: Make, body: object, path: str, code: str, message: str) -> None:
+    asked = make("wsgi", None, "memory")
     refused = asked.ask(PATH, "delete", DELETE, body)
     assert refused.status == 400
     assert json.loads(refused.body) == {
         "error": "Body JSON validation failed.",
         "details": [{"path": path, "code": code, "message": message}],
     }
-    asked.app.close(0.0)
 
 
 @pytest.mark.parametrize(
@@ -266,27 +278,23 @@ def test_a_wrong_body_is_refused_with_its_place(
         (QUERY, "Please use a delete key for delete requests. Invalid x-eventbunker-delete-key"),
     ],
 )
-def test_another_key_is_refused(gateway: str, tmp_path: Path, key: str, message: str) -> None:
-    asked = Asked(gateway, tmp_path / "data", None, "memory")
+def test_another_key_is_refused(gateway: str, make: Make, key: str, message: str) -> None:
+    asked = make(gateway, None, "memory")
     refused = asked.ask(PATH, "delete", key, {"everything": True})
     assert (refused.status, json.loads(refused.body)["error"]) == (401, message)
-    asked.app.close(0.0)
 
 
-def test_while_something_cannot_be_deleted_the_answer_is_503(gateway: str, tmp_path: Path) -> None:
+def test_while_something_cannot_be_deleted_the_answer_is_503(gateway: str, make: Make) -> None:
     away = "postgresql+psycopg://nobody:s3cret@127.0.0.1:1/none"
-    asked = Asked(gateway, tmp_path / "data", away)
+    asked = make(gateway, away)
     refused = asked.ask(PATH, "delete", DELETE, {"everything": True})
     assert (refused.status, dict(refused.headers)["retry-after"]) == (503, "5")
     assert [one["code"] for one in json.loads(refused.body)["details"]] == ["archive_down"]
     assert b"s3cret" not in refused.body
-    asked.app.close(0.0)
 
 
-def test_a_journal_that_cannot_be_changed_leaves_the_archive_alone(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    asked = Asked("wsgi", tmp_path / "data", None, "memory")
+def test_a_journal_that_cannot_be_changed_leaves_the_archive_alone(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = make("wsgi", None, "memory")
     asked.track({"event_name": "kept"})
     until(lambda: asked.rows() == ["kept"])
 
@@ -297,4 +305,3 @@ def test_a_journal_that_cannot_be_changed_leaves_the_archive_alone(
     refused = asked.ask(PATH, "delete", DELETE, {"everything": True})
     assert (refused.status, json.loads(refused.body)["details"][0]["code"]) == (503, "journal_down")
     assert asked.rows() == ["kept"]
-    asked.app.close(0.0)

@@ -12,6 +12,7 @@ import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -138,6 +139,34 @@ def test_wherever_bits_are_flipped_all_other_records_are_delivered_and_the_loss_
             lease.tend()
             assert bool(losses(caplog)) == (intact != NAMES)
             assert len(losses(caplog)) <= len(places)
+
+
+def as_after_a_restart_of_the_machine(data: Path) -> None:
+    """Have all segments be of another boot: what its processes told each other is not known to be true any more."""
+    for path in data.glob("w/*/*.seg"):
+        header = Header.decode(path.read_bytes())
+        assert header is not None
+        overwrite(path, 0, replace(header, boot=b"another boot    ").encode())
+
+
+def test_after_a_restart_of_the_machine_too_no_record_is_missing_in_silence(
+    large: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What a later segment begins after was durable. Of the last segment it cannot be known, and that is said."""
+    with copy_of(large, tmp_path) as data:
+        as_after_a_restart_of_the_machine(data)
+        whole = [frames_of(segment_of(data, number)) for number in (1, 3)]
+        for number, places in zip((1, 3), whole, strict=True):
+            flip(segment_of(data, number), places[1][1] + 60)
+        with led(data) as lease:
+            assert len(read(lease)) == COUNT - 2
+            for _ in range(3):
+                lease.tend()
+        [told] = losses(caplog)
+        assert "records 2 to 2" in told
+        [asked] = [line for line in caplog.messages if "whether" in line]
+        missing = NAMES.index(whole[1][1][0]) + 1
+        assert f"records {missing} to {missing}" in asked
 
 
 @pytest.mark.parametrize("number", [1, 2, 3])
@@ -365,3 +394,149 @@ def test_what_crashes_left_in_any_folder_is_ignored_and_taken_away(small: Path, 
             assert not list(data.glob("inbox/*.run"))
             assert not list(data.glob("inbox/*.cmd"))
             assert (data / "reserve").stat().st_size == 1024 * 1024
+
+
+# What stands in a file that cannot be read any more
+
+
+def errors(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [record.getMessage() for record in caplog.records if record.levelno >= logging.ERROR]
+
+
+@pytest.mark.parametrize("content", [b"", b"\0" * 400, b"eventmw-state-9\nof a newer version"])
+def test_a_state_that_cannot_be_read_costs_what_was_parked_and_is_told_and_set_aside(
+    small: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture, content: bytes
+) -> None:
+    """Every event that the log still holds comes again; a dead letter of which it does is one no more."""
+    with copy_of(small, tmp_path) as data:
+        state, _ = worked_on(data)
+        state.write_bytes(content)
+        caplog.clear()
+        with led(data) as lease:
+            assert read(lease) == NAMES
+            lease.tend()
+        [told] = errors(caplog)
+        assert str(state) in told
+        assert "go out again" in told
+        [aside] = data.glob("state/*.unreadable")
+        assert aside.read_bytes() == content
+        caplog.clear()
+        with led(data) as lease:
+            lease.tend()
+        assert errors(caplog) == []
+
+
+def test_dead_letters_whose_records_are_gone_outlive_the_state(small: Path, tmp_path: Path) -> None:
+    """They are the only copy."""
+    with copy_of(small, tmp_path) as data:
+        state, _ = worked_on(data)
+        stream = next((data / "w").iterdir())
+        state.write_bytes(b"")
+        shutil.rmtree(stream)
+        journal = FileJournal(data)
+        lease = journal.lead()
+        assert lease is not None
+        assert [letter.key.position.seq for letter in journal.dead_letters("a")] == list(range(2, 31, 3))
+        [stats] = journal.stats().tools
+        assert stats.dead == 10
+        journal.leave()
+
+
+def test_damage_in_the_midst_of_the_state_is_told(
+    small: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with copy_of(small, tmp_path) as data:
+        state, lengths = worked_on(data)
+        flip(state, lengths[10] + 20)
+        caplog.clear()
+        with led(data) as lease:
+            assert read(lease)
+        [told] = [line for line in caplog.messages if str(state) in line]
+        assert f"{lengths[-1] - lengths[10]} bytes" in told
+
+
+def test_a_tool_whose_file_is_damaged_stops_no_other_and_begins_at_the_oldest_record(
+    small: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with copy_of(small, tmp_path) as data:
+        worked_on(data)
+        (data / "tools" / "a").write_bytes(b"")  # its place is in the state
+        (data / "tools" / "b").write_bytes(b"")
+        caplog.clear()
+        with led(data) as lease:
+            assert len(read(lease, "a")) == COUNT - 30
+            assert read(lease, "b") == NAMES
+            for _ in range(3):
+                lease.tend()
+        assert len([line for line in errors(caplog) if str(data / "tools" / "b") in line]) == 1
+
+
+def test_a_log_of_dead_letters_of_a_newer_version_is_told_and_stays(
+    small: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with copy_of(small, tmp_path) as data:
+        worked_on(data)
+        [log] = data.glob("dead/*.log")
+        log.write_bytes(b"eventmw-dead-99\nof a newer version")
+        caplog.clear()
+        with led(data) as lease:
+            lease.tend()
+        [told] = errors(caplog)
+        assert str(log) in told
+        assert log.read_bytes() == b"eventmw-dead-99\nof a newer version"
+
+
+def test_dead_letters_that_are_not_there_any_more_are_counted(
+    small: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """An empty log is also what a process leaves that ends as it begins one; but the state knows how many letters there were."""
+    with copy_of(small, tmp_path) as data:
+        worked_on(data)
+        [log] = data.glob("dead/*.log")
+        log.write_bytes(b"")
+        caplog.clear()
+        with led(data):
+            pass
+        assert [line for line in caplog.messages if "tool a: 10 of its 10 dead letters are not there" in line]
+
+
+def test_damage_among_dead_letters_costs_those_of_one_step_and_is_told(
+    small: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with copy_of(small, tmp_path) as data:
+        worked_on(data)
+        [log] = data.glob("dead/*.log")
+        flip(log, 60)
+        caplog.clear()
+        journal = FileJournal(data)
+        lease = journal.lead()
+        assert lease is not None
+        [told] = errors(caplog)
+        assert f"bytes of dead letters in {log} cannot be read" in told
+        assert [letter.key.position.seq for letter in journal.dead_letters("a")] == list(range(5, 31, 3))
+        journal.leave()
+
+
+@pytest.mark.parametrize("content", [b"", b"abc", b"not of us, but longer", None])
+def test_what_was_kept_for_the_next_leader_is_there_whole_or_not_at_all(
+    small: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture, content: bytes | None
+) -> None:
+    """Else a flipped bit in the index of ids could pass an event for a repetition, and a strange one end every shift."""
+    with copy_of(small, tmp_path) as data:
+        with led(data) as lease:
+            lease.keep("duplicates", b"1 2\n{}")
+            assert lease.kept("duplicates") == b"1 2\n{}"
+        path = data / "kept" / "duplicates"
+        if content is None:
+            flip(path, 1)
+        else:
+            path.write_bytes(content)
+        caplog.clear()
+        with led(data) as lease:
+            assert lease.kept("duplicates") is None
+        assert [line for line in caplog.messages if str(path) in line]
+        path.unlink()
+        path.mkdir()
+        with led(data) as lease:
+            assert lease.kept("duplicates") is None
+            assert lease.kept("nothing") is None

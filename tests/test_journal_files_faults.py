@@ -8,10 +8,14 @@ from __future__ import annotations
 import errno
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
+from eventmw.errors import JournalDown, JournalFull
+from eventmw.journal.files import FileJournal
+from tests.failing_disk import FailingDisk
 from tests.peers import Peer, Peers, Told, hub, repeats, until
 
 
@@ -285,3 +289,86 @@ def test_over_the_cap_consumed_segments_go_first_then_new_events_are_refused_and
     site.tend()
     assert takes_again(site, "z") < 5
     assert repeats(site.scan()) == 0
+
+
+# A process that starts on a full disk
+
+
+@pytest.fixture
+def left(tmp_path: Path) -> Path:
+    """The folder of a process that has ended, with one record that tool ``a`` has not got."""
+    with hub(tmp_path) as peers:
+        peer = peers.start("a")
+        assert peer.lead()
+        peer.tend()
+        peer.put("first")
+        peers.kill(peer)
+    for path in tmp_path.glob("data/members/*"):
+        path.unlink()  # its bytes would be the room of the next one
+    return tmp_path / "data"
+
+
+@contextmanager
+def full(folder: Path) -> Iterator[FailingDisk]:
+    disk = FailingDisk()
+    disk.fill(folder)
+    try:
+        yield disk
+    finally:
+        disk.heal()
+
+
+def put(journal: FileJournal, record: bytes) -> None:
+    journal.append(record, events=1, recorded_ms=0, stamp=time.monotonic_ns()).result(20)
+
+
+def put_once_it_can(journal: FileJournal, record: bytes) -> None:
+    def taken() -> bool:
+        try:
+            put(journal, record)
+        except (JournalDown, JournalFull):
+            return False
+        return True
+
+    until(taken)
+
+
+def read(journal: FileJournal, tool: str) -> list[bytes]:
+    lease = journal.lead()
+    assert lease is not None
+    lease.tend()
+    return [reading.entry.record for reading in lease.read(tool, 10)]
+
+
+def test_a_process_that_starts_on_a_full_disk_delivers_by_the_reserve(left: Path) -> None:
+    with full(left) as disk:
+        journal = FileJournal(left)
+        journal.register(["a"])
+        assert not (left / "reserve").exists()
+        with pytest.raises(JournalFull):
+            put(journal, b"second")
+        assert read(journal, "a") == [b"first"]
+        disk.heal()
+        put_once_it_can(journal, b"second")
+        journal.leave()
+
+
+def test_a_process_starts_on_a_disk_without_any_room_and_says_so_to_who_sends(
+    left: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A worker that could not start would take the site down with it. What a new tool is to get is not taken before it
+    is known for good."""
+    (left / "reserve").unlink()
+    with full(left) as disk:
+        journal = FileJournal(left)
+        assert "the disk is full" in caplog.text
+        with pytest.raises(JournalFull):
+            journal.register(["a", "b"])
+        assert journal.ready() == "the disk is full"
+        with pytest.raises(JournalFull):
+            put(journal, b"second")
+        disk.heal()
+        put_once_it_can(journal, b"second")
+        assert journal.ready() == ""
+        assert read(journal, "b") == [b"second"]
+        journal.leave()

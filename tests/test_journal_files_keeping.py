@@ -5,6 +5,7 @@ Source: JOURNAL.md «Retirement», «Writer» 5.
 
 from __future__ import annotations
 
+import errno
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -12,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from eventmw.errors import JournalFull
+from eventmw.errors import JournalDown, JournalFull
 from eventmw.journal import Commit, Key, Lease, Parked
-from eventmw.journal.files import FileJournal
+from eventmw.journal.files import FileJournal, disk, housekeeping
 from eventmw.journal.files.layout import Layout
 from eventmw.journal.files.sources import Sources
 from tests.journal_conformance import NOW_MS, delivered, keys, leading, put, take, tool_stats
@@ -84,6 +85,41 @@ def test_a_segment_goes_once_every_tool_is_past_it(opened: Open, tmp_path: Path)
     lease.tend()
     assert segments(tmp_path) == ["00000003.seg"]  # its owner still writes there
     assert [entry.position.seq for entry in journal.scan()] == list(range(31, 36))
+
+
+def test_a_segment_that_cannot_be_removed_holds_back_neither_other_streams_nor_commands(
+    opened: Open, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As one that an owner made immutable. It stays, and so does what comes after it in its stream."""
+    streams = []
+    for _ in range(2):
+        before = opened(retain_s=0.0)
+        before.register(["a"])
+        streams.append(put(before, 0, size=SIZE).stream)
+        for number in range(1, 12):
+            put(before, number, size=SIZE)
+        before.leave()
+    remove = disk.remove
+
+    def stubborn(path: Path) -> None:
+        if path.parent.name == min(streams):
+            raise PermissionError(errno.EPERM, "Operation not permitted", str(path))
+        remove(path)
+
+    journal = opened(retain_s=0.0)
+    lease = leading(journal)
+    consume(lease, "a", 24)
+    command = tmp_path / "data" / "inbox" / "00000000000000000001-0badcafe.cmd"
+    command.write_text('{"op": "seek", "args": {"tool": "a", "since_ms": null, "to": "end"}}')
+    with monkeypatch.context() as patched:
+        patched.setattr(disk, "remove", stubborn)
+        with pytest.raises(JournalDown, match="not permitted"):
+            lease.tend()
+        assert [path.name for path in tmp_path.glob("data/w/*")] == [min(streams)]
+        assert segments(tmp_path) == ["00000001.seg", "00000002.seg"]
+        assert command.with_suffix(".done").exists()
+    lease.tend()
+    assert segments(tmp_path) == []
 
 
 def test_what_is_parked_or_in_flight_holds_nothing_back_but_is_kept(opened: Open, tmp_path: Path) -> None:
@@ -271,8 +307,9 @@ def test_parked_copies_count_against_the_cap(opened: Open) -> None:
 
 
 def test_a_tool_that_nobody_is_configured_for_is_forgotten_after_a_day(
-    peers: Peers, opened: Open, caplog: pytest.LogCaptureFixture
+    peers: Peers, opened: Open, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(housekeeping, "STARTING_S", 0.0)
     other = peers.start("b")
     journal = opened()
     journal.register(["a", "b", "c"])
@@ -289,6 +326,26 @@ def test_a_tool_that_nobody_is_configured_for_is_forgotten_after_a_day(
     assert tool_stats(journal, "b").backlog_events == 1
     assert any("tool c is configured nowhere any more" in line and "1 event" in line for line in caplog.messages)
     peers.kill(other)
+
+
+def test_after_a_day_on_which_nothing_ran_every_process_may_say_first_what_it_is_configured_for(
+    opened: Open, tmp_path: Path
+) -> None:
+    """Else whichever leads first would end what the others deliver; so would a clock that jumps, between two processes."""
+    journal = opened()
+    journal.register(["a", "b"])
+    put(journal, 1)
+    journal.leave()
+    for path in tmp_path.glob("data/tools/*"):
+        os.utime(path, (0, 0))
+    journal = opened()
+    journal.register(["a"])
+    lease = leading(journal)
+    lease.tend()
+    late = opened()
+    late.register(["b"])
+    lease.tend()
+    assert tool_stats(journal, "b").backlog_events == 1
 
 
 def test_a_reader_goes_as_far_as_a_dead_stream_holds_and_does_not_look_behind_it(opened: Open, tmp_path: Path) -> None:

@@ -67,3 +67,19 @@ def test_a_value_that_several_need_is_handed_up_once(dialect: Dialect) -> None:
     functions = ["sum", "avg", "min", "max", "median"]
     text, _ = sql({"computations": [{"function": one, "field_name": "a"} for one in functions]}, KEY, dialect)
     assert text.count("jsonb_typeof(" if dialect == "postgresql" else "json_type(") == 1
+
+
+@pytest.mark.parametrize(
+    ("query", "is_fenced"),
+    [
+        ({"group_by": ["a"]}, True),
+        ({"computations": [{"function": "avg", "field_name": "a"}]}, True),
+        ({"computations": [{"function": one, "field_name": "a"} for one in ("min", "max")]}, True),
+        ({"group_by": ["event_name"], "computations": [{"function": "sum", "field_name": "a"}]}, False),
+        ({"computations": [{"function": "sum", "field_name": "a"}, {"function": "sum", "field_name": "b"}]}, False),
+        ({"interval": "day"}, False),
+    ],
+)
+def test_postgresql_works_out_once_what_is_used_twice(query: dict[str, Any], is_fenced: bool) -> None:
+    text, _ = sql(query, KEY, "postgresql")
+    assert ("OFFSET 0" in text) is is_fenced

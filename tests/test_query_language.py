@@ -72,6 +72,12 @@ def test_a_whole_query() -> None:
     )
 
 
+def test_a_limit_may_be_written_with_a_point() -> None:
+    """To JSON Schema 5.0 is an integer; what is asked with it is a whole number all the same."""
+    limit = parse({"limit": 5.0}, NOW_MS).limit
+    assert (limit, type(limit)) == (5, int)
+
+
 def test_nothing_asked_lists_the_newest_events() -> None:
     query = parse({}, NOW_MS)
     assert query.lists

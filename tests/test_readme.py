@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -100,7 +101,7 @@ def test_the_walk_from_nothing_to_a_chart_works_word_by_word(tmp_path: Path) -> 
     environment.pop("EVENTMW_DATA_DIR", None)
     with served(tmp_path, ["uvicorn", "shop:app"]) as address:
         before, ask, after = re.split(
-            r"^(eventmw query .*\n)", walk.replace("http://127.0.0.1:8000", address), flags=re.MULTILINE
+            r"^(eventmw query .* --chart\n)", walk.replace("http://127.0.0.1:8000", address), flags=re.MULTILINE
         )
         # A person is two seconds slower than a script: that is how long the archive may take.
         waiting = f"until {ask.strip()} 2>&1 | grep -q pro; do sleep 0.1; done\n"
@@ -115,9 +116,13 @@ def test_the_walk_from_nothing_to_a_chart_works_word_by_word(tmp_path: Path) -> 
             check=False,
         )
         assert ran.returncode == 0, ran.stderr
+        link, iframe = ran.stdout.splitlines()[-2:]
+        with urllib.request.urlopen(link, timeout=30) as reply:
+            page = reply.read().decode()
+    assert len(walk.splitlines()) == 5
     assert json.loads(re.findall(r"^{.*}", ran.stdout, re.MULTILINE)[0]).keys() == {"unique_req_id", "time_recorded"}
     assert "pro" in ran.stdout.rpartition("}")[2]
-    page = (tmp_path / "chart.html").read_text()
+    assert f'<iframe src="{link}"' in iframe
     assert page.startswith("<!doctype html>")
     assert "pro" in page
 

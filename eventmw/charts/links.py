@@ -34,9 +34,15 @@ DIGEST_BYTES: Final = 32
 MAX_TOKEN: Final = 3900
 """Characters of a token. Source: gunicorn's limit_request_line, 4,094 bytes by default, less what stands around a token."""
 
+MAX_LIFETIME_S: Final = 365 * 86_400
+"""Seconds that a link may work at most: one that is forgotten in some page ends by itself. Source: assumption."""
+
+_CLOCKS_S: Final = 86_400
+"""How far the clock of who makes links may be ahead of the site's."""
+
 _parts = re.compile(r"v1\.([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]{43})").fullmatch
 
-Why = Literal["missing", "not_a_link", "forged", "expired", "withdrawn"]
+Why = Literal["missing", "not_a_link", "forged", "expired", "withdrawn", "too_long"]
 
 
 class BadLink(EventmwError):  # noqa: N818 - what it is
@@ -88,6 +94,17 @@ def token_of(link: Link, digest: bytes) -> str:
     return token
 
 
+def expiry_s(now_s: float, lifetime_s: int) -> int:
+    """Return until when a link works that is to work for so long from now on: seconds since 1970.
+
+    Raises:
+        ValueError: that is no time at all, or more than `MAX_LIFETIME_S`.
+    """
+    if not 0 < lifetime_s <= MAX_LIFETIME_S:
+        raise ValueError(f"a link works for 1 second to {MAX_LIFETIME_S // 86_400} days")
+    return int(now_s) + lifetime_s
+
+
 def token_in(query_string: str) -> str:
     """Return the token of ``token=…``.
 
@@ -131,7 +148,8 @@ def check(token: str, digest: bytes, now_s: float) -> Link:
     """Return the link of a token that the key of this digest has signed and whose time has not come.
 
     Raises:
-        BadLink: it is none, is signed by something else, or has expired; a forged one is never told to have expired.
+        BadLink: it is none, is signed by something else, has expired, or would work for longer than `MAX_LIFETIME_S`; of
+            these, a forged one is told nothing but that.
     """
     link = claimed(token)
     signed, _, signature = token.rpartition(".")
@@ -139,6 +157,8 @@ def check(token: str, digest: bytes, now_s: float) -> Link:
         raise BadLink("forged")
     if now_s >= link.expires_s:
         raise BadLink("expired")
+    if link.expires_s > now_s + MAX_LIFETIME_S + _CLOCKS_S:
+        raise BadLink("too_long")
     return link
 
 

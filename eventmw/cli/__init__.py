@@ -18,6 +18,7 @@ from eventmw import __version__
 _COMMANDS: Final = {
     "demo": "eventmw.cli.demo",
     "check": "eventmw.cli.check",
+    "openapi": "eventmw.cli.openapi",
     "send": "eventmw.cli.send",
     "tail": "eventmw.cli.tail",
     "stats": "eventmw.cli.stats",

@@ -6,10 +6,8 @@ Layer: people.
 from __future__ import annotations
 
 import sys
-import time
 from collections.abc import Iterator
 from typing import IO, Any
-from uuid import uuid4
 
 import click
 from rich.text import Text
@@ -17,14 +15,15 @@ from rich.text import Text
 from eventmw.cli import found, output, risks
 from eventmw.cli.output import count, plain, sizes
 from eventmw.config import Config
-from eventmw.errors import ConfigError, Fault, Refused
+from eventmw.errors import ConfigError
 
 
 @click.command(short_help="Check a configuration before the start.")
 @click.argument("source", metavar=found.METAVAR, required=False)
 @click.option("--payload", type=click.File("rb"), help="A payload to judge as the site would; - is standard input.")
+@click.option("--eventbunker", is_flag=True, help="The payload is for the track API: one event, or an array of them.")
 @output.as_json(help="One line of JSON: problems, warnings, and what is active.")
-def check(source: str | None, payload: IO[bytes] | None, *, in_json: bool) -> None:
+def check(source: str | None, payload: IO[bytes] | None, *, eventbunker: bool, in_json: bool) -> None:
     """Check a configuration before the site starts with it. Nothing is sent, and no thread is started.
 
     Without an argument it is eventmw.toml in this folder. With MODULE:APP, such as shop.main:app, the module is imported,
@@ -32,6 +31,8 @@ def check(source: str | None, payload: IO[bytes] | None, *, in_json: bool) -> No
 
     Ends with 1 when there are problems, or when any event of the payload is refused; warnings alone are no problem.
     """
+    if eventbunker and payload is None:
+        raise click.UsageError("--eventbunker says what kind of payload --payload is; name one.")
     try:
         config = found.configuration(found.source_or_default(source))
         problems = (*risks.missing_secrets(config), *risks.unusable_files(config))
@@ -40,7 +41,7 @@ def check(source: str | None, payload: IO[bytes] | None, *, in_json: bool) -> No
     if config is None or problems:
         _show_problems(problems, in_json=in_json)
         sys.exit(1)
-    judged = _judged(config, payload.read()) if payload else None
+    judged = _judged(config, payload.read(), tracked=eventbunker) if payload else None
     if in_json:
         output.say_json(
             {"problems": [], "warnings": list(risks.warnings(config)), **_active(config), "payload": judged}
@@ -128,38 +129,10 @@ def _lines(config: Config) -> Iterator[tuple[str, str]]:
     yield "Answers", f"batch {config.batch}, receipt {config.receipt or 'none'}, envelope {config.envelope}{strict}"
 
 
-def _judged(config: Config, body: bytes) -> dict[str, Any]:
-    """Judge a payload as the site would: ``{"refused": n, "problem": …, "events": [{"index", "verdict", …}]}``."""
-    from eventmw import record as records  # noqa: PLC0415 - brings jsonschema, for this alone
-    from eventmw.assembly import assembled  # noqa: PLC0415 - as above
-    from eventmw.intake.door import ANONYMOUS, Visit  # noqa: PLC0415 - as above
+def _judged(config: Config, body: bytes, *, tracked: bool) -> dict[str, Any]:
+    from eventmw.cli import judging  # noqa: PLC0415 - brings jsonschema, for this alone
 
-    zaraz, engine = assembled(config)
-    arrival = (uuid4().hex, time.time_ns() // 1_000_000)
-    try:
-        accepted = zaraz.accept(body, Visit(ANONYMOUS, "", None, "", len(body), None), arrival, engine, lambda: False)
-    except Refused as refused:
-        faults = [fault.as_json() for fault in refused.faults]
-        return {"refused": max(1, len(faults)), "problem": f"{refused.title}. {refused.detail}", "events": faults}
-    judgement = accepted.judgement
-    faults_of: dict[int, list[Fault]] = {}
-    for note in judgement.notes:
-        faults_of.setdefault(note.index, []).extend([note.fault] if note.fault else [])
-    read = engine.events(records.encode(accepted.record))
-    kept = (event for event in read if not isinstance(event, records.Erased))
-    events: list[dict[str, Any]] = []
-    for index in range(judgement.count):
-        event = None if index in judgement.invalid else next(kept)
-        events.append(
-            {
-                "index": index,
-                "verdict": "refused" if event is None else "accepted",
-                "name": None if event is None else event.name,
-                "tools": {} if event is None else engine.decisions(event),
-                "notes": [fault.as_json() for fault in faults_of.get(index, ())],
-            }
-        )
-    return {"refused": len(judgement.invalid), "problem": None, "events": events}
+    return judging.of_tracked(config, body) if tracked else judging.of_events(config, body)
 
 
 def _show_judged(judged: dict[str, Any]) -> None:

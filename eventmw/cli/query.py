@@ -17,7 +17,8 @@ from typing import Any, Final, cast
 import click
 
 from eventmw import strictjson
-from eventmw.cli import output
+from eventmw.cli import linking, output
+from eventmw.cli.ages import age
 from eventmw.cli.drawing import can_draw, drawn, number_text
 from eventmw.cli.output import Cell, count, plain
 from eventmw.control.inspection import resolved
@@ -30,9 +31,7 @@ ARCHIVE: Final = "EVENTMW_ARCHIVE"
 FILE: Final = "archive.sqlite3"
 """The archive in a data directory."""
 
-_AGE_UNITS: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 _FOR_TEXT: Final = frozenset({"contains", "not_contains", "starts_with", "ends_with"})
-_age = re.compile(r"([0-9]{1,6})([smhdw])").fullmatch
 
 # The longer ones first, so that none is taken for its beginning.
 _OPS: Final = {
@@ -100,6 +99,7 @@ def _computing(function: str) -> Callable[[Command], Command]:
 @click.option("--chart", "in_chart", is_flag=True, help="Drawn with bars, or along time.")
 @click.option("--sql", "in_sql", is_flag=True, help="Only the SQL that would be asked.")
 @click.option("--as-query", is_flag=True, help="Only the query in JSON, for a file or for /v1/query/json.")
+@linking.options
 def query(file: str | None, **options: Any) -> None:
     r"""Ask the archive of tracked events.
 
@@ -108,6 +108,7 @@ def query(file: str | None, **options: Any) -> None:
       eventmw query --last 7d --every day --sum price --where plan=pro --chart
       eventmw query --where 'price>=10' --where '!coupon' --limit 20
       eventmw query question.json --csv > answer.csv
+      eventmw query --last 7d --every day --count --link --base https://shop.example/eb
 
     FILE is a query in JSON, - for standard input; options add to it. Without something to compute, to group by or an
     --every, events are listed, the newest first.
@@ -118,12 +119,17 @@ def query(file: str | None, **options: Any) -> None:
     """
     document = _document(file)
     document |= _given(options, document)
+    linking.check(options)
     if options["as_query"]:
         output.say_json(document)
         return
     now_ms = time.time_ns() // 1_000_000
     try:
-        _answer(parse(document, now_ms), options)
+        asked = parse(document, now_ms)
+        if options["in_link"]:
+            linking.show(document, now_ms, options)
+        else:
+            _answer(asked, options)
     except Refused as refused:
         _fail(refused)
     except ConfigError as error:
@@ -176,9 +182,8 @@ def _period(options: Mapping[str, Any]) -> str | dict[str, str] | None:
     if sum(one is not None for one in (last, word, begin)) > 1 or (end is not None and begin is None):
         raise click.UsageError("Say one of --last, --period, --from; --to goes with --from.")
     if last is not None:
-        if (found := _age(last)) is None:
-            raise click.BadParameter(f"{last!r} is no age such as 5m, 1h or 7d", param_hint="--last")
-        return f"minus_{found[1]}_{_AGE_UNITS[found[2]]}"
+        number, unit = age(last, "--last")
+        return f"minus_{number}_{unit}"
     if begin is not None:
         return {"from": begin} if end is None else {"from": begin, "to": end}
     return cast(str | None, word)

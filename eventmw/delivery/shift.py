@@ -17,6 +17,7 @@ from eventmw.delivery.lane import Lane, LaneState
 from eventmw.delivery.loop import LEAVE_S
 from eventmw.delivery.recall import Recall
 from eventmw.delivery.strangers import Strangers
+from eventmw.errors import JournalDown, JournalFull
 from eventmw.journal import Lease
 
 log = logging.getLogger("eventmw.delivery.courier")
@@ -51,7 +52,8 @@ class Shift:
         self._pid = os.getpid()
         self._sync_waits = False
         self._recall = Recall(lease, work.dispatcher, work.duplicates, work.pacer, work.clock)
-        self._strangers = Strangers([*(tool.id for tool in work.dispatcher.tools), *(job.id for job in work.jobs)])
+        self._ids = [*(tool.id for tool in work.dispatcher.tools), *(job.id for job in work.jobs)]
+        self._strangers = Strangers(self._ids)
         self._drivers = [Driver(work, self._lane(work, lease, tool), self._committed) for tool in work.dispatcher.tools]
         self._jobs = {job.id: job.begin(work, lease, self._committed) for job in work.jobs}
 
@@ -169,9 +171,12 @@ class Shift:
             self._committed()
 
     async def _watch_lease(self) -> None:
-        while not self._lease.lost():  # noqa: ASYNC110 - a journal does not tell, it is asked
+        while not self._lease.lost():
+            # Somebody may have had them forgotten; who leads alone is the only one to say that they are wanted still.
+            with suppress(JournalDown, JournalFull):  # then deliveries fail, too, and that is told
+                self._work.journal.register(self._ids)
             await asyncio.sleep(LEASE_CHECK_S)
-        log.warning("the journal's lease went to another process; this one waits for its turn")
+        log.warning("the journal's lease went to another process, or its folder is gone; this one waits for its turn")
         self.over.set()
 
     async def _poll(self) -> None:

@@ -5,14 +5,25 @@ Layer: input and output on the runtime only.
 
 from __future__ import annotations
 
-from eventmw.eventbunker import Call
+from collections.abc import Sequence
+
+from eventmw.eventbunker import Call, charts, delete, manage, query, track
 from eventmw.eventbunker.calling import CallApi
 from eventmw.eventbunker.charts import ChartCall
 from eventmw.eventbunker.delete import DeleteCall
 from eventmw.eventbunker.manage import manage_calls
 from eventmw.eventbunker.query import QueryJson
 from eventmw.eventbunker.track import TrackApi
+from eventmw.openapi.operation import Operation
 from eventmw.runtime import Runtime
+
+
+def operations() -> Sequence[Operation]:
+    """Return what these APIs say of themselves, in the order of the document; their paths are below `eventbunker_path`.
+
+    A call that is not here has no place in the OpenAPI document, which a test holds against the calls of a site.
+    """
+    return (track.OPERATION, query.OPERATION, *charts.OPERATIONS, delete.OPERATION, *manage.OPERATIONS)
 
 
 def calls_of(runtime: Runtime) -> tuple[Call, ...]:

@@ -9,13 +9,16 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Final, Protocol
 
-from eventmw.charts.links import BadLink, Link, Why, check, claimed, token_in
+from eventmw.charts.links import MAX_LIFETIME_S, BadLink, Link, Why, check, claimed, token_in
 from eventmw.charts.page import SELF, chart_page, notice_page
 from eventmw.errors import Refused, told
+from eventmw.eventbunker.query import HEADER, QUESTION, QUESTIONS
 from eventmw.http import Reply
 from eventmw.keys import Key, KeyKind
+from eventmw.openapi.operation import ASK_CODES, CALL_CODES, HEAD_CODES, HTML, Content, KeyIn, Operation
 from eventmw.query.language import Query, parse_text
 from eventmw.query.table import Table
 
@@ -41,8 +44,46 @@ _WHYS: Final[Mapping[Why, tuple[int, str, str]]] = {
         "It was changed after it was made, or the key behind it was replaced. Ask for a new link.",
     ),
     "withdrawn": (403, "This link was withdrawn", "The key behind it is no longer in use. Ask for a new link."),
+    "too_long": (
+        403,
+        "This link would work for too long",
+        f"A link may work for at most {MAX_LIFETIME_S // 86_400} days. Ask for a new one.",
+    ),
     "expired": (410, "This link has expired", "It was made for a limited time. Ask for a new one."),
 }
+
+
+_PAGE: Final = Content(media_type=HTML)
+_LINK: Final = Operation(
+    id="query_link",
+    method="get",
+    path=PATH,
+    tag="query",
+    summary="Show the chart of a signed link.",
+    description="For the `src` of an iframe. Whoever has the link sees the chart, until it expires.",
+    query={"token": "What the site signed; see `eventmw query --link`."},
+    answer=_PAGE,
+    codes=HEAD_CODES | ASK_CODES | {"call_timeout", "keys_down"},
+    pages={
+        status: "; ".join(heading for of, heading, _ in _WHYS.values() if of == status)
+        for status in sorted({status for status, _, _ in _WHYS.values()})
+    },
+)
+OPERATIONS: Final[Sequence[Operation]] = (
+    Operation(
+        id="query_iframe",
+        path=PATH,
+        tag="query",
+        summary="Ask the archive, and get a page with a chart.",
+        keys=(KeyIn(HEADER, "query"),),
+        body=QUESTION,
+        examples=QUESTIONS,
+        answer=_PAGE,
+        codes=CALL_CODES | ASK_CODES,
+    ),
+    _LINK,
+    replace(_LINK, id="query_link_head", method="head", summary="Tell whether a signed link shows its chart."),
+)
 
 
 class LinkKeys(Protocol):
@@ -68,7 +109,7 @@ class ChartCall:
     """
 
     path: str = PATH
-    header: str = "x-eventbunker-query-key"
+    header: str = HEADER
     kinds: frozenset[KeyKind] = frozenset({"query"})
 
     def __init__(

@@ -14,12 +14,26 @@ from eventmw.errors import ConfigError, JournalDown, Refused
 from eventmw.eventbunker.answers import json_reply
 from eventmw.http import Reply
 from eventmw.keys import Key, KeyKind
-from eventmw.query.deletion import selection_of
+from eventmw.openapi.operation import CALL_CODES, Content, KeyIn, Operation, SchemaRef
+from eventmw.query.deletion import SCHEMA, selection_of
 from eventmw.selection import Selection
 
 PATH: Final = "/v1/delete"
 HEADER: Final = "x-eventbunker-delete-key"
 RETRY: Final = (("retry-after", "5"),)
+
+OPERATION: Final = Operation(
+    id="delete",
+    path=PATH,
+    tag="delete",
+    summary="Delete events for good.",
+    description="From archive, journal and dead letters; no replay brings them back. What meets all that is given goes.",
+    keys=(KeyIn(HEADER, "delete"),),
+    body=Content((SchemaRef(SCHEMA),)),
+    examples={"customer": {"customer_identifier": "8841"}, "old": {"event_name": "debug", "time_period": "last_year"}},
+    answer=Content((SchemaRef("eventbunker-answer", "deleted"),)),
+    codes=CALL_CODES | {"archive_down", "invalid_body", "journal_down"},
+)
 
 
 class Erasing(Protocol):

@@ -18,6 +18,7 @@ from eventmw.keys.bodies import CallName, Json
 from eventmw.keys.grants import Project
 from eventmw.keys.schema import KeysAway
 from eventmw.keys.store import KeyStore, TooManyProjects, UnknownId
+from eventmw.openapi.operation import CALL_CODES, Content, KeyIn, Operation, SchemaRef
 
 HEADER: Final = "x-eventbunker-apikey"
 PREFIX: Final = "/v1/manage"
@@ -51,7 +52,7 @@ class ManageCall:
         store: Callable[[], KeyStore],
         changed: Callable[[], object],
     ) -> None:
-        self.path = f"{PREFIX}/{name.replace('-', '/')}"
+        self.path = _path(name)
         self.header = HEADER
         self.kinds = kinds
         self._name: CallName = name
@@ -127,6 +128,56 @@ _ACTS: Final[Mapping[KeyKind, Mapping[CallName, _Act]]] = {
     },
     "project": {"keys-create": _create_key, "keys-list": _list_keys, "keys-revoke": _revoke_key},
 }
+
+
+_SUMMARIES: Final[Mapping[CallName, str]] = {
+    "project-create": "Make a project, with its master key.",
+    "project-list": "List the projects of the account.",
+    "project-delete": "Delete a project, with all its keys.",
+    "project-reset": "Replace the master key of a project.",
+    "keys-create": "Make a key of the project.",
+    "keys-list": "List the keys of the project.",
+    "keys-revoke": "Revoke a key of the project.",
+}
+_EXAMPLES: Final[Mapping[CallName, Json]] = {
+    "project-create": {"account_id": "acc_1", "name": "shop", "description": "The web shop"},
+    "project-delete": {"project_id": "prj_1"},
+    "project-reset": {"project_id": "prj_1"},
+    "keys-create": {"type": "WRITE", "name": "checkout", "origins": ["https://shop.example"]},
+    "keys-revoke": {"key_id": "k1"},
+}
+
+_NONE: Final[frozenset[str]] = frozenset()
+_UNKNOWN: Final = frozenset({"unknown_id"})
+_MORE_CODES: Final[Mapping[CallName, frozenset[str]]] = {
+    "project-create": frozenset({"too_many_projects"}),
+    "project-delete": _UNKNOWN,
+    "project-reset": _UNKNOWN,
+    "keys-revoke": _UNKNOWN,
+}
+
+
+def _path(name: CallName) -> str:
+    return f"{PREFIX}/{name.replace('-', '/')}"
+
+
+def _operation(name: CallName, kind: KeyKind) -> Operation:
+    lists = name.endswith("-list")
+    return Operation(
+        id=name.replace("-", "_"),
+        path=_path(name),
+        tag="manage",
+        summary=_SUMMARIES[name],
+        keys=(KeyIn(HEADER, kind),),
+        body=Content((SchemaRef("eventbunker-manage", name),)),
+        needs_body=not lists,
+        examples={"one": _EXAMPLES.get(name, {})},
+        answer=Content((SchemaRef("eventbunker-answer", name),)),
+        codes=CALL_CODES | {"invalid_body"} | _MORE_CODES.get(name, _NONE),
+    )
+
+
+OPERATIONS: Final[Sequence[Operation]] = tuple(_operation(name, kind) for kind, acts in _ACTS.items() for name in acts)
 
 
 def _own_project(store: KeyStore, key: Key, given: Json) -> Project:

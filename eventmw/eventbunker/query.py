@@ -7,19 +7,46 @@ Source: the seed API's query page for the path, the header and the question; the
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from eventmw.eventbunker.answers import json_reply
 from eventmw.http import Reply
 from eventmw.keys import Key, KeyKind
-from eventmw.query.language import parse_text
+from eventmw.openapi.operation import ASK_CODES, CALL_CODES, Content, KeyIn, Operation, SchemaRef
+from eventmw.query.language import SCHEMA, parse_text
 from eventmw.query.run import Runner, too_many_bytes
 from eventmw.query.table import Table
 
 HEADER: Final = "x-eventbunker-query-key"
 PATH: Final = "/v1/query/json"
+
+QUESTION: Final = Content((SchemaRef(SCHEMA),))
+QUESTIONS: Final[Mapping[str, Any]] = {
+    "counts": {
+        "time_period": "minus_7_days",
+        "interval": "day",
+        "group_by": ["event_name"],
+        "computations": [{"function": "count"}],
+        "filters": [{"field_name": "customer_identifier", "op": "exists"}],
+    },
+    "events": {"limit": 10},
+}
+"""Examples of questions."""
+
+OPERATION: Final = Operation(
+    id="query_json",
+    path=PATH,
+    tag="query",
+    summary="Ask the archive, and get rows.",
+    description="A key that is bound to a customer, or that has a filter, sees no other events.",
+    keys=(KeyIn(HEADER, "query"),),
+    body=QUESTION,
+    examples=QUESTIONS,
+    answer=Content((SchemaRef("eventbunker-answer", "table"),)),
+    codes=CALL_CODES | ASK_CODES,
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ from eventmw.http import Headers, Reply
 from eventmw.intake.keyed import KeyedDoor, KeyedVisit
 from eventmw.journal import Position
 from eventmw.keys import Key
+from eventmw.openapi.operation import BODY_CODES, IDEMPOTENCY_KEY, KEPT_CODES, Content, KeyIn, Operation, SchemaRef
 from eventmw.protocols import eventbunker
 from eventmw.protocols.eventbunker import Context, Judge, Sender, Tracked, Writer
 from eventmw.runtime import Runtime
@@ -31,6 +32,38 @@ _AGAIN: Final = "Nothing is promised of these events; with an Idempotency-Key th
 _PRIVACY: Final = ("sec-gpc", "dnt")
 """Header fields by which a browser says that its user does not want to be followed. Source: W3C, «Global Privacy Control»;
 W3C, «Tracking Preference Expression»."""
+
+
+_EVENT: Final = SchemaRef("eventbunker-track")
+_TAKEN: Final = SchemaRef("eventbunker-answer", "taken")
+
+OPERATION: Final = Operation(
+    id="track",
+    path=PATH,
+    tag="track",
+    summary="Track one event, or an array of them.",
+    description="Any Content-Type is read as JSON. An array is answered by an array in the same order.",
+    keys=(KeyIn(HEADER, "write"),),
+    body=Content((_EVENT,), (_EVENT,)),
+    # Source: the seed's «Example Request», with the comma that it lacks.
+    examples={
+        "one": {
+            "event_name": "my_first_event_name",
+            "timestamp": "2021-06-26T14:48:00.000",
+            "customer_identifier": "your_app_customer_id",
+            "example_string_field": "",
+            "example_number_field": 123,
+            "example_array_field": ["cat", "dog"],
+            "example_bool_field": True,
+        },
+        "several": [{"event_name": "seen"}, {"event_name": "bought", "price": 9.5}],
+    },
+    answer=Content((_TAKEN,), (_TAKEN, SchemaRef("eventbunker-answer", "error"))),
+    codes=BODY_CODES | KEPT_CODES | {"invalid_body", "keys_down"},
+    error_arrays=True,
+    headers={"Idempotency-Key": IDEMPOTENCY_KEY},
+    counts_rejected=True,
+)
 
 
 class TrackApi:

@@ -274,7 +274,12 @@ class Journal(Protocol):
         ...
 
     def register(self, tools: Sequence[str]) -> None:
-        """Make tools known. A new one starts at the end of the log; a known one keeps its place. Idempotent."""
+        """Make tools known. A new one starts at the end of the log; a known one keeps its place. Idempotent.
+
+        Raises:
+            JournalFull: there is no room for that. Appends are refused until there is, and then the tools are known.
+            JournalDown: it cannot be done now.
+        """
         ...
 
     def forget(self, tool: str) -> None:

@@ -158,7 +158,13 @@ class _Compiler:
         columns = [*keys, *labels.values()] or [literal(1).label("one")]
         if columns[0].name == "one":
             places[-1] = "one"
-        return self.words.fenced(select(*columns).where(*self._wall())), places
+        reused = self._reuses(len(labels))
+        return self.words.fenced(select(*columns).where(*self._wall()), reused=reused), places
+
+    def _reuses(self, values: int) -> bool:
+        """Return whether the outer floor uses a value twice: a group is ordered by too, a mean is a sum and a count."""
+        uses = sum(1 + (one.function == "avg") for one in self.query.computations if one.field is not None)
+        return uses > values or any(field.column is None for field in self.query.groups)
 
     def _key(self, field: Field) -> Sql:
         return self._value(field).scalar if field.column is None else self.words.text_order(_OF_EVENTS[field.path[0]])

@@ -5,7 +5,7 @@ Layer: pure rules; the present is an argument. Source: PROTOCOLS.md 3.3 (ours).
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import cache
 from typing import Any, Final, cast
 
@@ -31,9 +31,12 @@ def selection_of(body: bytes, key: Key, now_ms: int) -> Selection:
     strictjson.check_digits(body)
     given = strictjson.decode(body)
     if faults := tuple(_faults(given, key)):
-        raise Refused("invalid_body", "Expected another body.", faults=faults[:100], omitted=max(0, len(faults) - 100))
+        raise _refused(faults)
     wanted = cast(Mapping[str, Any], given)
-    period = _period(wanted, now_ms)
+    try:
+        period = _period(wanted, now_ms)
+    except Refused as refused:
+        raise _refused(refused.faults) from None
     return Selection(
         project=key.project_id,
         made_ms=now_ms,
@@ -48,11 +51,16 @@ def _period(wanted: Mapping[str, Any], now_ms: int) -> Period | None:
     """Return the period, read as a question's is.
 
     Raises:
-        Refused: ``invalid_query``, with the place: the words that a period has in a question.
+        Refused: it is none; the faults have their places.
     """
     if "time_period" not in wanted:
         return None
     return parse({name: wanted[name] for name in ("time_period", "time_zone") if name in wanted}, now_ms).period
+
+
+def _refused(faults: Sequence[Fault]) -> Refused:
+    detail = "Expected another body."
+    return Refused("invalid_body", detail, faults=tuple(faults[:100]), omitted=max(0, len(faults) - 100))
 
 
 def _faults(given: object, key: Key) -> Iterator[Fault]:

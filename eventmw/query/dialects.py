@@ -111,6 +111,11 @@ class Words(Protocol):
         """Return twelve times the year, plus 0 to 11 for the month, of local seconds since 1970."""
         ...
 
-    def fenced(self, inner: Select[Any]) -> Select[Any]:
-        """Return the inner floor so that the database works out each of its columns once, as far as that helps it."""
+    def fenced(self, inner: Select[Any], *, reused: bool) -> Select[Any]:
+        """Return the inner floor so that the database works out each of its columns once, as far as that helps it.
+
+        Args:
+            inner: the inner floor.
+            reused: whether the outer one uses a value that is worked out there more than once.
+        """
         ...

@@ -269,7 +269,8 @@ class _Reading:
             computations=computations,
             filters=tuple(self._read_filters(document.get("filters", []))),
             order=order,
-            limit=cast(int | None, document.get("limit")) or (None if grouped else LISTED),
+            # To JSON Schema 5.0 is an integer, to a slice and to SQL it is none.
+            limit=int(document["limit"]) if "limit" in document else None if grouped else LISTED,
         )
 
     def _fault(self, at: Sequence[object], code: str, message: str) -> None:

@@ -13,6 +13,7 @@ from typing import Any, Final, Self
 from sqlalchemy import (
     BigInteger,
     Float,
+    Integer,
     Numeric,
     Select,
     String,
@@ -185,6 +186,11 @@ def literal_number(value: float) -> Sql:
     return literal(Decimal(repr(value)), Numeric())
 
 
-def fenced(inner: Select[Any]) -> Select[Any]:
-    """Return the inner floor as it is: merged with the outer one, PostgreSQL can share the work among its workers."""
-    return inner
+def fenced(inner: Select[Any], *, reused: bool) -> Select[Any]:
+    """Return the inner floor with an offset of nothing, when a value of it is used more than once.
+
+    Else PostgreSQL merges both floors, which writes the value's expression wherever it is used, and, where it takes every
+    event for a group of its own, sorts whole events on the disk. Merged it can share the work among its workers, so what is
+    used once stays so. Source: PostgreSQL, «is_simple_subquery» in prepjointree.c.
+    """
+    return inner.offset(literal_column("0", Integer)) if reused else inner

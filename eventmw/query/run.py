@@ -37,8 +37,11 @@ _OUT_OF_RANGE: Final = "22003"
 """PostgreSQL's code for a number that is no double. Source: as above, «numeric_value_out_of_range»."""
 
 _OF_TRANSACTION: Final = text(
-    "SELECT set_config('transaction_read_only', 'on', true), set_config('statement_timeout', :timeout, true)"
+    "SELECT set_config('transaction_read_only', 'on', true), set_config('statement_timeout', :timeout, true), "
+    "set_config('jit', 'off', true)"
 )
+"""Compiling: PostgreSQL takes every value of a free field for a group of its own, and spends up to a second on machine code
+for a question that takes half of one. Source: measured, docs/benchmarks.md; PostgreSQL, «When to JIT?»."""
 
 _OVERFLOW: Final = "integer overflow"
 """What SQLite says of a sum past 64 bits."""

@@ -236,7 +236,7 @@ def literal_number(value: float) -> Sql:
     return literal(value, BigInteger() if isinstance(value, int) else Float())
 
 
-def fenced(inner: Select[Any]) -> Select[Any]:
+def fenced(inner: Select[Any], *, reused: bool) -> Select[Any]:  # noqa: ARG001 - it never helps SQLite to merge
     """Return the inner floor so that SQLite works out each of its columns once: a limit keeps it from being merged.
 
     Source: sqlite.org/optoverview.html, «Subquery Flattening»: an aggregate over a limit.

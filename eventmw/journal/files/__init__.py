@@ -21,7 +21,7 @@ from threading import Lock as ThreadLock
 from typing import Any, Final, Literal
 from weakref import WeakSet
 
-from eventmw.errors import ConfigError, JournalDown
+from eventmw.errors import ConfigError, JournalDown, JournalFull
 from eventmw.journal import DeadLetter, Durability, Entry, JournalStats, Key, Position, Rewrite
 from eventmw.journal.files import disk, figures, filesystem, orders
 from eventmw.journal.files.epochs import Reserve
@@ -80,9 +80,11 @@ class FileJournal:
         self._walks = Walks(self._places)
         self._watch = Watch(self._places)
         self._writer = Writer(self._places, cap_bytes, self._woken, retain_s)
+        self._pending: tuple[str, ...] = ()
+        self._without_room = False
         try:
             self._places.make()
-            self._membership.join()
+            self._join_or_wait()
         except OSError as error:
             folder = str(self._places.root)
             problem = f"data_dir {folder!r} cannot be used: {error.strerror or error}. Accepted events are kept in it"
@@ -99,22 +101,33 @@ class FileJournal:
         """Keep a record; the future is done once it is on the disk."""
         if events < 1:
             raise ValueError(f"a record holds at least one event, not {events}")
-        if not self._membership.joined:
+        if self._pending or not self._membership.joined:
             self._rejoin()
         return self._writer.append(Addition(record, events, recorded_ms, stamp))
 
     def ready(self) -> str:
         """Return why an append would not be taken now, "" when it would."""
-        return self._writer.trouble()
+        return "the disk is full" if self._without_room else self._writer.trouble()
 
     def register(self, tools: Sequence[str]) -> None:
-        """Make tools known; a new one starts at the end of the log."""
+        """Make tools known; a new one starts at the end of the log.
+
+        Raises:
+            JournalFull: the disk has no room for that. Nothing is taken before it has, and they are known.
+            JournalDown: the folder fails.
+        """
         try:
-            self._membership.join()
+            self._join()
             self._membership.know(tools, delivers=False)
             Tools(self._places).register(tools)
         except OSError as error:
-            raise JournalDown(f"tools cannot be registered: {error.strerror or error}") from error
+            message = f"tools cannot be registered: {error.strerror or error}"
+            if error.errno not in disk.NO_ROOM:
+                raise JournalDown(message) from error
+            self._pending, self._without_room = tuple(dict.fromkeys((*self._pending, *tools))), True
+            raise JournalFull(message) from error
+        self._pending = tuple(tool for tool in self._pending if tool not in tools)
+        self._without_room = bool(self._pending)
 
     def forget(self, tool: str) -> None:
         """End a tool."""
@@ -122,10 +135,11 @@ class FileJournal:
 
     def lead(self) -> _Lease | None:
         """Return the lease, or None while another process has it, or should."""
-        self._membership.know((), delivers=True)
-        if self._membership.is_outdated():
-            return None
-        return self._take_lease()
+        with _as_down():
+            self._membership.know((), delivers=True)
+            if self._membership.is_outdated():
+                return None
+            return self._take_lease()
 
     def on_append(self, wake: Callable[[], None] | None) -> None:
         """Have `wake` called once, after the next append of this process."""
@@ -178,11 +192,16 @@ class FileJournal:
                 return erased
 
     def stats(self) -> JournalStats:
-        """Return where everything stands: from memory in the process that leads, else from the disk."""
+        """Return where everything stands: from memory in the process that leads, else from the disk.
+
+        Raises:
+            JournalDown: the folder cannot be read.
+        """
         lease = self._lease
-        if lease is not None and not lease.lost():
-            return figures.of_leader(lease.leader, self._cap_bytes)
-        return figures.from_disk(self._places, self._cap_bytes)
+        with _as_down():
+            if lease is not None and not lease.lost():
+                return figures.of_leader(lease.leader, self._cap_bytes)
+            return figures.from_disk(self._places, self._cap_bytes)
 
     def close(self, grace_s: float = 0.0) -> None:
         """Take no more records; write what waits. Leases and reading go on."""
@@ -209,11 +228,31 @@ class FileJournal:
         self._membership.abandon()
 
     def _rejoin(self) -> None:
-        """Become a member after a fork."""
+        """Become a member after a fork, or when there is room for it at last."""
+        if self._pending:
+            self.register(self._pending)
+        with _as_down():
+            self._join()
+        self._without_room = False
+
+    def _join(self) -> None:
+        """Become a member; on a full disk, with the room of the reserve."""
         try:
             self._membership.join()
         except OSError as error:
-            raise JournalDown(f"the journal's folder fails: {error.strerror or error}") from error
+            if error.errno not in disk.NO_ROOM or not Reserve(self._places).give_up():
+                raise
+            self._membership.join()
+
+    def _join_or_wait(self) -> None:
+        """Become a member, or later on a full disk: a worker that could not start would take the site down with it."""
+        try:
+            self._join()
+        except OSError as error:
+            if error.errno not in disk.NO_ROOM:
+                raise
+            self._without_room = True
+            log.error("the journal cannot keep events: the disk is full")  # noqa: TRY400 - where it was found tells nothing
 
     def _woken(self) -> None:
         wake, self._wake = self._wake, None
@@ -297,6 +336,15 @@ class FileJournal:
                 lease.close()
 
 
+@contextmanager
+def _as_down() -> Generator[None]:
+    """Raise what the folder does as `JournalDown`, without its paths."""
+    try:
+        yield
+    except OSError as error:
+        raise JournalDown(f"the journal's folder fails: {error.strerror or error}") from error
+
+
 @cache
 def _warn_of(root: Path) -> None:
     """Say once where a folder lies, when what is kept there may not stay."""
@@ -326,10 +374,8 @@ class _Lease:
 
     def tend(self) -> None:
         """Take over, retire, obey, tell."""
-        try:
+        with _as_down():
             self._housekeeping.tend()
-        except OSError as error:
-            raise JournalDown(f"the journal's folder fails: {error.strerror or error}") from error
 
     def lost(self) -> bool:
         """Return whether the right is gone, or should go to a newer process that knows more tools."""

@@ -81,6 +81,16 @@ def make_folder(path: Path, mode: int = 0o700) -> None:
         sync_folder(path.parent)
 
 
+def check_name(fd: int, path: Path) -> None:
+    """Look whether an open file is still found under its name: what is written to one that was removed is nobody's.
+
+    Raises:
+        OSError: it is not. ENOENT.
+    """
+    if not os.path.samestat(os.fstat(fd), path.stat()):
+        raise OSError(errno.ENOENT, os.strerror(errno.ENOENT))
+
+
 def put(path: Path, data: bytes) -> None:
     """Write a whole file so that it is there durably, or not at all; one with the same name is replaced."""
     temporary = path.with_name(f".{path.name}.{os.urandom(4).hex()}")

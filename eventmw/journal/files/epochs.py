@@ -12,8 +12,9 @@ from __future__ import annotations
 import logging
 import os
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
+from pathlib import Path
 from typing import Any, Final
 from zlib import crc32
 
@@ -173,30 +174,72 @@ def load(places: Layout) -> Ledger:
 
     An epoch that goes away while it is read has a newer one: then that is read.
     """
+    return _load(places, _pass_over)
+
+
+def take_up(places: Layout) -> Ledger:
+    """Do as `load` does, for who leads from here on: say what cannot be read, and set it aside."""
+    return _load(places, _set_aside)
+
+
+def _load(places: Layout, unread: Callable[[Path, int | None], None]) -> Ledger:
     for _ in range(10):
         for number in reversed(layout.logs(places.state)):
-            data = disk.read(layout.log(places.state, number))
+            path = layout.log(places.state, number)
+            data = disk.read(path)
             if data is None:
                 break
-            if (ledger := _read(data)) is not None:
-                return ledger
+            ledger, end = _read(data)
+            if ledger is None:
+                unread(path, None)
+                continue
+            if end < len(data):
+                unread(path, len(data) - end)
+            return ledger
         else:
             return Ledger()
     return Ledger()
 
 
-def _read(data: bytes) -> Ledger | None:
-    changes = _changes(data)
-    snapshot = next(changes, None)
-    if snapshot is None:
-        return None
-    ledger = Ledger.restored(snapshot)
-    for change in changes:
-        ledger.apply(change)
-    return ledger
+def _pass_over(_path: Path, _left: int | None) -> None:
+    """Leave it to whoever leads."""
 
 
-def _changes(data: bytes) -> Iterator[Any]:
+def _set_aside(path: Path, left: int | None) -> None:
+    """Keep a file of which nothing can be read from being taken away; of one that was begun well, say what it lacks.
+
+    Args:
+        path: the epoch.
+        left: bytes at its end that cannot be read; None: nothing in it can be.
+    """
+    if left is not None:
+        log.warning("the last %d bytes of %s cannot be read; the events that ended in them go out again", left, path)
+        return
+    aside = path.with_name(f"{path.name}.unreadable")
+    path.rename(aside)
+    log.error(
+        "%s is no state that this version can read, and is kept as %s. Events go out again as far back as they are kept; "
+        "what was parked longer ago is in that file alone",
+        path,
+        aside.name,
+    )
+
+
+def _read(data: bytes) -> tuple[Ledger | None, int]:
+    """Return the ledger, None when there is no whole snapshot, and where what can be read ends."""
+    ledger: Ledger | None = None
+    read_to = 0
+    for change, end in _changes(data):
+        if ledger is None:
+            ledger = Ledger.restored(change)
+        else:
+            ledger.apply(change)
+        read_to = end
+    return ledger, read_to
+
+
+def _changes(data: bytes) -> Iterator[tuple[Any, int]]:
+    """Return each change with where it ends."""
     if not data.startswith(_MAGIC):
         return
     at = len(_MAGIC)
@@ -205,8 +248,8 @@ def _changes(data: bytes) -> Iterator[Any]:
         payload = data[at + _frame.size : at + _frame.size + length]
         if not length or len(payload) < length or crc32(payload, length) != check:
             return
-        yield _decode(payload)
         at += _frame.size + length
+        yield _decode(payload), at
 
 
 def _framed(payload: bytes) -> bytes:

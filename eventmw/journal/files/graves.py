@@ -1,7 +1,8 @@
 """Dead letters on the disk: logs that only grow, and an index in memory of which letters there are.
 
 A letter is synced before the change that buries it is written. So one that carries a later number than the ledger is of a
-step that was not carried out: its event will be delivered again, and the letter is dug out. The letters of one step stand in
+step that was not carried out: when its event will be delivered again, the letter is dug out. It is not when it is the only
+copy, as it may be when the state was damaged. The letters of one step stand in
 one compressed block. When the logs are over their cap the oldest goes whole, and what was in it is counted.
 
 The index says where each letter's block stands. Of an event that was buried twice, only the later letter is one.
@@ -12,6 +13,7 @@ Source: JOURNAL.md «State»; the layout is ours.
 
 from __future__ import annotations
 
+import logging
 import os
 import struct
 import zlib
@@ -30,6 +32,8 @@ from eventmw.journal.files.layout import Layout
 from eventmw.journal.files.letterindex import Index
 from eventmw.journal.files.places import key_as_list, key_of
 
+log = logging.getLogger("eventmw.journal")
+
 LOGS: Final = 16
 """The cap is divided among so many logs, so that a sixteenth goes at a time."""
 
@@ -44,6 +48,9 @@ _BURIED: Final = "buried"
 _DUG_OUT: Final = "dug out"
 
 
+_Unread = Callable[[Path, int], None]
+
+
 class _Block(NamedTuple):
     """What one step buried or dug out. ``letters`` is compressed; ``at`` says in which log it stands, and where."""
 
@@ -53,6 +60,14 @@ class _Block(NamedTuple):
     tool: str
     keys: Sequence[Key]
     letters: bytes
+
+
+def _pass_over(_path: Path, _size: int) -> None:
+    """Leave it to whoever leads."""
+
+
+def _say_unread(path: Path, size: int) -> None:
+    log.error("%d bytes of dead letters in %s cannot be read, and are left alone", size, path)
 
 
 class Graves:
@@ -75,15 +90,27 @@ class Graves:
         self._log = self._size = 0
         self.index = Index()
         self.number = carried_out
-        ghosts: list[_Block] = []
-        for block in _blocks(self._folder):
+        self._ghosts: list[tuple[str, Key]] = []
+        for block in _blocks(self._folder, _say_unread):
             _learn(self.index, block)
             self.number = max(self.number, block.number)
             if block.number > carried_out and block.kind == _BURIED:
-                ghosts.append(block)
-        for block in ghosts:
+                self._ghosts += [(block.tool, key) for key in block.keys]
+
+    def lay_ghosts(self, comes_again: Callable[[str, Key], bool]) -> None:
+        """Dig out the letters of steps that were not carried out, if their events come again. To be called once, at first.
+
+        Raises:
+            OSError: they may or may not be gone.
+        """
+        by_tool: dict[str, list[Key]] = {}
+        for tool, key in self._ghosts:
+            if comes_again(tool, key):
+                by_tool.setdefault(tool, []).append(key)
+        self._ghosts.clear()
+        for tool, keys in by_tool.items():
             self.number += 1
-            self.dig_out(self.number, block.tool, block.keys)
+            self.dig_out(self.number, tool, keys)
 
     def bury(self, number: int, tool: str, letters: Sequence[DeadLetter]) -> None:
         """Keep letters durably, for the change with this number.
@@ -214,30 +241,45 @@ def _letters(
             yield from (_letter(block.tool, plain) for key, plain in _unpacked(block) if key in wanted)
 
 
-def _blocks(folder: Path) -> Iterator[_Block]:
+def _blocks(folder: Path, unread: _Unread = _pass_over) -> Iterator[_Block]:
     for log in layout.logs(folder):
-        yield from _blocks_of(folder, log)
+        yield from _blocks_of(folder, log, unread=unread)
 
 
-def _blocks_of(folder: Path, log: int, offset: int = 0) -> Iterator[_Block]:
-    """Return the blocks of a log from an offset on, up to the first that was not written whole."""
+def _blocks_of(folder: Path, log: int, offset: int = 0, unread: _Unread = _pass_over) -> Iterator[_Block]:
+    """Return the blocks of a log from an offset on, but for those that cannot be read.
+
+    Args:
+        folder: where the logs stand.
+        log: the number of one.
+        offset: where a block begins; 0: all of them.
+        unread: is told of bytes before the end that cannot be read. What is torn there was never promised.
+    """
+    path = layout.log(folder, log)
     try:
-        file = layout.log(folder, log).open("rb")
+        file = path.open("rb")
     except FileNotFoundError:
         return
     with file:
+        size = os.fstat(file.fileno()).st_size
         if file.read(len(_MAGIC)) != _MAGIC:
+            if size > len(_MAGIC):
+                unread(path, size)
             return
         at = file.seek(offset) if offset else len(_MAGIC)
         while len(head := file.read(_frame.size)) == _frame.size:
             length, check = _frame.unpack(head)
-            payload = file.read(length)
-            if not length or len(payload) < length or crc32(payload, length) != check:
+            end = at + len(head) + length
+            if not length or end > size:
                 return
-            number, kind, tool, plain, letters = _decode(payload)
-            keys = [key_of(key) for key in plain]
-            yield _Block(log << _OFFSET_BITS | at, number, kind, tool, keys, letters)
-            at += len(head) + length
+            payload = file.read(length)
+            if crc32(payload, length) == check:
+                number, kind, tool, plain, letters = _decode(payload)
+                keys = [key_of(key) for key in plain]
+                yield _Block(log << _OFFSET_BITS | at, number, kind, tool, keys, letters)
+            elif end < size:
+                unread(path, end - at)
+            at = end
 
 
 def _packed(letters: Sequence[_Plain]) -> bytes:

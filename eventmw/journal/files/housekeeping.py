@@ -28,6 +28,9 @@ from eventmw.journal.files.source import Source
 
 log = logging.getLogger("eventmw.journal")
 
+STARTING_S: Final = 600.0
+"""For so long a new leader forgets no tool: after a day on which nothing ran, other processes start beside it."""
+
 _CLAIM_S: Final = 60.0
 _LEFTOVER_S: Final = 60.0
 
@@ -66,6 +69,7 @@ class Housekeeping:
         self._inbox = Inbox(leader.places)
         self._tools = Tools(leader.places)
         self._since_ms = _now_ms()
+        self._began_s = time.monotonic()
         self._beat_s = float("-inf")
         self._claimed_s = float("-inf")
         self._alarmed: set[tuple[str, int]] = set()
@@ -95,7 +99,6 @@ class Housekeeping:
             leader.sources.take_over()
             self._alarm()
             leader.tell()
-            self._retirement.retire()
         with leader.lock:
             self._obey()
         if now_s - self._beat_s >= BEAT_S:
@@ -107,6 +110,8 @@ class Housekeeping:
             self._claimed_s = now_s
             self._forget_unclaimed()
             self._sweep()
+        with leader.lock:  # the last: what cannot be removed holds nothing else back
+            self._retirement.retire()
 
     def _beat(self) -> None:
         me = self._membership.me
@@ -178,6 +183,8 @@ class Housekeeping:
             for first, last in source.segments.holes.items():
                 if last <= promised:
                     self._tell_lost(source, first, last)
+                elif source.dead:
+                    self._tell_missing(source, first, last)
             if source.dead and promised > (end := source.end().seq):
                 self._tell_lost(source, end + 1, promised)
 
@@ -188,20 +195,32 @@ class Housekeeping:
                 "the disk has lost records %d to %d, which were durable, in %s", first, last, source.segments.folder
             )
 
+    def _tell_missing(self, source: Source, first: int, last: int) -> None:
+        if (source.sid, first) not in self._alarmed:
+            self._alarmed.add((source.sid, first))
+            log.warning(
+                "records %d to %d cannot be read in %s. The machine went down as they were written, or the disk has lost "
+                "them: whether they were durable is not known",
+                first,
+                last,
+                source.segments.folder,
+            )
+
     def _forget_unclaimed(self) -> None:
         """Forget tools that nobody alive is configured for, after a day.
 
         Only a process that delivers does: a command that leads for a moment beside a site that was stopped says nothing
-        about what the site is configured for.
+        about what the site is configured for. Nor does one that has just begun.
         """
         if not self._membership.me.delivers:
             return
+        starting = time.monotonic() - self._began_s < STARTING_S
         leader, now_s = self._leader, time.time()
         claimed = {tool for member in (self._membership.me, *self._membership.others()) for tool in member.tools}
         for tool in list(leader.ledger.tools):
             if tool in claimed:
                 self._tools.claim(tool)
-            elif self._tools.unclaimed_s(tool, now_s) > UNCLAIMED_S:
+            elif not starting and self._tools.unclaimed_s(tool, now_s) > UNCLAIMED_S:
                 left = leader.ledger.tools[tool].left(leader.sources.ends()).events
                 log.warning("tool %s is configured nowhere any more; it is forgotten, with %d events", tool, left)
                 orders.forget(leader, tool)

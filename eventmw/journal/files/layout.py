@@ -123,8 +123,12 @@ def logs(folder: Path) -> list[int]:
 
 
 def streams(folder: Path) -> list[str]:
-    """Return the names of all streams."""
-    return sorted(filter(_stream_name, _listed(folder)))
+    """Return the names of all streams.
+
+    Raises:
+        OSError: the folder cannot be read, or is not there: it was moved or removed, and its streams are not retired.
+    """
+    return sorted(filter(_stream_name, os.listdir(folder)))  # noqa: PTH208 - as below
 
 
 def _numbers(folder: Path, pattern: Callable[[str], re.Match[str] | None]) -> list[int]:

@@ -14,6 +14,7 @@ import threading
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from typing import Final
+from zlib import crc32
 
 import msgspec
 
@@ -21,7 +22,7 @@ from eventmw.errors import JournalDown
 from eventmw.journal import DEAD_EVICTED, MOST_READ_BYTES, Commit, Entry, Key, Parked, Position, Reading
 from eventmw.journal.erasures import Erasures
 from eventmw.journal.files import disk
-from eventmw.journal.files.epochs import Epochs, Reserve, load
+from eventmw.journal.files.epochs import Epochs, Reserve, take_up
 from eventmw.journal.files.frames import Total
 from eventmw.journal.files.graves import Graves
 from eventmw.journal.files.heartbeat import Heartbeat
@@ -35,6 +36,12 @@ from eventmw.journal.files.sources import Merge, Sources
 log = logging.getLogger("eventmw.journal")
 
 _NOTHING: Final[frozenset[int]] = frozenset()
+_CHECK_BYTES: Final = 4
+
+
+def _checked(data: bytes) -> bytes:
+    """Return bytes with their checksum."""
+    return data + crc32(data, len(data)).to_bytes(_CHECK_BYTES, "little")
 
 
 class Leader:
@@ -58,9 +65,8 @@ class Leader:
         self.places = places
         self._held = lock
         self._open = True
-        self.ledger = load(places)
+        self.ledger = take_up(places)
         self.graves = Graves(places, self.ledger.number, dead_bytes)
-        self.ledger.number = self.graves.number
         self.reserve = Reserve(places)
         self.sources = Sources(places, leading=True)
         self.merges: dict[str, Merge] = {}
@@ -81,12 +87,34 @@ class Leader:
     def _mend(self) -> None:
         """Put right what a leader that died left between two steps."""
         self.ledger.tools.update(list(self._new_tools()))  # they are in the snapshot that is written next
+        self.graves.lay_ghosts(self._comes_again)
+        self.ledger.number = self.graves.number
         for tool, place in self.ledger.tools.items():
             place.moved = False
             self.graves.dig_out(self.ledger.number, tool, list(place.parking.items))
-            place.dead = self.graves.index.count(tool)
+            self._count_letters(tool, place)
             for sid in place.reaches.keys() - self.sources.all.keys():
                 del place.reaches[sid]
+
+    def _comes_again(self, tool: str, key: Key) -> bool:
+        """Return whether an event is still to be delivered: its dead letter may go, since it is not the only copy."""
+        place = self.ledger.tools.get(tool)
+        source = self.sources.all.get(key.position.stream)
+        if place is None or key in place.parking.items:
+            return place is not None
+        return source is not None and not place.has_settled(key) and source.find(key.position.seq) is not None
+
+    def _count_letters(self, tool: str, place: ToolPlace) -> None:
+        left = self.graves.index.count(tool)
+        if left < place.dead:
+            log.warning(
+                "tool %s: %d of its %d dead letters are not there: what is missing was damaged, or was being let go of when "
+                "the last process that delivered ended",
+                tool,
+                place.dead - left,
+                place.dead,
+            )
+        place.dead = left
 
     def read(self, tool: str, max_records: int) -> list[Reading]:
         """Return the next records for a tool, in order."""
@@ -169,13 +197,24 @@ class Leader:
             if data is None:
                 disk.remove(self.places.kept / name)
             else:
-                disk.put(self.places.kept / name, data)
+                disk.put(self.places.kept / name, _checked(data))
         except OSError as error:
             log.debug("%s could not be kept: %s", name, error.strerror or error)
 
     def kept(self, name: str) -> bytes | None:
-        """Return what an earlier leader kept."""
-        return disk.read(self.places.kept / name)
+        """Return what an earlier leader kept, if it is whole."""
+        path = self.places.kept / name
+        try:
+            checked = disk.read(path)
+        except OSError:
+            checked = b""
+        if checked is None:
+            return None
+        data = checked[:-_CHECK_BYTES]
+        if _checked(data) == checked:
+            return data
+        log.warning("%s is damaged, and is made anew", path)
+        return None
 
     def sync(self) -> None:
         """Make every step so far durable."""
@@ -185,8 +224,8 @@ class Leader:
             self.tell()
 
     def lost(self) -> bool:
-        """Return whether the right is gone."""
-        return not self._open
+        """Return whether the right is gone: also when the lock's file is, since another process may lock a new one."""
+        return not (self._open and self._held.is_current())
 
     def close(self) -> None:
         """Give the right back."""

@@ -34,7 +34,11 @@ class Lock:
         _locks.add(self)
 
     def acquire(self) -> bool:
-        """Take the lock if nobody holds it. Returns whether it is held now."""
+        """Take the lock if nobody holds it. Returns whether it is held now.
+
+        Raises:
+            OSError: its file cannot be opened, or not be locked here.
+        """
         with HeldOff():
             if self._fd is None:
                 self._fd = _locked(self.path, os.O_CREAT, fcntl.LOCK_EX)
@@ -45,6 +49,16 @@ class Lock:
         if self._fd is not None:
             os.pwrite(self._fd, text, 0)
             os.ftruncate(self._fd, len(text))
+
+    def is_current(self) -> bool:
+        """Return whether it is held, and its file is where others look for it."""
+        fd = self._fd
+        try:
+            return fd is not None and os.path.samestat(os.fstat(fd), self.path.stat())
+        except FileNotFoundError:
+            return False
+        except OSError:  # who may not look there may not take it either
+            return True
 
     def release(self) -> None:
         """Give the lock back, by closing the only descriptor of it."""
@@ -88,9 +102,12 @@ def _locked(path: Path, flags: int, how: int) -> int | None:
     fd = os.open(path, os.O_RDWR | os.O_CLOEXEC | flags, 0o600)
     try:
         fcntl.flock(fd, how | fcntl.LOCK_NB)
-    except OSError:
+    except BlockingIOError:
         os.close(fd)
         return None
+    except OSError:  # no locks on this file system: not the same as one that somebody holds
+        os.close(fd)
+        raise
     return fd
 
 

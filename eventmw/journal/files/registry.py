@@ -10,6 +10,7 @@ Source: JOURNAL.md «Files in ``data_dir``», «Retirement» and «Locks».
 
 from __future__ import annotations
 
+import logging
 import os
 import time
 from collections.abc import Iterator, Sequence
@@ -25,6 +26,8 @@ from eventmw.journal.files.frames import Total
 from eventmw.journal.files.layout import Layout
 from eventmw.journal.files.locks import Lock, is_free
 from eventmw.journal.files.sources import Sources
+
+log = logging.getLogger("eventmw.journal")
 
 UNCLAIMED_S: Final = 24 * 3600
 """A tool that no live process is configured for is forgotten after so long. Source: JOURNAL.md «Retirement»."""
@@ -60,6 +63,7 @@ class Tools:
 
     def __init__(self, places: Layout) -> None:
         self._places = places
+        self._unreadable: set[str] = set()
 
     def register(self, tools: Sequence[str]) -> None:
         """Make tools known durably; a new one starts where the log ends now.
@@ -89,7 +93,16 @@ class Tools:
         for path in sorted(self._places.tools.iterdir()):
             data = None if path.name.startswith(".") else disk.read(path)
             if data is not None:
-                yield path.name, msgspec.json.decode(data, type=_Start)
+                yield path.name, self._start(path, data)
+
+    def _start(self, path: Path, data: bytes) -> _Start:
+        """Return what a file says; one that is damaged loses its tool nothing that is kept."""
+        with suppress(msgspec.DecodeError):
+            return msgspec.json.decode(data, type=_Start)
+        if path.name not in self._unreadable:
+            self._unreadable.add(path.name)
+            log.error("%s does not say since when the tool is known: without a place, it gets all that is kept", path)
+        return _Start(0, {})
 
     def forget(self, tool: str) -> None:
         """Remove a tool's file durably."""
@@ -144,9 +157,13 @@ class Membership:
         if self._lock is None:
             name = f"{os.getpid()}-{os.urandom(4).hex()}"
             self._lock = Lock(self._places.members / f".{name}")  # locked before anybody can see it
-            self._lock.acquire()
-            self._say()
-            self._lock.path = self._lock.path.rename(self._places.members / name)
+            try:
+                self._lock.acquire()
+                self._say()
+                self._lock.path = self._lock.path.rename(self._places.members / name)
+            except OSError:
+                self.leave()
+                raise
         for other in self.others():
             if self._site and other.site and other.site != self._site:
                 self.leave()

@@ -87,12 +87,15 @@ class Retirement:
         self._note()
         over = sum(source.segments.size for source in leader.sources.all.values()) - self._keeping.cap_bytes
         over = max(over, LEAST_FREE_BYTES - shutil.disk_usage(leader.places.root).free)
+        failure = None
         if over > 0 or self._oldest_s() <= time.monotonic() - self._keeping.retain_s:
-            self._let_go(over)
+            failure = self._let_go(over)
         for source in list(leader.sources.all.values()):
             if source.dead and source.segments.is_empty():
                 self._end(source)
         self._write()
+        if failure is not None:
+            raise failure
 
     def _note(self) -> None:
         """Note which segments became consumed, and which are not any more since a replay moved a place back."""
@@ -123,13 +126,22 @@ class Retirement:
             (at_s for segments in self._consumed.values() for _, at_s in segments.values()), default=float("inf")
         )
 
-    def _let_go(self, over: int) -> None:
+    def _let_go(self, over: int) -> OSError | None:
+        """Remove what may go; return what hindered that. What cannot be removed stays, with all after it in its stream."""
         leaving = self._leaving(over)
+        failures: dict[str, OSError] = {}
         if leaving:
             self._leader.epochs.sync()
         for source, header in leaving:
-            source.segments.remove(header.number)
-            self._consumed[source.sid].pop(header.number, None)
+            if source.sid in failures:
+                continue
+            try:
+                source.segments.remove(header.number)
+            except OSError as error:
+                failures[source.sid] = error
+            else:
+                self._consumed[source.sid].pop(header.number, None)
+        return next(iter(failures.values()), None)
 
     def _leaving(self, over: int) -> list[tuple[Source, Header]]:
         """Return the segments whose time is over, and under the cap the oldest of the others."""

@@ -119,8 +119,17 @@ class Segments:
         return min([*ends, self._headers[number].size])
 
     def read(self, number: int, size: int, offset: int) -> bytes:
-        """Return bytes of a segment."""
-        return os.pread(self._fd(number), size, offset)
+        """Return bytes of a segment.
+
+        Raises:
+            OSError: it cannot be read; the message names it. What a disk does not give out is not taken for lost.
+        """
+        try:
+            return os.pread(self._fd(number), size, offset)
+        except OSError as error:
+            if error.filename is None:
+                error.filename = str(layout.segment(self.folder, number))
+            raise
 
     def mark(self, number: int, seq: int, at: int) -> None:
         """Remember that the record after `seq` begins at an offset: whoever looks for one later need not start afresh."""

@@ -56,7 +56,7 @@ class Source:
         try:
             self.segments.look()
             self.segments.sync()
-            self._promised = self.promised()
+            self._promised = max([self.promised(), *(header.base_seq for header in self.segments.headers())])
         finally:
             lock.release()
         self._die()
@@ -101,7 +101,10 @@ class Source:
         return self.end().seq
 
     def promised(self) -> int:
-        """Return the last seq that the owner called durable, as far as this boot of the machine knows."""
+        """Return the last seq that the owner called durable, as far as this boot of the machine knows.
+
+        What a segment begins after was durable in any case.
+        """
         if self.dead:
             return self._promised
         return self._board.read(HELD_AT).seq if self.segments.boot == layout.boot() else 0

@@ -70,6 +70,7 @@ class Sources:
         except FileNotFoundError:
             return  # it was retired this very moment
         source.segments.look()
+        self.gone.discard(sid)  # it was only away
         self.all[sid] = self._living[sid] = source
         self._look_at(source)
 

@@ -140,6 +140,7 @@ class Stream:
         segment.trusted = False
         disk.write_pieces(segment.fd, pieces, size, segment.end)
         disk.sync(segment.fd)
+        disk.check_name(segment.fd, layout.segment(self._folder, segment.header.number))
         segment.trusted = True
         segment.end += size
         self.total = self._ahead = total
@@ -162,6 +163,10 @@ class Stream:
         self._segment = self._made(self._folder, record_bytes)
         if old is not None:
             os.close(old.fd)
+
+    def is_gone(self) -> bool:
+        """Return whether its folder was taken away, and that of all streams was not, or was made anew."""
+        return not self._folder.exists() and self._folder.parent.exists()
 
     def is_consumed(self) -> bool:
         """Return whether the leader says that every tool is past what is in here; not while that cannot be read."""

@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
+from errno import ENOENT
 from typing import Final
 
 from eventmw.errors import EventmwError, JournalDown, JournalFull
@@ -47,6 +48,10 @@ records whose requests were answered 503 long ago, cannot fill the memory. Sourc
 
 _STEP_S: Final = 0.0002
 _LOOK_S: Final = 1.0
+_FULL: Final = "the disk is full"
+_GONE: Final = (
+    "the journal's folder was moved or removed while the site runs: put it back, or restart the site to begin a new one"
+)
 _BEHIND: Final = "the disk does not keep up with the events that come"
 _BATCH_BYTES: Final = 8 * 1024 * 1024
 _Waiting = tuple[Addition, Promise[Position]]
@@ -296,6 +301,9 @@ class Writer:
 
     def _make_room(self, record_bytes: int) -> None:
         """See to it that a record of so many bytes fits."""
+        if self._stream is not None and not self._stream.fits(record_bytes) and self._stream.is_gone():
+            self._stream.abandon()
+            self._stream = None
         if self._stream is None:
             self._stream = Stream(self._places)
         if not self._stream.fits(record_bytes):
@@ -342,7 +350,9 @@ class Writer:
 
     def _note(self, error: OSError) -> None:
         self._full = error.errno in disk.NO_ROOM
-        what = "the disk is full" if self._full else f"the disk failed: {error.strerror or error}"
+        what = (
+            _FULL if self._full else _GONE if error.errno == ENOENT else f"the disk failed: {error.strerror or error}"
+        )
         if not self._trouble:
             log.error("the journal cannot keep events: %s", what)
         self._trouble, self._trouble_s = what, time.monotonic()

@@ -14,7 +14,7 @@ import msgspec
 
 from eventmw import strictjson
 from eventmw.event import Record
-from eventmw.protocols.eventbunker.answer import Tracked, refuse, reply
+from eventmw.protocols.eventbunker.answer import Tracked, message_of, refuse, reply
 from eventmw.protocols.eventbunker.events import NAME, Context, Reader, body_of, event_id
 from eventmw.protocols.eventbunker.judge import AnyName, Judge, Judgement, Names, Writer
 from eventmw.record import repeatable_id
@@ -31,6 +31,7 @@ __all__ = [
     "Tracked",
     "Writer",
     "accept",
+    "message_of",
     "refuse",
     "reply",
 ]

@@ -89,8 +89,13 @@ def refuse(refused: Refused, cors: Headers) -> Reply:
         body = b"[%b]" % b",".join(_each(refused))
     else:
         own = Fault(None, "", "", refused.code, refused.detail)
-        body = _error(_MESSAGES.get(refused.code, refused.title), refused.faults or (own,))
+        body = _error(message_of(refused), refused.faults or (own,))
     return Reply(refused.status, (*_headers(len(body), cors), *refused.headers), body)
+
+
+def message_of(refused: Refused) -> str:
+    """Return what stands at ``error`` of a refusal that is no ``unauthorized``."""
+    return _MESSAGES.get(refused.code, refused.title)
 
 
 def _each(refused: Refused) -> Iterable[bytes]:

@@ -95,6 +95,8 @@ class Judge:
         """
         strictjson.check_digits(body)
         document: Any = strictjson.decode(body)
+        if type(document) is dict and is_valid(document) and _unfit(cast(Any, document), writer, names, None) is None:
+            return Judgement(1, is_batch=False)
         is_batch = isinstance(document, list)
         events: list[Any] = cast(list[Any], document) if is_batch else [document]
         if len(events) > self._max_events:
