@@ -19,7 +19,6 @@ from eventmw.cli import keeping, output
 from eventmw.cli.ages import age_s
 from eventmw.cli.keeping import Place
 from eventmw.cli.output import plain
-from eventmw.eventbunker.charts import PATH
 from eventmw.formats import to_iso
 from eventmw.jsontext import encode
 from eventmw.keys import Key
@@ -73,6 +72,10 @@ def show(document: Mapping[str, Any], now_ms: int, given: Mapping[str, Any]) -> 
     Raises:
         click.UsageError: an option is wrong.
     """
+    try:
+        from eventmw.eventbunker.charts import PATH  # noqa: PLC0415 - of an extra
+    except ImportError as error:
+        output.fail(f"{keeping.MISSING} ({error.name})")
     base = _base(given["base"])
     expires_s = _expires_s(given["expires"] or _DEFAULT, now_ms)
     with keeping.opened(Place(given["data_dir"], given["archive"], None), make=False) as store:
