@@ -23,7 +23,7 @@ from eventmw.charts.links import Link, token_of
 from eventmw.cli.linking import iframe_of
 from eventmw.eventbunker.charts import PATH, ChartCall
 from eventmw.keys import Key
-from eventmw.query.language import Query
+from eventmw.query.question import Query
 from eventmw.query.table import Table
 from tests.chart_tables import HOSTILE, TABLES
 

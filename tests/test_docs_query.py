@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from eventmw.archive.database import sqlite_address
-from eventmw.query.language import COLUMNS, SCHEMA, parse
+from eventmw.query.language import SCHEMA, parse
+from eventmw.query.question import COLUMNS
 from eventmw.query.run import Limits
 from eventmw.schema import published
 from tests.running import run

@@ -19,7 +19,8 @@ from eventmw.eventbunker import Gettable
 from eventmw.eventbunker.charts import ChartCall
 from eventmw.http import Reply
 from eventmw.keys import Key
-from eventmw.query.language import Query, parse_text
+from eventmw.query.language import parse_text
+from eventmw.query.question import Query
 from eventmw.query.run import Runner
 from eventmw.query.table import Table
 from tests.chart_tables import TABLES

@@ -10,7 +10,8 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from eventmw.keys import Key
 from eventmw.query.compile import Dialect, compiled
-from eventmw.query.language import name_of, parse
+from eventmw.query.language import parse
+from eventmw.query.question import name_of
 from tests import query_model as model
 
 KEY = Key(id="k", kind="query", account_id="a", project_id="p")

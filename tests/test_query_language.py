@@ -10,20 +10,9 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
 from eventmw.errors import Refused
-from eventmw.query.language import (
-    SCHEMA,
-    Computation,
-    Field,
-    Filter,
-    Order,
-    Query,
-    field_of,
-    filters_of,
-    name_of,
-    parse,
-    parse_text,
-)
+from eventmw.query.language import SCHEMA, filters_of, parse, parse_text
 from eventmw.query.periods import Period
+from eventmw.query.question import Computation, Field, Filter, Order, Query, field_of, name_of
 from eventmw.schema import published
 from tests import query_model as model
 from tests import strategies as own

@@ -23,7 +23,8 @@ from eventmw.cli.drawing import can_draw, drawn, number_text
 from eventmw.cli.output import Cell, count, plain
 from eventmw.errors import ConfigError, Refused
 from eventmw.keys import Key
-from eventmw.query.language import COLUMNS, Query, parse
+from eventmw.query.language import parse
+from eventmw.query.question import COLUMNS, Query
 from eventmw.query.table import Column, Table
 
 _FORMS: Final = {

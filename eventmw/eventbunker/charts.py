@@ -19,7 +19,8 @@ from eventmw.eventbunker.query import HEADER, QUESTION, QUESTIONS
 from eventmw.http import Reply
 from eventmw.keys import Key, KeyKind
 from eventmw.openapi.operation import ASK_CODES, CALL_CODES, HEAD_CODES, HTML, Content, KeyIn, Operation
-from eventmw.query.language import Query, parse_text
+from eventmw.query.language import parse_text
+from eventmw.query.question import Query
 from eventmw.query.table import Table
 
 log = logging.getLogger("eventmw")

@@ -21,8 +21,9 @@ from eventmw.errors import Refused
 from eventmw.keys import Key
 from eventmw.query import postgresql, sqlite
 from eventmw.query.dialects import Branch, Holds, Sql, Value, Words
-from eventmw.query.language import BUCKET, Computation, Field, Filter, Function, Order, Query, filters_of
+from eventmw.query.language import filters_of
 from eventmw.query.periods import DAY_MS, LENGTHS_MS, THURSDAY, Interval, Stretch, stretches, zone_of
+from eventmw.query.question import BUCKET, Computation, Field, Filter, Function, Order, Query
 from eventmw.query.table import Column
 
 Dialect = Literal["sqlite", "postgresql"]

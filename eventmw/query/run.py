@@ -22,8 +22,8 @@ from eventmw.archive.place import file_of
 from eventmw.errors import Refused
 from eventmw.keys import Key
 from eventmw.query.compile import WORDS, Dialect, Statement, compiled
-from eventmw.query.language import Query
 from eventmw.query.periods import DAY_MS, bucket_start, zone_of
+from eventmw.query.question import Query
 from eventmw.query.sqlite import prepare
 from eventmw.query.table import Cell, Column, Table
 
