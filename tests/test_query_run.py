@@ -11,6 +11,7 @@ from sqlalchemy import Engine, insert, text
 from sqlalchemy.exc import OperationalError
 
 from eventmw.archive.database import engine_of, sqlite_address
+from eventmw.archive.store import Archive
 from eventmw.archive.tables import events, metadata
 from eventmw.errors import Refused
 from eventmw.keys import Key
@@ -108,7 +109,7 @@ def test_the_database_is_what_ends_it(engine: Engine) -> None:
 
 def test_few_rows_that_take_long_are_ended_too(tmp_path: Path) -> None:
     """SQLite is asked to stop between instructions, of which three rows have few, whatever each of them takes."""
-    from eventmw.query.run import _in_time
+    from eventmw.query.run import _STEPS_OF_SEARCH, _in_time
 
     made = engine_of(sqlite_address(tmp_path / "archive.sqlite3"))
     searches = [{"field_name": "t", "op": "not_contains", "value": f"{'a' * 400}{n}"} for n in range(50)]
@@ -117,7 +118,8 @@ def test_few_rows_that_take_long_are_ended_too(tmp_path: Path) -> None:
         metadata.create_all(connection)
         connection.execute(insert(events), [row(number, fields={"t": "a" * 1000}) for number in range(3)])
     statement = compiled(query, KEY, "sqlite", most=1).select
-    with made.connect() as connection, pytest.raises(OperationalError, match="interrupted"), _in_time(connection, 0.0):
+    interrupted = pytest.raises(OperationalError, match="interrupted")
+    with made.connect() as connection, interrupted, _in_time(connection, 0.0, _STEPS_OF_SEARCH):
         connection.execute(statement)
     made.dispose()
 
@@ -169,6 +171,21 @@ def test_an_archive_without_tables_is_not_made_yet_either(engine: Engine) -> Non
     with engine.connect().execution_options(writes=True) as connection, connection.begin():
         metadata.drop_all(connection)
     assert (refusal(engine, {}).code, refusal(engine, {}).status) == ("archive_down", 503)
+
+
+def test_a_sites_archive_is_made_by_its_first_question(engine: Engine, tmp_path: Path) -> None:
+    """A site that has no events yet has none: that is an answer, as of any other day."""
+    with engine.connect().execution_options(writes=True) as connection, connection.begin():
+        metadata.drop_all(connection)
+    file = engine_of(sqlite_address(tmp_path / "data" / "archive.sqlite3"))
+    for one in (engine, file):
+        table = Runner(one, make=Archive(one).open)(parse({"computations": [{"function": "count"}]}, NOW_MS), KEY)
+        assert list(table.rows) == [(0,)]
+    assert (tmp_path / "data" / "archive.sqlite3").stat().st_mode & 0o777 == 0o600
+    away = engine_of("postgresql+psycopg://nobody:secret@127.0.0.1:1/none")
+    with pytest.raises(Refused) as raised:
+        Runner(away, make=Archive(away).open)(parse({}, NOW_MS), KEY)
+    assert raised.value.code == "archive_down"
 
 
 def test_an_archive_that_is_away(tmp_path: Path) -> None:

@@ -66,7 +66,7 @@ class Stores:
     @cached_property
     def runner(self) -> Runner:
         """What asks the archive."""
-        return Runner(self.archive.engine)
+        return Runner(self.archive.engine, make=self.archive.open)
 
     def awake(self) -> None:
         """Have the keys read, without waiting for them."""

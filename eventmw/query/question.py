@@ -19,6 +19,9 @@ Op = Literal[
     "equals", "in", "greater_than", "greater_than_or_equals", "less_than", "less_than_or_equals", "contains", "starts_with",
     "ends_with", "exists", "has_value",
 ]  # fmt: skip
+SEARCHES: Final[frozenset[Op]] = frozenset({"contains", "starts_with", "ends_with"})
+"""What looks into a text."""
+
 Scalar = str | int | float | bool
 ColumnKind = Literal["text", "time"]
 

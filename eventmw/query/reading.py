@@ -14,6 +14,7 @@ from eventmw.errors import Fault
 from eventmw.query.periods import Interval, Period, moment_of, words_of, zone_of
 from eventmw.query.question import (
     BUCKET,
+    SEARCHES,
     Computation,
     Field,
     Filter,
@@ -52,7 +53,6 @@ _NEGATED: Final[Mapping[str, Op]] = {
 }
 _RENAMED: Final[Mapping[str, Op]] = {"is_not_null": "has_value"}
 _UNARY: Final = frozenset({"exists", "has_value"})
-_TEXT_ONLY: Final = frozenset({"contains", "starts_with", "ends_with"})
 _ORDERED: Final = frozenset({"greater_than", "greater_than_or_equals", "less_than", "less_than_or_equals"})
 _OF_NUMBERS: Final = frozenset({"sum", "avg", "percentile"})
 
@@ -230,7 +230,7 @@ class Reading:
         if "value" not in one:
             self._fault(at, "required", "expected the key value, which is missing")
             return ()
-        if field.column == "time" and op in _TEXT_ONLY:
+        if field.column == "time" and op in SEARCHES:
             self._fault([*at, "op"], "not_comparable", "expected an op that compares times, got one for text")
             return ()
         if op != "in":
@@ -246,13 +246,13 @@ class Reading:
         if field.column == "time":
             return self._read_moment(value, at)
         if isinstance(value, str):
-            shortest, longest = (1, MAX_SEARCHED) if op in _TEXT_ONLY else (0, MAX_TEXT)
+            shortest, longest = (1, MAX_SEARCHED) if op in SEARCHES else (0, MAX_TEXT)
             if shortest <= len(value) <= longest and is_storable(value):
                 return value
             self._fault(
                 at, "text", f"expected text of {shortest} to {longest:,} characters without U+0000, got other text"
             )
-        elif field.column == "text" or op in _TEXT_ONLY:
+        elif field.column == "text" or op in SEARCHES:
             self._fault(at, "type", f"expected text, got {kind_of(value)}")
         elif isinstance(value, bool) and op not in _ORDERED:
             return value

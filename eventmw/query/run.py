@@ -19,19 +19,20 @@ from sqlalchemy.exc import DBAPIError, OperationalError
 
 from eventmw.archive.database import allow, is_files_fault, why
 from eventmw.archive.place import file_of
-from eventmw.errors import Refused
+from eventmw.errors import EventmwError, Refused
 from eventmw.keys import Key
 from eventmw.query.compile import WORDS, Dialect, Statement, compiled
 from eventmw.query.periods import DAY_MS, bucket_start, zone_of
-from eventmw.query.question import Query
+from eventmw.query.question import SEARCHES, Query
 from eventmw.query.sqlite import prepare
 from eventmw.query.table import Cell, Column, Table
 
 _log = logging.getLogger("eventmw")
 
-_STEPS: Final = 200
-"""Instructions of SQLite between two looks at the clock: few, because one that searches a long text takes long. It costs a
-tenth of the time. Source: measured; sqlite.org/c3ref/progress_handler.html."""
+_STEPS: Final = 20_000
+_STEPS_OF_SEARCH: Final = 200
+"""Instructions of SQLite between two looks at the clock: few, where one of them may search a long text, which takes long. It
+costs a tenth of the time. Source: measured; sqlite.org/c3ref/progress_handler.html."""
 
 _CANCELLED: Final = "57014"
 """PostgreSQL's code for a statement that was stopped. Source: PostgreSQL, appendix A, «query_canceled»."""
@@ -79,10 +80,17 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Runner:
-    """Asks one database, within limits. May be used by several threads at once."""
+    """Asks one database, within limits. May be used by several threads at once.
+
+    Attributes:
+        engine: the database.
+        limits: how much one query may take.
+        make: makes the tables, where nobody has done that yet. None: then there is no archive to ask.
+    """
 
     engine: Engine
     limits: Limits = field(default_factory=Limits)
+    make: Callable[[], None] | None = None
 
     @property
     def dialect(self) -> Dialect:
@@ -97,15 +105,20 @@ class Runner:
                 (503): the database cannot be asked now.
         """
         self._check_period(query)
-        self._check_file()
+        if _is_without_file(self.engine):
+            self._make()
         most = self.limits.max_groups if query.limit is None else min(query.limit, self.limits.max_groups)
         statement = compiled(query, key, self.dialect, most=most + 1)
         try:
             rows = self._asked(statement, query)
         except DBAPIError as error:
-            if str(error.orig) != _OVERFLOW:
+            if str(error.orig) == _OVERFLOW:
+                statement = compiled(query, key, self.dialect, most=most + 1, wide=True)
+            elif _is_without_tables(error):
+                self._make()
+            else:
                 raise self._refusal(error) from None
-            rows = self._asked_again(compiled(query, key, self.dialect, most=most + 1, wide=True), query)
+            rows = self._asked_again(statement, query)
         if len(rows) > most and query.limit is None:
             raise Refused(
                 "query_too_large",
@@ -128,7 +141,8 @@ class Runner:
         return str(statement.compile(self.engine, compile_kwargs={"literal_binds": True}))
 
     def _asked(self, statement: Statement, query: Query) -> list[tuple[Cell, ...]]:
-        with self.engine.connect() as connection, _in_time(connection, self.limits.timeout_s):
+        steps = _STEPS_OF_SEARCH if any(one.op in SEARCHES for one in query.filters) else _STEPS
+        with self.engine.connect() as connection, _in_time(connection, self.limits.timeout_s, steps):
             return self._rows(connection, statement.select, query, statement.columns)
 
     def _asked_again(self, statement: Statement, query: Query) -> list[tuple[Cell, ...]]:
@@ -143,11 +157,14 @@ class Runner:
                 "query_too_large", f"Expected a time_period of at most {self.limits.max_days:,} days, got a longer one."
             )
 
-    def _check_file(self) -> None:
-        """Refuse while there is no file: SQLite would make one that everybody can read."""
-        file = file_of(self.engine)
-        if file is not None and not file.exists():
+    def _make(self) -> None:
+        if self.make is None:
             raise _down()
+        try:
+            self.make()
+        except EventmwError as error:
+            _log.warning("eventmw: the archive cannot be asked: %s", error)
+            raise _down() from None
 
     def _rows(
         self, connection: Connection, select: Any, query: Query, columns: Sequence[Column]
@@ -176,9 +193,7 @@ class Runner:
                 "query_too_large",
                 "Expected numbers within a double's range, got a larger one in an event. Filter out what is so large.",
             )
-        is_unmade = getattr(error.orig, "sqlstate", None) == _NO_TABLE
-        is_down = isinstance(error, OperationalError) or error.connection_invalidated or is_files_fault(error)
-        if is_unmade or is_down:
+        if isinstance(error, OperationalError) or error.connection_invalidated or is_files_fault(error):
             _log.warning("eventmw: the archive cannot be asked: %s", why(error, self.engine))
             return _down()
         raise error
@@ -189,6 +204,16 @@ def too_many_bytes(max_bytes: int) -> Refused:
     return Refused(
         "query_too_large", f"Expected an answer of at most {max_bytes:,} bytes, got a larger one. Set a smaller limit."
     )
+
+
+def _is_without_file(engine: Engine) -> bool:
+    """Return whether SQLite would make a file now, and one that everybody can read."""
+    file = file_of(engine)
+    return file is not None and not file.exists()
+
+
+def _is_without_tables(error: DBAPIError) -> bool:
+    return getattr(error.orig, "sqlstate", None) == _NO_TABLE or str(error.orig).startswith("no such table")
 
 
 def _down() -> Refused:
@@ -204,7 +229,7 @@ def _too_long(timeout_s: float) -> Refused:
 
 
 @contextmanager
-def _in_time(connection: Connection, timeout_s: float) -> Generator[None]:
+def _in_time(connection: Connection, timeout_s: float, steps: int = _STEPS) -> Generator[None]:
     """Have the database itself give up after a while."""
     if connection.dialect.name == "postgresql":
         allow(connection, timeout_s)
@@ -214,7 +239,7 @@ def _in_time(connection: Connection, timeout_s: float) -> Generator[None]:
     driver: Any = connection.connection.driver_connection
     prepare(driver)
     deadline = time.monotonic() + timeout_s
-    driver.set_progress_handler(lambda: time.monotonic() > deadline, _STEPS)
+    driver.set_progress_handler(lambda: time.monotonic() > deadline, steps)
     try:
         yield
     finally:
