@@ -20,8 +20,9 @@ from benchmarks.report import Effort, Figure, Report, Spread, Table
 from benchmarks.rounds import Samples, interleaved, ratios
 from eventmw import record as records
 from eventmw.archive import ARCHIVE
+from eventmw.archive.batch import MAX_ROWS
 from eventmw.archive.database import engine_of, sqlite_address
-from eventmw.archive.filler import MAX_ROWS, Filler
+from eventmw.archive.filler import Filler
 from eventmw.archive.rows import DIALECT, row_of
 from eventmw.archive.store import Archive
 from eventmw.archive.tables import events

@@ -16,36 +16,24 @@ import asyncio
 import logging
 import secrets
 import time
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
 from functools import partial
-from itertools import islice
 from typing import Any, Final, TypeVar
 
-from eventmw import record as records
 from eventmw.archive import ARCHIVE
-from eventmw.archive.rows import DIALECT, Span, grown, project_of, row_of
+from eventmw.archive.batch import MAX_ROWS, Batch, step_of
+from eventmw.archive.rows import Span, grown
 from eventmw.archive.store import Archive, BadRows, Mark
-from eventmw.archive.tables import Row
 from eventmw.archive.transactions import ArchiveAway
-from eventmw.delivery.admission import UNREADABLE
 from eventmw.delivery.driver import Work
 from eventmw.delivery.lane import LaneState
 from eventmw.delivery.threads import DaemonPool
 from eventmw.errors import ConfigError, told
-from eventmw.event import Event, Record
-from eventmw.journal import Commit, DeadLetter, Entry, Key, Lease, Parked, Position, Reading
-from eventmw.outcome import OutcomeKind
-from eventmw.record import Erased
+from eventmw.journal import Lease, Position
 from eventmw.retry import backoff_s
 
 log = logging.getLogger("eventmw.archive")
-
-MAX_ROWS: Final = 2000
-MAX_BYTES: Final = 4 * 1024 * 1024
-"""A batch ends with the record that reaches one of these. It is held in memory."""
 
 LINGER_S: Final = 0.2
 """Seconds from one write to the next while there is little: a transaction costs a sync of the disk, whatever is in it."""
@@ -61,44 +49,6 @@ _READ: Final = 64
 _SETTLED_AT_ONCE: Final = 200
 _JOURNAL: Final = "archive-journal"
 _T = TypeVar("_T")
-
-
-@dataclass(frozen=True, slots=True)
-class _Ended:
-    """How one event ended. ``letter`` is a copy of it that is to be buried; `parked`: it was tried again."""
-
-    key: Key
-    kind: OutcomeKind
-    reason: str = ""
-    letter: bytes | None = None
-    parked: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class _Waiting:
-    """An event that is to become a row, and where it stands: at `ordinal` in `record`."""
-
-    key: Key
-    row: Row
-    record: bytes
-    ordinal: int
-    parked: bool = False
-
-
-@dataclass(slots=True)
-class _Batch:
-    """What was read and is not settled yet. ``seqs``: stream → the records of it, in order."""
-
-    waiting: list[_Waiting] = field(default_factory=list[_Waiting])
-    ended: list[_Ended] = field(default_factory=list[_Ended])
-    seqs: dict[str, list[int]] = field(default_factory=dict[str, list[int]])
-    bytes: int = 0
-    events: int = 0
-
-    @property
-    def is_full(self) -> bool:
-        """Whether nothing more is to be read."""
-        return self.events >= MAX_ROWS or self.bytes >= MAX_BYTES
 
 
 class Filler:
@@ -139,7 +89,7 @@ class Filling:
         self._pool = DaemonPool("eventmw-archive", 1)
         self._journal = _journal_of(lease) if filler.lasting else None
         self._spans: dict[str, Span] | None = None  # None: the database is to be opened
-        self._batch = _Batch()
+        self._batch = Batch(work.dispatcher)
         self._marks: Sequence[Mark] = ()
         self._thread: asyncio.Future[Any] | None = None
         self._is_writing = self._is_written = False
@@ -207,7 +157,7 @@ class Filling:
             await self._write()
         is_full = self._batch.is_full
         await self._settle()
-        self._batch, self._is_written = _Batch(), False
+        self._batch, self._is_written = Batch(self._work.dispatcher), False
         await self._do_chores()
         return is_full
 
@@ -220,78 +170,16 @@ class Filling:
         batch, pacer = self._batch, self._work.pacer
         if not batch.events:
             for parked in self._lease.due(ARCHIVE, self._work.clock.now_ms(), MAX_ROWS):
-                self._take_again(parked)
+                batch.take_again(parked)
                 await pacer.breathe()
         while not batch.is_full and (readings := self._lease.read(ARCHIVE, _READ)):
             for reading in readings:  # all of them: each comes once under this lease
-                for _ in self._take(reading):
+                for _ in batch.take(reading, self._is_row):
                     await pacer.breathe()
 
-    def _take_again(self, parked: Parked) -> None:
-        """Take up a dead letter that somebody wants to be tried again."""
-        self._batch.events += 1
-        self._batch.bytes += len(parked.record)
-        try:
-            decoded = records.decode(parked.record)
-            event = next(self._work.dispatcher.events(parked.record))
-        except Exception as error:  # noqa: BLE001 - as in `_take`
-            self._batch.ended.append(_Ended(parked.key, "tool_error", _unreadable(error), parked.record, parked=True))
-        else:
-            self._add(parked.key, event, decoded, parked.record, 0, parked=True)
-
-    def _take(self, reading: Reading) -> Iterator[None]:
-        """Take in one record's events, one a step."""
-        entry, batch = reading.entry, self._batch
-        wanted = [ordinal for ordinal in range(entry.events) if ordinal not in reading.settled]
-        batch.events += len(wanted)
-        batch.bytes += len(entry.record)
-        batch.seqs.setdefault(entry.position.stream, []).append(entry.position.seq)
-        try:
-            decoded = records.decode(entry.record)
-        except Exception as error:  # noqa: BLE001 - a damaged record must not stop the archive
-            self._bury(entry, wanted, _unreadable(error))
-        else:
-            if decoded.dialect != DIALECT:
-                self._end(entry, wanted, "filtered", "dialect")
-            elif self._is_written_already(entry.position):
-                self._end(entry, wanted, "delivered")
-            else:
-                yield from self._read_events(entry, decoded, wanted)
-        yield
-
-    def _is_written_already(self, position: Position) -> bool:
+    def _is_row(self, position: Position) -> bool:
         span = (self._spans or {}).get(position.stream)
         return span is not None and span.holds(position.seq)
-
-    def _read_events(self, entry: Entry, decoded: Record, wanted: Sequence[int]) -> Iterator[None]:
-        seen, still_open, trouble = 0, frozenset(wanted), UNREADABLE
-        try:
-            for event in islice(self._work.dispatcher.events(entry.record), entry.events):
-                if seen in still_open:
-                    self._add(Key(entry.position, seen), event, decoded, entry.record, seen)
-                seen += 1
-                yield
-        except Exception as error:  # noqa: BLE001 - as above
-            trouble = _unreadable(error)
-        self._bury(entry, [ordinal for ordinal in wanted if ordinal >= seen], trouble)
-
-    def _add(
-        self, key: Key, event: Event | Erased, decoded: Record, record: bytes, ordinal: int, *, parked: bool = False
-    ) -> None:
-        if isinstance(event, Erased):
-            self._batch.ended.append(_Ended(key, "erased", parked=parked))
-            return
-        row = row_of(event, project_of(decoded.credential))
-        self._batch.waiting.append(_Waiting(key, row, record, ordinal, parked))
-
-    def _end(self, entry: Entry, ordinals: Iterable[int], kind: OutcomeKind, reason: str = "") -> None:
-        self._batch.ended += [_Ended(Key(entry.position, ordinal), kind, reason) for ordinal in ordinals]
-
-    def _bury(self, entry: Entry, ordinals: Iterable[int], reason: str) -> None:
-        copy = entry.record
-        for ordinal in ordinals:
-            self._batch.ended.append(_Ended(Key(entry.position, ordinal), "tool_error", reason, copy))
-            copy = b""  # once is enough, as in the lanes
 
     async def _write(self) -> None:
         """Write the batch. What cannot be a row is buried first, and then the rest is written."""
@@ -306,7 +194,7 @@ class Filling:
             try:
                 await self._in_thread(partial(self._archive.write, rows, marks))
             except BadRows as error:
-                self._set_aside(error.reasons)
+                self._batch.set_aside(error.reasons)
             else:
                 self._wrote_s = time.monotonic()
                 self._note_rows()
@@ -327,20 +215,11 @@ class Filling:
             if span is not None and span != self._spans.get(stream)
         ]
 
-    def _set_aside(self, reasons: Mapping[int, str]) -> None:
-        batch, single = self._batch, self._work.dispatcher.single
-        for index, reason in reasons.items():
-            one = batch.waiting[index]
-            why = f"the database refuses it: {reason}"
-            batch.ended.append(_Ended(one.key, "rejected", why, single(one.record, one.ordinal), one.parked))
-        batch.waiting = [one for index, one in enumerate(batch.waiting) if index not in reasons]
-
     def _note_rows(self) -> None:
         """Take note that the batch is in the database."""
         batch, spans = self._batch, self._spans
         self._is_writing, self._is_written = False, True
-        batch.ended += [_Ended(one.key, "delivered", parked=one.parked) for one in batch.waiting]
-        batch.waiting = []
+        batch.note_rows()
         if spans is not None:
             spans.update({mark.stream: mark.span for mark in self._marks})
 
@@ -350,7 +229,7 @@ class Filling:
         while ended:
             some = ended[:_SETTLED_AT_ONCE]
             self._work.pacer.make_room()
-            self._lease.commit(ARCHIVE, self._step(some))
+            self._lease.commit(ARCHIVE, step_of(some, self._work.clock.now_ms()))
             self._committed()
             del ended[:_SETTLED_AT_ONCE]
             for one in some:
@@ -360,19 +239,6 @@ class Filling:
             await self._work.pacer.breathe()
         if buried:
             self._lease.sync()
-
-    def _step(self, ended: Sequence[_Ended]) -> Commit:
-        now_ms = self._work.clock.now_ms()
-        return Commit(
-            settled=[one.key for one in ended if one.letter is None and not one.parked],
-            unpark=[one.key for one in ended if one.letter is None and one.parked],
-            dead=[
-                DeadLetter(ARCHIVE, one.key, one.letter, one.kind, one.reason, 1, now_ms)
-                for one in ended
-                if one.letter is not None
-            ],
-            counts=Counter((one.kind, one.reason) for one in ended),
-        )
 
     def _report(self, reason: str) -> None:
         if reason not in self._reported and len(self._reported) < _MAX_REPORTS:
@@ -428,10 +294,6 @@ def _journal_of(lease: Lease) -> str:
         found = secrets.token_hex(16).encode()
         lease.keep(_JOURNAL, found)
     return found.decode()
-
-
-def _unreadable(error: Exception) -> str:
-    return f"{UNREADABLE}: {type(error).__name__}"
 
 
 def _words(error: Exception) -> str:
