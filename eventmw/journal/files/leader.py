@@ -14,18 +14,17 @@ import threading
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from typing import Final
-from zlib import crc32
 
 import msgspec
 
 from eventmw.errors import JournalDown
 from eventmw.journal import DEAD_EVICTED, MOST_READ_BYTES, Commit, Entry, Key, Parked, Position, Reading
 from eventmw.journal.erasures import Erasures
-from eventmw.journal.files import disk
 from eventmw.journal.files.epochs import Epochs, Reserve, take_up
 from eventmw.journal.files.frames import Total
 from eventmw.journal.files.graves import Graves
 from eventmw.journal.files.heartbeat import Heartbeat
+from eventmw.journal.files.kept import Kept
 from eventmw.journal.files.layout import Layout
 from eventmw.journal.files.locks import Board, Lock
 from eventmw.journal.files.places import Facts, ToolPlace
@@ -36,12 +35,6 @@ from eventmw.journal.files.sources import Merge, Sources
 log = logging.getLogger("eventmw.journal")
 
 _NOTHING: Final[frozenset[int]] = frozenset()
-_CHECK_BYTES: Final = 4
-
-
-def _checked(data: bytes) -> bytes:
-    """Return bytes with their checksum."""
-    return data + crc32(data, len(data)).to_bytes(_CHECK_BYTES, "little")
 
 
 class Leader:
@@ -75,6 +68,7 @@ class Leader:
         self.resting: set[str] = set()
         self.erasures = Erasures()
         self.registry = Tools(places)
+        self._kept = Kept(places.kept)
         try:
             self.sources.take_over()
             self._mend()
@@ -193,28 +187,11 @@ class Leader:
     def keep(self, name: str, data: bytes | None) -> None:
         """Keep bytes for the next leader."""
         self._check()
-        try:
-            if data is None:
-                disk.remove(self.places.kept / name)
-            else:
-                disk.put(self.places.kept / name, _checked(data))
-        except OSError as error:
-            log.debug("%s could not be kept: %s", name, error.strerror or error)
+        self._kept.put(name, data)
 
     def kept(self, name: str) -> bytes | None:
         """Return what an earlier leader kept, if it is whole."""
-        path = self.places.kept / name
-        try:
-            checked = disk.read(path)
-        except OSError:
-            checked = b""
-        if checked is None:
-            return None
-        data = checked[:-_CHECK_BYTES]
-        if _checked(data) == checked:
-            return data
-        log.warning("%s is damaged, and is made anew", path)
-        return None
+        return self._kept.get(name)
 
     def sync(self) -> None:
         """Make every step so far durable."""
