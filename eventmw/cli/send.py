@@ -64,7 +64,7 @@ def send(
     \b
       eventmw send http://127.0.0.1:8000/zaraz/api -e purchase -p value=9.5
       eventmw send https://shop.example/zaraz/api --file payload.json
-      eventmw send https://shop.example/eb/post -e signup -p plan=pro --write-key eb_write_…
+      eventmw send https://shop.example/eb/post -e signup --write-key eb_write_…
 
     Ends with 1 when the site refuses any of the events.
     """  # noqa: D301 - \b is click's mark for lines that stay as they are
