@@ -21,8 +21,14 @@ from tests.running import Ran, run
 Place = dict[str, Any]
 
 
+@pytest.fixture
+def place(tmp_path: Path) -> Place:
+    """Give the variable that names a site."""
+    return {"EVENTMW_DATA_DIR": str(tmp_path / "data")}
+
+
 @pytest.fixture(params=KINDS)
-def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
+def either(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
     """Give the variables that name a site whose keys are in the one database or in the other."""
     if request.param == "sqlite":
         return {"EVENTMW_DATA_DIR": str(tmp_path / "data")}
@@ -110,22 +116,22 @@ def test_what_a_key_is_bound_to(place: Place) -> None:
     assert found(place, shown) is None
 
 
-def test_programs_read_json(place: Place) -> None:
-    made = run("project", "create", "shop", "--description", "of shoes", "--json", **place).json
+def test_programs_read_json(either: Place) -> None:
+    made = run("project", "create", "shop", "--description", "of shoes", "--json", **either).json
     assert [*made] == ["account_id", "project_id", "master_api_key", "status"]
-    issued = run("keys", "create", "delete", "--json", **place).json
+    issued = run("keys", "create", "delete", "--json", **either).json
     assert (issued["type"], issued["project_id"], issued["status"]) == ("DELETE", made["project_id"], "ACTIVE")
-    assert found(place, issued["api_key"]) is not None
-    (listed,) = map(json.loads, run("keys", "list", "--json", **place).lines)
+    assert found(either, issued["api_key"]) is not None
+    (listed,) = map(json.loads, run("keys", "list", "--json", **either).lines)
     assert listed["prefix"] == f"eb_delete_{issued['key_id']}"
-    (project,) = map(json.loads, run("project", "list", "--json", **place).lines)
+    (project,) = map(json.loads, run("project", "list", "--json", **either).lines)
     assert (project["name"], project["description"], project["keys"]) == ("shop", "of shoes", 1)
-    reset = run("keys", "reset", issued["key_id"], "--json", **place).json
-    assert run("keys", "revoke", reset["key_id"], "--json", **place).json["status"] == "REVOKED"
-    assert run("project", "reset", "shop", "--json", **place).json["project_id"] == made["project_id"]
-    account = run("project", "account", "--json", **place).json
+    reset = run("keys", "reset", issued["key_id"], "--json", **either).json
+    assert run("keys", "revoke", reset["key_id"], "--json", **either).json["status"] == "REVOKED"
+    assert run("project", "reset", "shop", "--json", **either).json["project_id"] == made["project_id"]
+    account = run("project", "account", "--json", **either).json
     assert [*account] == ["account_id", "master_api_key", "status"]
-    gone = run("project", "delete", "shop", "--yes", "--json", **place).json
+    gone = run("project", "delete", "shop", "--yes", "--json", **either).json
     assert gone == {
         "account_id": made["account_id"],
         "project_id": made["project_id"],

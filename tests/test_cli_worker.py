@@ -49,12 +49,15 @@ from pathlib import Path
 from typing import Any
 from eventmw import consumer
 
+def say(words):  # in one write: others speak at the same time
+    print(words + "\\n", end="", flush=True)
+
 @consumer("crm")
 def crm(event):
-    print("begun", event.name, flush=True)
+    say(f"begun {event.name}")
     if event.name == "wait":
         sys.stdin.readline()
-    print("done", event.name, flush=True)
+    say(f"done {event.name}")
 
 @consumer("slow")
 def slow(event):

@@ -69,11 +69,12 @@ def test_an_async_generator_that_hangs_at_its_end_is_left_behind() -> None:
 
 @pytest.mark.parametrize("grace_s", [0.0, 0.1])
 def test_an_async_consumer_that_swallows_its_cancellation_does_not_keep_the_courier(grace_s: float) -> None:
-    cancelled = threading.Event()
+    began, cancelled = threading.Event(), threading.Event()
     free = threading.Event()
 
     @consumer("stubborn", delivery=QUICK)
     async def stubborn(event: Event) -> None:
+        began.set()
         while not free.is_set():
             with suppress(asyncio.CancelledError):
                 await asyncio.sleep(3600)
@@ -85,6 +86,7 @@ def test_an_async_consumer_that_swallows_its_cancellation_does_not_keep_the_cour
             with site.running() as courier:
                 site.append("a")
                 until(lambda: site.counts() == {"delivered": 1}, "the other tool has delivered")
+                assert began.wait(PATIENCE_S)
                 assert not courier.stop(grace_s), "what is in flight did not come back"
                 assert not courier._is_alive(), "the thread has ended all the same"
             assert cancelled.wait(PATIENCE_S)
