@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
+from eventmw.archive.store import Archive
 from eventmw.archive.transactions import ArchiveAway
 from eventmw.errors import ConfigError, JournalDown, Refused
 from eventmw.eventbunker.answers import json_reply
@@ -44,27 +45,6 @@ class Erasing(Protocol):
         ...
 
 
-class Deleting(Protocol):
-    """The archive, as far as this call knows it."""
-
-    def open(self) -> None:
-        """Make its tables, where there are none."""
-        ...
-
-    def delete(
-        self,
-        project_id: str,
-        *,
-        customer: str | None = None,
-        event_name: str | None = None,
-        since_ms: int | None = None,
-        until_ms: int | None = None,
-        made_ms: int | None = None,
-    ) -> dict[str, int]:
-        """Delete; returns ``{"events", "names"}``."""
-        ...
-
-
 @dataclass(frozen=True, slots=True)
 class DeleteCall:
     """A `Call`: answers ``{"project_id", "deleted": {"archive", "journal", "parked", "dead_letters"}}``.
@@ -78,7 +58,7 @@ class DeleteCall:
     """
 
     journal: Erasing
-    archive: Deleting
+    archive: Archive
     now_ms: Callable[[], int]
     path: str = PATH
     header: str = HEADER
