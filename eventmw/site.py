@@ -10,7 +10,8 @@ from collections.abc import Callable, Container, Mapping, MutableMapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
-from typing import Any
+from typing import Any, Final
+from weakref import WeakSet
 
 from eventmw.config import Config
 from eventmw.errors import JournalDown, told
@@ -79,6 +80,7 @@ class Site:
         self.entries = {} if config.eventbunker_path is None else self._eventbunker()
         self.pages = {page.path: page for page in pages_of(self.runtime)}
         self._look_first()
+        sites.add(self)
 
     def _exchanges(self, api: Api[Any, Any]) -> Callable[[RequestHead], Exchange]:
         watch = self.runtime.watch
@@ -163,3 +165,7 @@ class Site:
         Nobody has to call it: what is not delivered stays in the journal as long as that lasts.
         """
         return self.runtime.close(grace_s)
+
+
+sites: Final[WeakSet[Site]] = WeakSet()
+"""The wrapped sites of this process, as long as something else refers to them."""
