@@ -31,7 +31,7 @@ def ask_asgi(
     messages: Sequence[Any] | None = None,
     **scope: Any,
 ) -> Answer:
-    """Send one request. `messages` replaces the body's single one; after the last the connection stays open."""
+    """Send one request. `messages` replaces the body's single one; after the last the connection stays open until the answer."""
     inbox = list(messages) if messages is not None else [{"type": "http.request", "body": body}]
     fields = [(name.encode(), value.encode("latin-1")) for name, value in headers]
     return asyncio.run(_ask(app, inbox, {**_SCOPE, "method": method, "path": path, "headers": fields, **scope}))
@@ -45,10 +45,12 @@ _SCOPE = {
 
 async def _ask(app: Any, inbox: list[Any], scope: dict[str, Any]) -> Answer:
     sent: list[Any] = []
+    answered = asyncio.Event()
 
     async def receive() -> Any:
         if not inbox:
-            await asyncio.sleep(3600)
+            await answered.wait()  # as servers do: Quart, for one, ends only when it hears that the client has left
+            return {"type": "http.disconnect"}
         message = inbox.pop(0)
         if isinstance(message, Exception):
             raise message
@@ -56,6 +58,8 @@ async def _ask(app: Any, inbox: list[Any], scope: dict[str, Any]) -> Answer:
 
     async def send(message: Any) -> None:
         sent.append(message)
+        if message["type"] == "http.response.body" and not message.get("more_body", False):
+            answered.set()
 
     await app(scope, receive, send)
     start = next(message for message in sent if message["type"] == "http.response.start")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 from typing import Any, cast
 
 import pytest
@@ -167,5 +168,5 @@ def test_reserved_names_are_the_credentials_that_eventmw_gives() -> None:
 
 
 def test_every_limit_is_documented() -> None:
-    text = Limits.__doc__ or ""
-    assert all(f"        {field.name}: " in text for field in dataclasses.fields(Limits))
+    text = inspect.getdoc(Limits) or ""
+    assert all(f"    {field.name}: " in text for field in dataclasses.fields(Limits))

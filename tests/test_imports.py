@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import subprocess
 import sys
 import tomllib
@@ -54,8 +55,8 @@ def test_settings_are_the_fields_of_the_configuration() -> None:
 
 def test_the_public_parameters_are_all_documented() -> None:
     """Each setting stands in the docstring of the public class."""
-    text = eventmw.EventsMiddleware.__doc__ or ""
-    missing = [field.name for field in dataclasses.fields(Config) if f"        {field.name}: " not in text]
+    text = inspect.getdoc(eventmw.EventsMiddleware) or ""
+    missing = [field.name for field in dataclasses.fields(Config) if f"    {field.name}: " not in text]
     assert not missing
 
 
