@@ -177,8 +177,8 @@ class Peer:
         return os.waitpid(pid, 0)[1]
 
     def files(self) -> list[str]:
-        """Return the files of the data directory that this process has open."""
-        return sorted(name for name, _ in self._open())
+        """Return the files of the data directory that this process has open; folders are looked through in passing."""
+        return sorted(name for name, _ in self._open() if not (self.vendor.with_name("data") / name).is_dir())
 
     def written(self) -> list[str]:
         """Return the segments that it has open for writing."""

@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.error
 import urllib.request
@@ -46,6 +47,14 @@ class Ran:
     @property
     def json(self) -> Any:
         return json.loads(self.out)
+
+
+@contextlib.contextmanager
+def open_to_all() -> Iterator[Path]:
+    """Make a folder that other users can enter, as no folder of pytest's can: each run closes those of all runs."""
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        yield Path(folder)
 
 
 def environment(**more: str) -> dict[str, str]:

@@ -16,7 +16,7 @@ from eventmw.keys.place import keys_engine
 from eventmw.keys.ring import KeyRing
 from eventmw.keys.store import KeyStore
 from tests.databases import KINDS
-from tests.running import Ran, run
+from tests.running import Ran, open_to_all, run
 
 Place = dict[str, Any]
 
@@ -304,15 +304,14 @@ def test_a_configuration_says_where(tmp_path: Path, postgres: str, monkeypatch: 
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can act as another user")
-def test_root_acts_as_the_user_that_the_site_runs_as(tmp_path: Path) -> None:
-    nobody = pwd.getpwnam("nobody")
-    for path in (tmp_path, tmp_path.parent, tmp_path.parent.parent):
-        path.chmod(0o755)
-    folder = tmp_path / "data"
-    folder.mkdir()
-    os.chown(folder, nobody.pw_uid, nobody.pw_gid)
-    secret(run("project", "create", "shop", "--data-dir", str(folder)))
-    secret(run("keys", "create", "write", "--data-dir", str(folder)))
-    assert {path.stat().st_uid for path in folder.rglob("*")} == {nobody.pw_uid}, (
-        "what root had written, the site could not read"
-    )
+def test_root_acts_as_the_user_that_the_site_runs_as() -> None:
+    with open_to_all() as opened:
+        nobody = pwd.getpwnam("nobody")
+        folder = opened / "data"
+        folder.mkdir()
+        os.chown(folder, nobody.pw_uid, nobody.pw_gid)
+        secret(run("project", "create", "shop", "--data-dir", str(folder)))
+        secret(run("keys", "create", "write", "--data-dir", str(folder)))
+        assert {path.stat().st_uid for path in folder.rglob("*")} == {nobody.pw_uid}, (
+            "what root had written, the site could not read"
+        )

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from eventmw import __version__
 from eventmw.cli.output import plain, span
 from eventmw.journal.files import FileJournal
-from tests.running import run
+from tests.running import open_to_all, run
 
 BIDIRECTIONAL = "\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
 COMMANDS = (
@@ -96,15 +96,14 @@ def test_a_length_of_time_is_short(seconds: float) -> None:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can act as another user")
-def test_root_acts_as_the_user_that_the_site_runs_as(tmp_path: Path) -> None:
-    journal = FileJournal(tmp_path / "data")
-    journal.register(["crm"])
-    journal.leave()
-    nobody = pwd.getpwnam("nobody")
-    for path in (tmp_path, tmp_path.parent, tmp_path.parent.parent):
-        path.chmod(0o755)
-    for path in (tmp_path / "data", *(tmp_path / "data").rglob("*")):
-        os.chown(path, nobody.pw_uid, nobody.pw_gid)
-    assert run("replay", "--tool", "crm", "--yes", "--no-wait", "--data-dir", str(tmp_path / "data")).code == 0
-    owners = {path.stat().st_uid for path in (tmp_path / "data").rglob("*")}
-    assert owners == {nobody.pw_uid}, "what root had written, the site could not read"
+def test_root_acts_as_the_user_that_the_site_runs_as() -> None:
+    with open_to_all() as opened:
+        journal = FileJournal(opened / "data")
+        journal.register(["crm"])
+        journal.leave()
+        nobody = pwd.getpwnam("nobody")
+        for path in (opened / "data", *(opened / "data").rglob("*")):
+            os.chown(path, nobody.pw_uid, nobody.pw_gid)
+        assert run("replay", "--tool", "crm", "--yes", "--no-wait", "--data-dir", str(opened / "data")).code == 0
+        owners = {path.stat().st_uid for path in (opened / "data").rglob("*")}
+        assert owners == {nobody.pw_uid}, "what root had written, the site could not read"
