@@ -184,7 +184,7 @@ def _problems(config: Config) -> Iterator[str]:
     yield from _field_problems(config.person_fields)
     yield from _limit_problems(config.limits)
     if type(config.trusted_proxies) is not int or config.trusted_proxies < 0:
-        yield "trusted_proxies must be a count of proxies, 0 or more"
+        yield f"trusted_proxies must be a count of proxies, 0 or more, not {_kind(config.trusted_proxies)}"
     on_outcome: object = config.on_outcome
     if on_outcome is not None and not callable(on_outcome):
         yield "on_outcome must be callable with one Outcome"
@@ -221,7 +221,7 @@ def _eventbunker_problems(config: Config) -> Iterator[str]:
     yield from _geoip_problems(config)
     days: object = config.archive_days
     if days is not None and (type(days) is not int or days < 1):
-        yield "archive_days must be a whole number of days, 1 or more"
+        yield f"archive_days must be a whole number of days, 1 or more, not {_kind(days)}"
     if config.eventbunker_path is None:
         return
     below = config.eventbunker_path.rstrip("/") + "/"
@@ -265,6 +265,7 @@ def _form_problems(named: str, key: str) -> Iterator[str]:
         yield f"{named} must be ASCII without surrounding blanks, since it travels in a header"
 
 
+_MAX_QUOTED: Final = 20
 _CHOICES: Final[Mapping[str, tuple[object, ...]]] = {
     "journal": tuple(_JOURNALS),
     "courier": ("thread", "off"),
@@ -282,7 +283,7 @@ def _choice_problems(config: Config) -> Iterator[str]:
         value: object = getattr(config, name)
         # By type as well: 0 equals False, and nobody means it.
         if not any(type(value) is type(choice) and value == choice for choice in choices):
-            yield f"{name} must be one of {', '.join(map(repr, choices))}"
+            yield f"{name} must be one of {', '.join(map(repr, choices))}, not {_quoted(value)}"
     if not isinstance(config.data_dir, str) or not config.data_dir:
         yield "data_dir must be the path of a folder"
 
@@ -293,11 +294,15 @@ def _tool_problems(config: Config) -> Iterator[str]:
         if isinstance(members, str) or not isinstance(members, Sequence):
             yield f"{group} must be a list"
             continue
-        for member in members:
+        for number, member in enumerate(members, 1):
+            if group == "consumers" and not callable(getattr(member, "handle", None)):
+                name = getattr(member, "__name__", type(member).__name__)
+                yield f"consumers number {number}: {name} is not marked as a consumer; write @consumer('its-id') above it"
+                continue
             try:
                 ident = bind(member).id
             except ConfigError as error:
-                yield from error.problems
+                yield from (f"{group} number {number}: {problem}" for problem in error.problems)
                 continue
             yield from _secret_problems(ident, member)
             if ident in seen:
@@ -382,6 +387,20 @@ def _field_problems(fields: object) -> Iterator[str]:
             yield f"person_fields: {name!r} is neither a property such as user_id nor a path such as system.cookies.uid"
 
 
+def _kind(value: object) -> str:
+    """Return what came where a number was expected: ``"500"`` looks like one, and is text."""
+    if isinstance(value, str):
+        return f"{_quoted(value)}; write it without quotes"
+    return repr(value) if isinstance(value, int | float) else type(value).__name__
+
+
+def _quoted(value: object) -> str:
+    """Return a short value as it was written; a long one or an address may hold a secret."""
+    if isinstance(value, str) and (len(value) > _MAX_QUOTED or "@" in value):
+        return "another text"
+    return f"the text {value!r}" if isinstance(value, str) else repr(value)
+
+
 def _limit_problems(limits: object) -> Iterator[str]:
     if not isinstance(limits, Limits):
         yield "limits must be an eventmw.Limits(…)"
@@ -391,7 +410,7 @@ def _limit_problems(limits: object) -> Iterator[str]:
         if value is None and spec.default is None:
             continue
         if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
-            yield f"limits.{spec.name} must be a number above 0"
+            yield f"limits.{spec.name} must be a number above 0, not {_kind(value)}"
         elif spec.type in {"int", "int | None"} and not isinstance(value, int):
             yield f"limits.{spec.name} must be a whole number"
     if isinstance(limits.max_depth, int) and limits.max_depth < MIN_DEPTH:

@@ -10,16 +10,20 @@ import dataclasses
 import importlib
 import inspect
 import json
+import logging
 import os
 import re
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Final, cast
 
 from eventmw.config import Config, Limits, Settings
 from eventmw.errors import ConfigError
 from eventmw.secret import EnvSecret, env
+
+log = logging.getLogger("eventmw")
 
 PREFIX: Final = "EVENTMW_"
 
@@ -43,6 +47,7 @@ _TEXTS: Final = (
 _COUNTS: Final = ("trusted_proxies", "archive_days")
 _FLAGS: Final = ("strict", "dry_run")
 _LISTS: Final = ("keys", "allowed_origins", "person_fields", "frame_ancestors")
+_VARIABLES: Final = frozenset(name.upper() for name in (*_TEXTS, *_FLAGS, *_LISTS, "receipt", *_COUNTS))
 _named_key = re.compile(r"([A-Za-z0-9_.-]+):(.*)").fullmatch
 _FLAG_WORDS: Final[Mapping[str, bool]] = {
     **dict.fromkeys(("1", "true", "yes", "on"), True),
@@ -63,7 +68,7 @@ def complete(options: Settings) -> Config:
     """
     known = {spec.name for spec in dataclasses.fields(Config)}
     problems = [
-        f"there is no setting {name!r}; the settings are {', '.join(sorted(known))}"
+        unknown("there is no setting", name, known, otherwise="the settings are")
         for name in options
         if name not in known
     ]
@@ -77,6 +82,50 @@ def complete(options: Settings) -> Config:
     if problems:
         raise ConfigError((*problems, *_of_files(merged)))
     return config
+
+
+def unknown(problem: str, name: str, offered: Collection[str], *, otherwise: str = "there are") -> str:
+    """Return a sentence on a name that does not exist: the nearest one that does, or all of them when none is near.
+
+    Args:
+        problem: the beginning of the sentence, such as ``there is no setting``.
+        name: as it was written.
+        offered: the names that exist.
+        otherwise: what stands before all of them.
+    """
+    near = get_close_matches(name, offered, n=1)
+    return f"{problem} {name!r}; " + (
+        f"did you mean {near[0]!r}?" if near else f"{otherwise} {', '.join(sorted(offered)) or 'none'}"
+    )
+
+
+def misspelt_variables(config: Config) -> Iterator[str]:
+    """Return a sentence for each environment variable that is named like a setting, and that nothing reads."""
+    names = {*_VARIABLES, *(f"LIMITS_{spec.name.upper()}" for spec in dataclasses.fields(Limits))}
+    own = {secret.name for tool in (*config.tools, *config.consumers) for secret in _secrets_of(tool)}
+    for variable in sorted(name for name in os.environ if name.startswith(PREFIX) and name not in own):
+        if (name := variable.removeprefix(PREFIX)) not in names:
+            near = get_close_matches(name, names, n=1)
+            hint = f"did you mean {PREFIX}{near[0]}?" if near else "eventmw has no such setting."
+            yield f"The environment variable {variable} sets nothing: {hint}"
+
+
+_warned: Final[set[str]] = set()
+
+
+def warn_of_variables(config: Config) -> None:
+    """Log what `misspelt_variables` finds, once in a process however many sites it has."""
+    for problem in misspelt_variables(config):
+        if problem not in _warned:
+            _warned.add(problem)
+            log.warning("%s", problem)
+
+
+def _secrets_of(tool: object) -> Iterator[EnvSecret]:
+    values = [getattr(tool, spec.name) for spec in dataclasses.fields(tool)] if dataclasses.is_dataclass(tool) else []
+    for value in values:
+        inner = cast(Mapping[str, object], value).values() if isinstance(value, Mapping) else (value,)
+        yield from (one for one in inner if isinstance(one, EnvSecret))
 
 
 def _of_files(merged: Mapping[str, Any]) -> tuple[str, ...]:
@@ -212,7 +261,7 @@ def _is_needed(spec: inspect.Parameter) -> bool:
 def _misfits(name: str, offered: Mapping[str, inspect.Parameter], settings: Mapping[str, Any]) -> Iterator[str]:
     for key in settings:
         if key not in offered:
-            yield f"{name} has no setting {key!r}; there are {', '.join(offered) or 'none'}"
+            yield unknown(f"{name} has no setting", key, offered)
     if lacking := [key for key, spec in offered.items() if _is_needed(spec) and key not in settings]:
         yield f"{name} needs {' and '.join(lacking)}"
 
@@ -244,8 +293,8 @@ def _find(name: str) -> Any:
         raise ConfigError([f"the tool type {name!r} cannot be imported: {error}"]) from None
     shipped = {str(public).lower(): getattr(tools, public) for public in tools.__all__}
     if name.lower().replace("_", "") not in shipped:
-        offered = ", ".join(sorted(shipped))
-        raise ConfigError([f"there is no tool type {name!r}; write one of {offered}, or package.module:Name"])
+        problem = unknown("there is no tool type", name, sorted(shipped), otherwise="write one of")
+        raise ConfigError([problem if "?" in problem else f"{problem}, or package.module:Name"])
     return shipped[name.lower().replace("_", "")]
 
 
@@ -255,7 +304,7 @@ def _limits(table: Any, problems: list[str]) -> Limits:
         problems.append("limits must be a table")
         return Limits()
     given = cast(dict[str, Any], table)
-    problems += [f"limits has no {name!r}; there are {', '.join(sorted(known))}" for name in given if name not in known]
+    problems += [unknown("limits has no", name, known) for name in given if name not in known]
     return Limits(**{name: value for name, value in given.items() if name in known})
 
 

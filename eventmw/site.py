@@ -23,6 +23,7 @@ from eventmw.incoming import FIELDS, Fields, head_of_environ, head_of_scope
 from eventmw.intake.paths import FirstLook, tails
 from eventmw.payload import payload
 from eventmw.runtime import Runtime
+from eventmw.settings import warn_of_variables
 from eventmw.tracking import Tracking
 from eventmw.watching.pages import Page, pages_of
 from eventmw.watching.requests import WatchedExchange
@@ -74,6 +75,7 @@ class Site:
     pages: Mapping[str, Page]
 
     def _set_up(self, config: Config) -> None:
+        warn_of_variables(config)
         self.runtime = Runtime(config)
         self.exchange = self._exchanges(EventsApi(self.runtime))
         self._path = config.path

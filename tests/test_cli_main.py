@@ -78,7 +78,7 @@ def test_nobody_is_live(arguments: tuple[str, ...], tmp_path: Path) -> None:
         ),
     ):
         assert (ran.code, ran.out) == (1, "")
-        assert f"No running site was found in {folder}" in ran.err
+        assert f"{folder} has no events: no site has kept any there" in ran.err
 
 
 @given(st.text(st.characters(codec="utf-8") | st.sampled_from(BIDIRECTIONAL + "\x1b\n\x9b\u2028")))

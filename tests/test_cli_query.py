@@ -64,6 +64,40 @@ def test_a_table(folder: Path) -> None:
     assert ran.lines == ["event_name  count  sum_price", "buy         6      27", "view        3      9"]
 
 
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--count", "--where", "pln=pro"], "No event of this period has the field pln; nearest: plan."),
+        (
+            ["--count", "--where", "event_nme=buy"],
+            "No event of this period has the field event_nme; nearest: event_name",
+        ),
+        (["--sum", "prize"], "No event of this period has the field prize; nearest: price."),
+        (["--sum", "plan"], "The field plan holds no numbers, so sum_plan is empty."),
+        (["--count", "--by", "qqqqq"], "No event of this period has the field qqqqq."),
+        (["--distinct", "nix", "--by", "event_name"], "No event of this period has the field nix"),
+        (["--where", "prices>3"], "No event of this period has the field prices; nearest: price."),
+    ],
+)
+def test_a_field_that_no_event_has_is_named(folder: Path, arguments: list[str], said: str) -> None:
+    ran = ask(folder, "--last", "1h", *arguments)
+    assert (ran.code, said in ran.err) == (0, True), ran.err
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--count", "--where", "plan=nothing"],
+        ["--count", "--where", "!coupon"],
+        ["--sum", "price", "--where", "price=0"],
+    ],
+)
+def test_an_answer_that_shows_nothing_for_a_good_reason_is_not_doubted(folder: Path, arguments: list[str]) -> None:
+    ran = ask(folder, "--last", "1h", *arguments)
+    assert ran.code == 0
+    assert "field" not in ran.err
+
+
 def test_events_are_listed(folder: Path) -> None:
     ran = ask(folder, "--limit", "2")
     assert len(ran.lines) == 3

@@ -22,7 +22,7 @@ def test_one_event_with_properties(site: Site) -> None:
     ran = run("send", site.url, "-e", "purchase", "-p", "value=9.5", "-p", "note=a=b", "-p", "ids=[1,2]", "--id", "p-1")
     assert ran.code == 0
     assert ran.lines[0].startswith("1 event accepted, kept on disk. Receipt ")
-    assert "No tool wants anything of the browser" in ran.out
+    assert "The Result Objects are empty, as usual" in ran.out
     event = json.loads(site.run("tail", "-n", "1", "--json").out)
     assert event["id"] == "p-1"
     assert event["properties"] == {"value": 9.5, "note": "a=b", "ids": [1, 2]}

@@ -76,7 +76,7 @@ def test_properties_that_are_no_mapping_are_told(tmp_path: Path, properties: Any
 
 
 def test_nobody_is_live(tmp_path: Path) -> None:
-    with pytest.raises(JournalDown, match=f"No running site was found in {tmp_path}") as caught:
+    with pytest.raises(JournalDown, match=f"{tmp_path} has no events: no site") as caught:
         Tracker(tmp_path).track("x")
     assert "--data-dir" not in str(caught.value), "that is an option of the commands"
 

@@ -34,12 +34,13 @@ def check(source: str | None, payload: IO[bytes] | None, *, eventbunker: bool, i
     if eventbunker and payload is None:
         raise click.UsageError("--eventbunker says what kind of payload --payload is; name one.")
     try:
-        config = found.configuration(found.source_or_default(source))
+        source = found.source_or_default(source)
+        config = found.configuration(source)
         problems = (*risks.missing_secrets(config), *risks.unusable_places(config))
     except ConfigError as error:
         config, problems = None, error.problems
     if config is None or problems:
-        _show_problems(problems, in_json=in_json)
+        _show_problems(problems, source, in_json=in_json)
         sys.exit(1)
     judged = _judged(config, payload.read(), tracked=eventbunker) if payload else None
     if in_json:
@@ -53,13 +54,13 @@ def check(source: str | None, payload: IO[bytes] | None, *, eventbunker: bool, i
     sys.exit(1 if judged is not None and judged["refused"] else 0)
 
 
-def _show_problems(problems: tuple[str, ...], *, in_json: bool) -> None:
+def _show_problems(problems: tuple[str, ...], source: str | None, *, in_json: bool) -> None:
     if in_json:
         output.say_json({"problems": problems})
         return
     output.say(f"{count(len(problems), 'problem')}; a site would not start with this:", output.BAD, error=True)
     for problem in problems:
-        output.say(f"  - {plain(problem)}", error=True)
+        output.say(f"  - {plain(problem.removeprefix(f'{source}: '))}", error=True)
 
 
 def _active(config: Config) -> dict[str, Any]:

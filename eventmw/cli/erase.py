@@ -112,7 +112,7 @@ def _unreached(why: str) -> NoReturn:
 
 
 def _confirmed() -> bool:
-    if click.confirm("Erase them for good?", err=True):
+    if output.confirmed("Erase them for good?"):
         return True
     output.say("Nothing was erased.", error=True)
     return False

@@ -62,7 +62,11 @@ def runtime(source: str) -> Runtime:
 
 def _found(source: str) -> Site | Config:
     module_name, colon, attribute = source.partition(":")
-    if source.endswith(".toml") or not colon or os.path.exists(source):  # noqa: PTH110 - a text that may be no path
+    is_file = os.path.exists(source)  # noqa: PTH110 - a text that may be no path
+    if source.endswith(".py") or (not colon and not is_file and not source.endswith(".toml")):
+        module = source.removesuffix(".py").strip("./").replace("/", ".")
+        raise ConfigError([f"{source} names no object: write {module}:app, or what your wrapped site is called there"])
+    if source.endswith(".toml") or is_file:
         return of_file(source)
     return _inside(_imported(module_name, attribute), source)
 

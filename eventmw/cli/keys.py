@@ -73,6 +73,8 @@ def create(
 
     A key that browsers see should be bound to a customer: writes get it filled in, and questions see nothing else.
     """  # noqa: D301 - \b is click's mark for lines that stay as they are
+    if filters and kind.lower() != "query":
+        raise click.UsageError(f"--filter says what a query key shows; a {kind.lower()} key shows nothing.")
     given = keeping.checked(
         "keys-create",
         {

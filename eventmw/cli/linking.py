@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import html
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
@@ -19,6 +20,9 @@ from eventmw.cli import keeping, output
 from eventmw.cli.ages import age_s
 from eventmw.cli.keeping import Place
 from eventmw.cli.output import plain
+from eventmw.control.inspection import resolved
+from eventmw.control.live import LiveView
+from eventmw.errors import EventmwError
 from eventmw.formats import to_iso
 from eventmw.jsontext import encode
 from eventmw.keys import Key
@@ -87,6 +91,7 @@ def show(document: Mapping[str, Any], now_ms: int, given: Mapping[str, Any]) -> 
         address = f"{base}{PATH}?token={token_of(link, digest)}"
     except ValueError as error:
         output.fail(keeping.sentence(str(error)))
+    _check_base(base, given["data_dir"])
     until = to_iso(expires_s * 1000)
     if given["in_json"]:
         output.say_json({"link": address, "iframe": iframe_of(address, link.title), "expires": until, "key_id": key.id})
@@ -121,6 +126,16 @@ def _base(text: str) -> str:
         words = "expected an address such as https://shop.example/eb: http or https, no user, no ? and no #"
         raise click.BadParameter(words, param_hint="--base")
     return text.rstrip("/")
+
+
+def _check_base(base: str, data_dir: str | None) -> None:
+    """Warn when the site that runs answers below another path: its link would be a 404."""
+    with suppress(EventmwError, OSError):
+        answered = {process.get("eventbunker_path") for process in LiveView(resolved(data_dir)).processes()} - {None}
+        if answered and not any(base.endswith(str(path)) for path in answered):
+            there = " or ".join(sorted(map(str, answered)))
+            words = f"Warning: the running site answers below {there}, and --base ends otherwise: the link may lead nowhere."
+            output.say(words, output.WARNING, error=True)
 
 
 def _expires_s(text: str, now_ms: int) -> int:

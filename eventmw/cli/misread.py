@@ -1,11 +1,12 @@
-"""What is wrong with a query, said of the options that made it, and not of the JSON that nobody wrote.
+"""What is wrong with a query, said of the options that made it, and not of the JSON that nobody wrote; and what may be.
 
 Layer: people.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from difflib import get_close_matches
 from typing import Any, Final, cast
 
 import click
@@ -14,6 +15,11 @@ from eventmw.cli import output
 from eventmw.cli.keeping import sentence
 from eventmw.cli.output import plain
 from eventmw.errors import Fault, Refused
+from eventmw.query.question import COLUMNS, Filter, Query
+from eventmw.query.table import Table
+
+_LOOKED_AT: Final = 200
+"""How many of the newest events are asked for their fields' names."""
 
 _COMPUTING: Final = ("sum", "avg", "min", "max", "median")
 
@@ -37,6 +43,52 @@ def fail(refused: Refused, options: Mapping[str, Any], document: Mapping[str, An
     if any(_option_of(fault.path, said) for fault in refused.faults):
         raise click.UsageError("\n".join(told))
     output.fail("\n".join(told))
+
+
+def doubts(asked: Query, table: Table, ask: Callable[[Query], Table]) -> Iterator[str]:
+    """Return a sentence for each field of a query that no event has, or that holds no number to compute with.
+
+    Asks for more only where the answer shows nothing: other queries cost no more than before.
+
+    Args:
+        asked: the query.
+        table: its answer.
+        ask: answers another query within the same limits.
+    """
+    shown = {
+        column.name: [row[place] for row in table.rows if row[place] is not None]
+        for place, column in enumerate(table.columns)
+    }
+    computed = [one for one in asked.computations if one.name in shown]
+    is_empty = not table.rows or (bool(computed) and not any(any(shown[one.name]) for one in computed))
+    suspects = [
+        *(one.field for one in asked.filters if is_empty and not one.negated),
+        *(field for field in asked.groups if not shown.get(field.name)),
+        *(one.field for one in computed if not any(shown[one.name])),
+    ]
+    for field in dict.fromkeys(suspects):
+        if field is None or field.column is not None:
+            continue
+        if not _listed(asked, ask, Filter(field, "exists")):
+            yield _nobody_has(field.name, _listed(asked, ask, limit=_LOOKED_AT))
+        elif names := [one.name for one in computed if one.field == field and not shown[one.name] and table.rows]:
+            yield f"The field {plain(field.name)} holds no numbers, so {', '.join(map(plain, names))} is empty."
+
+
+def _listed(asked: Query, ask: Callable[[Query], Table], *filters: Filter, limit: int = 1) -> Sequence[tuple[Any, ...]]:
+    """Return the newest events of the question's period, none where that takes too long."""
+    try:
+        return ask(Query(period=asked.period, filters=filters, limit=limit)).rows
+    except Refused:
+        return ()
+
+
+def _nobody_has(name: str, events: Sequence[tuple[Any, ...]]) -> str:
+    fields = [cast(dict[str, Any], cell) for row in events for cell in row if isinstance(cell, dict)]
+    names = {*COLUMNS, *(key for one in fields for key in one)}
+    near = get_close_matches(name, sorted(names), n=3)
+    hint = f"; nearest: {', '.join(map(plain, near))}" if near else ""
+    return f"No event of this period has the field {plain(name)}{hint}."
 
 
 def _told(fault: Fault, said: Mapping[str, str], document: Mapping[str, Any], file: str | None) -> str:

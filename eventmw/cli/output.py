@@ -56,6 +56,15 @@ def fail(text: str, code: int = 1) -> NoReturn:
     sys.exit(code)
 
 
+def confirmed(question: str, otherwise: str = "--yes does not ask.") -> bool:
+    """Ask on stderr; where no person can answer, end with what to do instead. Nothing was changed then."""
+    try:
+        return click.confirm(question, err=True)
+    except click.Abort:
+        click.echo(err=True)
+        fail(f"nobody answered, and nothing was changed. {otherwise}")
+
+
 def plain(value: object) -> str:
     """Return text as it is when all of it can be printed, else with escapes; other JSON values as JSON."""
     if not isinstance(value, str):

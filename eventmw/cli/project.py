@@ -82,7 +82,7 @@ def delete(project: str, *, place: Place, yes: bool, in_json: bool) -> None:
     with keeping.opened(place, make=False) as store:
         meant = keeping.project_of(store, project)
         keys = count(len(store.keys(meant.id)), "key")
-        if not yes and not click.confirm(f"End project {plain(meant.name)}, and revoke its {keys}?", err=True):
+        if not yes and not output.confirmed(f"End project {plain(meant.name)}, and revoke its {keys}?"):
             output.say("Nothing was changed.")
             return
         revoked = store.delete_project(meant.id)
@@ -136,4 +136,4 @@ def account(*, place: Place, yes: bool, in_json: bool) -> None:
 
 
 def _confirmed() -> bool:
-    return click.confirm("There is an account master key already. Revoke it, and make another?", err=True)
+    return output.confirmed("There is an account master key already. Revoke it, and make another?")

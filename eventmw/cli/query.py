@@ -251,7 +251,10 @@ def _answer(asked: Query, options: Mapping[str, Any]) -> None:
         if options["in_sql"]:
             click.echo(ask.sql(asked, key))
         else:
-            _show(ask(asked, key), options)
+            table = ask(asked, key)
+            _show(table, options)
+            for doubt in misread.doubts(asked, table, lambda another: ask(another, key)):
+                output.say(doubt, output.WARNING, error=True)
 
 
 def _show(table: Table, options: Mapping[str, Any]) -> None:

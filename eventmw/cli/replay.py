@@ -61,10 +61,7 @@ def _confirmed(view: View, tool: str) -> bool:
     """Ask before everything goes out again, unless that is nothing."""
     events = view.replay(tool, since_ms=None, dry_run=True)
     question = f"Hand {tool} all that is kept again, about {count(events, 'event')}?"
-    try:
-        return not events or click.confirm(question, err=True)
-    except click.Abort:
-        output.fail("nobody answered, and nothing was changed. --yes does not ask, nor does --since WHEN.")
+    return not events or output.confirmed(question, "--yes does not ask, nor does --since WHEN.")
 
 
 def moment(text: str, option: str = "--since") -> int | None:

@@ -17,6 +17,7 @@ from eventmw.contract import Delivery
 from eventmw.errors import ConfigError
 from eventmw.journal.files import filesystem
 from eventmw.secret import EnvSecret, Secret, reveal
+from eventmw.settings import misspelt_variables
 from eventmw.tools import File
 
 MASK: Final = "••••"
@@ -88,6 +89,7 @@ def warnings(config: Config) -> Iterator[str]:
         yield f"there are no tools, so events{which} are accepted and go nowhere{but}."
     if config.dry_run:
         yield "dry_run is on: nothing is sent to any tool."
+    yield from misspelt_variables(config)
     yield from journal_warnings(config.journal, config.data_dir)
     if config.path in GUESSABLE and not config.keys:
         yield (

@@ -175,7 +175,7 @@ def _show_results(document: Any, rejected: int) -> None:
     for index, result in enumerate(listed):
         _show_result(index, result)
     if not any(map(_wanted, listed)):
-        output.say("No tool wants anything of the browser: every Result Object is empty.", output.QUIET)
+        output.say("The Result Objects are empty, as usual: they hold only what tools ask of a browser.", output.QUIET)
 
 
 def _show_accepted(results: int, rejected: int) -> None:

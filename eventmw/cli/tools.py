@@ -86,6 +86,4 @@ def _confirmed(tool: Json, given_up: int) -> bool:
     if tool["processes"]:
         pids = ", ".join(map(str, tool["processes"]))
         output.say(f"A running site is configured for it (process {pids}).", output.WARNING, error=True)
-    return click.confirm(
-        f"Forget {tool['tool']}, and give up {count(given_up, 'event')} that it has not got?", err=True
-    )
+    return output.confirmed(f"Forget {tool['tool']}, and give up {count(given_up, 'event')} that it has not got?")

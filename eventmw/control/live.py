@@ -292,9 +292,11 @@ class LiveView:
         return paths
 
     def _nobody(self) -> NobodyLive:
+        inside = self._data_dir / "eventmw-data"
+        hint = f" {inside} may be meant." if inside.is_dir() else ""
         return NobodyLive(
-            f"No running site was found in {self._data_dir}. A site shows itself there from its first request on. "
-            "Its data_dir may be another folder."
+            f"{self._data_dir} has no events: no site has kept any there, and none that runs keeps its events in memory "
+            f"there. The site's data_dir may be another folder.{hint}"
         )
 
 

@@ -118,6 +118,7 @@ class Operations:
             "version": VERSION,
             "since_ms": self._since_ms,
             "path": self._host.config.path,
+            "eventbunker_path": self._host.config.eventbunker_path,
             "delivers": self._host.config.courier == "thread",
             "tools": _delivers_to(self._host),
             "person_fields": list(self._host.config.person_fields),

@@ -141,8 +141,9 @@ def total(story: Sequence[Step], visits: Sequence[Visit]) -> str:
     )
     arrived = sum(sum(side.values()) for visit in visits for side in visit.arrivals.values())
     return (
-        f"{fates['delivered']} events accepted, which came {arrived} times to the vendor; "
-        f"{fates['duplicate']} duplicates not sent again; {fates['refused']} refused with the reason."
+        f"{fates['delivered']} events accepted: the vendor that is well had each once, the two that fail had theirs again "
+        f"until they took it ({arrived} arrivals in all). {fates['duplicate']} duplicates were not sent again; "
+        f"{fates['refused']} events and requests were refused with the reason."
     )
 
 
@@ -183,10 +184,11 @@ def _seen(answer: Answer, said: Told) -> str:
 
 
 def _site_rows(story: Sequence[Step], visits: Sequence[Visit]) -> Sequence[Row]:
+    each = f"{len(_accepted(story, visits[0]))} events by {len(visits[0].stats.get('tools', {}))} tools"
     checks = (
         ("events at the vendor", "all good ones, once by their id", [_vendor_cell(story, visit) for visit in visits]),
         ("Result Object", "has fetch, execute, return and cookies", [_result_cell(visit) for visit in visits]),
-        ("outcomes", "one for each event and tool", [_outcome_cell(story, visit) for visit in visits]),
+        ("outcomes", f"one for each event and tool: {each}", [_outcome_cell(story, visit) for visit in visits]),
         ("pages", "byte for byte as without eventmw", [_page_cell(visit) for visit in visits]),
     )
     return [

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
+from typing import Final
 
+_EXAMPLES: Final = {"eventbunker_path": "/eb", "metrics_path": "/metrics", "ready_path": "/ready"}
 _printable = re.compile(r"/[!-~]*").fullmatch
 
 
@@ -15,10 +17,11 @@ def path_problems(name: str, path: object) -> Iterator[str]:
     """Return what is wrong with the path that a setting of this name gives; None is none, and is not wrong."""
     if path is None:
         return
+    example = _EXAMPLES.get(name, "/zaraz/api")
     if not isinstance(path, str) or not _printable(path) or any(char in path for char in "%?#"):
-        yield f"{name} must start with / and be printable ASCII without %, ? and #, such as /zaraz/api"
+        yield f"{name} must start with / and be printable ASCII without %, ? and #, such as {example}"
     elif path == "/":
-        yield f"{name} / is the site's own front page; choose one that the site does not use, such as /zaraz/api"
+        yield f"{name} / is the site's own front page; choose one that the site does not use, such as {example}"
 
 
 def tails(path: str | None) -> frozenset[str]:
