@@ -68,7 +68,7 @@ def complete(options: Settings) -> Config:
     """
     known = {spec.name for spec in dataclasses.fields(Config)}
     problems = [
-        unknown("there is no setting", name, known, otherwise="the settings are")
+        unknown("there is no setting", name, sorted(known), otherwise="the settings are")
         for name in options
         if name not in known
     ]
@@ -95,7 +95,7 @@ def unknown(problem: str, name: str, offered: Collection[str], *, otherwise: str
     """
     near = get_close_matches(name, offered, n=1)
     return f"{problem} {name!r}; " + (
-        f"did you mean {near[0]!r}?" if near else f"{otherwise} {', '.join(sorted(offered)) or 'none'}"
+        f"did you mean {near[0]!r}?" if near else f"{otherwise} {', '.join(offered) or 'none'}"
     )
 
 
@@ -304,7 +304,7 @@ def _limits(table: Any, problems: list[str]) -> Limits:
         problems.append("limits must be a table")
         return Limits()
     given = cast(dict[str, Any], table)
-    problems += [unknown("limits has no", name, known) for name in given if name not in known]
+    problems += [unknown("limits has no", name, sorted(known)) for name in given if name not in known]
     return Limits(**{name: value for name, value in given.items() if name in known})
 
 

@@ -80,6 +80,19 @@ def test_a_file_that_is_none(tmp_path: Path, text: str) -> None:
     assert run("check", str(tmp_path / "bad.toml")).code == 1
 
 
+@pytest.mark.parametrize("source", ["mysite.py", "mysite"])
+def test_a_module_without_an_object_is_told_how_to_name_one(tmp_path: Path, source: str) -> None:
+    (tmp_path / "mysite.py").write_text("")
+    ran = run("check", source, cwd=tmp_path)
+    assert (ran.code, "write mysite:app" in ran.err) == (1, True)
+
+
+def test_a_misspelt_variable_is_a_warning(good: str) -> None:
+    ran = run("check", good, GA4_SECRET="x", EVENTMW_DRYRUN="1")
+    assert ran.code == 0
+    assert "EVENTMW_DRYRUN sets nothing: did you mean EVENTMW_DRY_RUN?" in ran.out
+
+
 def test_without_an_argument_it_is_the_file_here(tmp_path: Path, good: str) -> None:
     assert run("check", cwd=Path(good).parent, GA4_SECRET="x").code == 0
     (tmp_path / "empty").mkdir()

@@ -81,6 +81,12 @@ def test_nobody_is_live(arguments: tuple[str, ...], tmp_path: Path) -> None:
         assert f"{folder} has no events: no site has kept any there" in ran.err
 
 
+def test_the_folder_beside_the_data_directory_is_not_taken_for_it(tmp_path: Path) -> None:
+    (tmp_path / "eventmw-data").mkdir()
+    ran = run("stats", "--data-dir", str(tmp_path))
+    assert (ran.code, f"{tmp_path / 'eventmw-data'} may be meant." in ran.err) == (1, True)
+
+
 @given(st.text(st.characters(codec="utf-8") | st.sampled_from(BIDIRECTIONAL + "\x1b\n\x9b\u2028")))
 def test_nothing_printed_moves_a_cursor(text: str) -> None:
     shown = plain(text)

@@ -164,6 +164,10 @@ def test_a_site_opens_it_without_a_key_until_it_ends(site: Server, folder: Path)
     [framed] = re.findall(r'src="([^"]+)"', iframe)
     assert opened(site, framed) == (status, page)
 
+    astray = link(folder, base=f"http://127.0.0.1:{site.port}/events")
+    assert (astray.code, "the running site answers below /eb" in astray.err) == (0, True)
+    assert "answers below" not in link(folder, base=base).err
+
     changed = address[:-5] + ("A" if address[-5] != "A" else "B") + address[-4:]
     assert opened(site, changed)[0] == 403
     assert opened(site, address[:-1])[0] == 400

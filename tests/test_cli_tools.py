@@ -32,6 +32,11 @@ def test_a_tool_is_forgotten_with_what_it_has_not_got(tmp_path: Path) -> None:
         assert f"A running site is configured for it (process {site.process.pid})." in asked.err
         assert "Forget hook, and give up 1 event that it has not got?" in asked.err
         assert asked.out == "Nothing was changed.\n"
+        unasked = site.run("tools", "forget", "hook")
+        assert (unasked.code, "nobody answered, and nothing was changed. --yes does not ask." in unasked.err) == (
+            1,
+            True,
+        )
         assert site.tool("hook")["backlog_events"] == 1
     where = ("--data-dir", str(tmp_path))
     ran = run("tools", "forget", "hook", "--yes", *where)

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import re
 import traceback
 from pathlib import Path
 from typing import Any, cast
 
 import pytest
 
+import eventmw
 from eventmw.config import Config, Limits, Settings
 from eventmw.errors import ConfigError
-from eventmw.secret import EnvSecret, Secret, reveal
+from eventmw.secret import EnvSecret, Secret, env, reveal
 from eventmw.settings import complete, from_toml
-from eventmw.tools import Console, File
+from eventmw.tools import Console, File, Webhook
 from tests.gateways import both
 
 
@@ -163,7 +165,7 @@ CRM = Crm()
         ),
         ("[[consumers]]\nid = 'x'", 'number 1 needs a type, such as type = "package.module:name"'),
         ("consumers = ['cons:audit']", r'write a table \[\[consumers\]\] for each, such as type = "cons:audit"'),
-        ("[[tools]]\ntype = 'nosuch'", "there is no tool type 'nosuch'; write one of"),
+        ("[[tools]]\ntype = 'nosuch'", "there is no tool type 'nosuch'; write one of .*, or package.module:Name"),
         ("[[tools]]\ntype = 'no_such_module:X'", "cannot be imported"),
         ("[[tools]]\ntype = 'eventmw.tools:Nosuch'", "cannot be imported"),
         ("[[tools]]\ntype = ':X'", "number 1"),
@@ -246,7 +248,7 @@ def test_a_variable_that_cannot_work_is_told_once(tmp_path: Path, monkeypatch: p
 
 
 def test_unknown_parameters_are_named() -> None:
-    with pytest.raises(ConfigError, match=r"there is no setting 'pth'; the settings are .*path"):
+    with pytest.raises(ConfigError, match=r"there is no setting 'pth'; did you mean 'path'"):
         complete({"pth": "/x"})  # type: ignore[typeddict-unknown-key]  # a mistake that is being tested
 
 
@@ -265,3 +267,53 @@ def test_the_settings_of_the_eventbunker_api(tmp_path: Path, monkeypatch: pytest
     assert config.archive is not None
     assert reveal(config.archive) == "postgresql://x:do-not-show@z/d"
     assert "do-not-show" not in repr(config)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("paht = '/x'", "there is no setting 'paht'; did you mean 'path'?"),
+        ("[limit]\nmax_events = 5", "there is no setting 'limit'; did you mean 'limits'?"),
+        ("[limits]\nmax_evnts = 3", "limits has no 'max_evnts'; did you mean 'max_events'?"),
+        (
+            "[limits]\nmax_events = '500'",
+            "limits.max_events must be a number above 0, not the text '500'; write it without",
+        ),
+        ("trusted_proxies = '1'", "trusted_proxies must be a count of proxies, 0 or more, not the text '1'"),
+        ("[[tools]]\ntype = 'webhok'", "there is no tool type 'webhok'; did you mean 'webhook'?"),
+        ("[[tools]]\ntype = 'file'\npaht = 'x'", "file has no setting 'paht'; did you mean 'path'?"),
+        ("batch = 'atom'", "not the text 'atom'"),
+        ("eventbunker_path = 'eb'", "such as /eb"),
+        ("ready_path = 'ready'", "such as /ready"),
+        (
+            "[[consumers]]\ntype = 'os:getcwd'",
+            "consumers number 1: getcwd is not marked as a consumer; write @consumer(",
+        ),
+    ],
+)
+def test_a_slip_is_told_with_what_was_meant(tmp_path: Path, text: str, words: str) -> None:
+    with pytest.raises(ConfigError, match=re.escape(words)):
+        complete(from_toml(written(tmp_path, text)))
+
+
+def test_an_address_that_may_hold_a_password_is_not_shown() -> None:
+    with pytest.raises(ConfigError) as caught:
+        complete({"journal": "redis://a:secret@b"})
+    assert "secret" not in str(caught.value)
+
+
+def test_misspelt_variables_are_told_once_and_own_names_are_not(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name in ("DRYRUN", "TRUSTED_PROXY", "LIMITS_MAX_EVNTS", "QQQQQ", "HOOK"):
+        monkeypatch.setenv(f"EVENTMW_{name}", "1" * 32)
+    tool = Webhook("https://hooks.example/", secret=env("EVENTMW_HOOK"))
+    for _ in range(2):
+        eventmw.EventsMiddleware(lambda _environ, _start: [], path="/x", tools=[tool])
+    said = [record.getMessage() for record in caplog.records if "environment variable" in record.getMessage()]
+    assert said == [
+        "The environment variable EVENTMW_DRYRUN sets nothing: did you mean EVENTMW_DRY_RUN?",
+        "The environment variable EVENTMW_LIMITS_MAX_EVNTS sets nothing: did you mean EVENTMW_LIMITS_MAX_EVENTS?",
+        "The environment variable EVENTMW_QQQQQ sets nothing: eventmw has no such setting.",
+        "The environment variable EVENTMW_TRUSTED_PROXY sets nothing: did you mean EVENTMW_TRUSTED_PROXIES?",
+    ]
