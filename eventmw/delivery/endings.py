@@ -20,7 +20,10 @@ from eventmw.journal import Key
 from eventmw.outcome import OutcomeKind
 from eventmw.retry import MAX_RETRY_AFTER_S, backoff_s
 
-_RANK: Final = {"done": 0, "retry": 1, "dead": 2, "refused": 2}
+_RANK: Final = {"done": 0, "retry": 1, "later": 1, "dead": 2, "refused": 2}
+
+_SOONEST_S: Final = 0.1
+"""A consumer that asks for no pause at all must not keep the courier busy with one event."""
 
 
 class Moment(NamedTuple):
@@ -172,10 +175,13 @@ class Undecided:
         verdict = item.verdict
         if verdict.kind == "done":
             return Ended(item, self._success)
-        if verdict.kind != "retry":
+        if verdict.kind not in {"retry", "later"}:
             return Ended(item, item.buried_as, verdict.reason)
         if self.is_too_old(item, now):
             return Ended(item, "expired", verdict.reason)
+        asked_s = min(verdict.after_s or 0.0, MAX_RETRY_AFTER_S)
+        if verdict.kind == "later":
+            return Postponed(item, now.wall_ms + round(1000 * max(_SOONEST_S, asked_s)), verdict.reason)
         rules = self._rules
         wait_s = backoff_s(
             max(1, item.attempts),
@@ -183,5 +189,4 @@ class Undecided:
             max_s=rules.max_backoff_s,
             random=now.chance,
         )
-        asked_s = min(verdict.after_s or 0.0, MAX_RETRY_AFTER_S)
         return Postponed(item, now.wall_ms + round(1000 * max(wait_s, asked_s)), verdict.reason)

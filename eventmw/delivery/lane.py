@@ -26,7 +26,6 @@ from eventmw.delivery.intake import Intake
 from eventmw.delivery.queue import SendQueue
 from eventmw.delivery.revival import Revival
 from eventmw.delivery.settlement import Settlement, plain
-from eventmw.errors import told
 from eventmw.journal import Lease, ToolStats
 from eventmw.outcome import BURIED, Outcome
 
@@ -89,7 +88,7 @@ class Lane:
             admission=self._admission,
             revival=self._revival,
         )
-        self._settlement = Settlement(tool.id, dispatcher.single, clock, on_outcome, watch)
+        self._settlement = Settlement(tool, dispatcher.single, clock, on_outcome, watch)
         self._reported: set[tuple[str, str]] = set()
 
     def moment(self) -> Moment:
@@ -147,7 +146,7 @@ class Lane:
         try:
             self._settlement.add(ending)
         except Exception as error:  # noqa: BLE001 - an ending that cannot be written must not lose its event
-            ending = Ended(ending.item, "tool_error", f"settling it {told(error)}")
+            ending = Ended(ending.item, "tool_error", self.tool.troubles.note("settling it", error))
             self._settlement.add(ending)
         return ending
 

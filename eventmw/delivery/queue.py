@@ -203,7 +203,7 @@ class SendQueue:
             match verdict.kind:
                 case "refused" if len(batch.sends) > 1:
                     refused.append(send)
-                case "retry" if self._rules.ordered and not batch.suspect:
+                case "retry" | "later" if self._rules.ordered and not batch.suspect:
                     held.append(send)
                 case _:
                     self._undecided.decide(send, verdict, now)
@@ -211,7 +211,7 @@ class SendQueue:
             self._line.put_first(self._line.narrowed(refused, batch, now), batch)
         if held:
             self._line.stuck.extend(self._line.pack(held, now))
-            self._stand(batch, [verdict for verdict in given if verdict.kind == "retry"], now)
+            self._stand(batch, [verdict for verdict in given if verdict.kind in {"retry", "later"}], now)
 
     def _trouble(self, batch: Batch, given: Sequence[Verdict], now: Moment) -> None:
         """Stand still, unless the batch is the trouble: then put it off, break it up, and put off what fails alone."""
