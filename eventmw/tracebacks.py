@@ -6,7 +6,7 @@ Exception texts can hold personal data and secrets, so the setting ``tracebacks`
 ``masked``  frames and source lines; the text of kinds whose text comes from the interpreter, a database or a network
             library, or is a literal in the code; e-mail addresses, numbers, tokens, addresses' user info, path and
             query are masked, also in source lines
-``full``    the text of every exception, and its notes
+``full``    in the log the text of every exception, and its notes; what is kept with events stays masked
 ``off``     the exception's type and the line, and no traceback
 ==========  =====================================================================================================
 
@@ -93,7 +93,7 @@ class Troubles:
         self._counts: dict[tuple[object, ...], int] = {}
 
     def note(self, what: str, error: BaseException, function: object = None, *, where: str = "") -> str:
-        """Log what was raised, if it is the first of its kind, and return it in one line.
+        """Log what was raised, if it is the first of its kind, and return it in one line, for ``stats`` and dead letters.
 
         Args:
             what: which of the tool's functions raised: ``handle``.
@@ -103,10 +103,12 @@ class Troubles:
         """
         place = _place(error) or definition(function)
         words = f"{what} {describe(error, self.mode, function)}"
+        # What is kept on the disk is masked in every mode: an erasure rewrites events, and not the reasons beside them.
+        kept = words if self.mode != "full" else f"{what} {describe(error, 'masked', function)}"
         own = (str(error), error.place) if isinstance(error, Misuse) else ()
         kind = (what, type(error), *(place[:2] if place else ()), *own)
         if kind not in self._counts and len(self._counts) >= MAX_KINDS:
-            return words
+            return kept
         seen = self._counts[kind] = self._counts.get(kind, 0) + 1
         if seen == 1:
             shown = (
@@ -115,7 +117,7 @@ class Troubles:
             log.error("%s%s%s", self._named(where), words, shown and "\n" + shown)
         elif set(str(seen)[1:]) == {"0"} and str(seen)[0] == "1":
             log.error("%s%s; so far %s times", self._named(where), words, f"{seen:,}")
-        return words
+        return kept
 
     def _named(self, where: str) -> str:
         return f"tool {self.tool}{where}: " if self.tool else ""

@@ -85,4 +85,6 @@ class Admission:
     def end(self, item: Item, kind: OutcomeKind, reason: str) -> None:
         """End an event of which nothing is to be sent."""
         self.live.add(item.key)
+        if kind == "tool_error":
+            self._queue.note_failure(reason, self.moment())
         self._queue.end(item, kind, reason)

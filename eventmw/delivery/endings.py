@@ -62,6 +62,13 @@ class Item:
     buried_as: OutcomeKind = "rejected"
 
 
+class Failure(NamedTuple):
+    """The last thing that went wrong at a tool, and when (wall time, milliseconds since 1970)."""
+
+    reason: str
+    at_ms: int
+
+
 class Ended(NamedTuple):
     """This event ended at this tool, for good."""
 
@@ -87,11 +94,13 @@ class Undecided:
     Sends are told apart by identity: two may be equal. A send in here is held by its item, so its ``id`` is its own.
 
     Attributes:
+        failure: the last thing that went wrong, None before anything did.
         endings: what was decided and is not committed yet, in that order; whoever commits them empties the list.
         held_bytes: the size of the records that these events keep in memory, each counted once.
     """
 
     def __init__(self, rules: Delivery, success: OutcomeKind) -> None:
+        self.failure: Failure | None = None
         self.endings: deque[Ending] = deque()
         self.held_bytes = 0
         self._rules = rules
@@ -139,6 +148,8 @@ class Undecided:
     def decide(self, send: Send, verdict: Verdict, now: Moment, buried_as: OutcomeKind = "rejected") -> None:
         """Take a verdict for one send; with the last one of its event comes the ending."""
         item = self._owners.pop(id(send))
+        if verdict.kind != "done":
+            self.failure = Failure(verdict.reason, now.wall_ms)
         if _RANK[verdict.kind] > _RANK[item.verdict.kind]:
             item.verdict, item.buried_as = verdict, buried_as
         item.undecided -= 1

@@ -22,7 +22,7 @@ from typing import Final
 from eventmw.contract import BoundTool
 from eventmw.delivery.batches import Batch, Rubbish, verdicts
 from eventmw.delivery.circuit import Circuit
-from eventmw.delivery.endings import Ending, Item, Moment, Undecided
+from eventmw.delivery.endings import Ending, Failure, Item, Moment, Undecided
 from eventmw.delivery.line import Line
 from eventmw.delivery.rate import Rate
 from eventmw.effects import DONE, Send, Verdict, dead, retry
@@ -61,6 +61,15 @@ class SendQueue:
     def endings(self) -> deque[Ending]:
         """What was decided and is not committed yet; whoever commits it empties the list."""
         return self._undecided.endings
+
+    @property
+    def failure(self) -> Failure | None:
+        """The last thing that went wrong."""
+        return self._undecided.failure
+
+    def note_failure(self, reason: str, now: Moment) -> None:
+        """Remember what went wrong last, whether or not the tool stands because of it."""
+        self._undecided.failure = Failure(reason, now.wall_ms)
 
     @property
     def flying(self) -> set[Batch]:
@@ -217,6 +226,7 @@ class SendQueue:
         """Stand still, unless the batch is the trouble: then put it off, break it up, and put off what fails alone."""
         batch.failures += 1
         batch.failed = True
+        self.note_failure(given[0].reason, now)
         if self.circuit.phase == "flowing" and batch.suspect:
             self._break_up(batch, given, now)
         elif self._is_alone(batch, given):
