@@ -93,7 +93,18 @@ class SendQueue:
         elif self.circuit.phase != "flowing" and not item.parked and self.is_too_old(item, now):
             self._undecided.end(item, "expired", self.circuit.last_error)
         else:
-            self._line.ahead.add(self._undecided.add(item, sends), again=item.parked)
+            until_s = self._linger_until_s(item, now)
+            self._line.ahead.add(self._undecided.add(item, sends), again=item.parked, linger_until_s=until_s)
+
+    def _linger_until_s(self, item: Item, now: Moment) -> float:
+        """Return the monotonic seconds until which an event may wait for others, by its age: a backlog does not wait."""
+        linger_s = self._rules.linger_s
+        left_s = linger_s - (now.wall_ms - item.recorded_ms) / 1000
+        return now.monotonic_s + min(max(left_s, 0.0), linger_s)  # a clock that went back makes nobody wait longer
+
+    def hurry(self, *, on: bool) -> None:
+        """Send what lingers, and what comes, without waiting for more; until it is switched off."""
+        self._line.in_haste = on
 
     def end(self, item: Item, kind: OutcomeKind, reason: str) -> None:
         """End an event of which nothing is to be sent."""

@@ -139,11 +139,17 @@ class Shift:
     async def has_drained(self) -> bool:
         """Return whether every lane, looking anew, finds nothing to do and has nothing under way."""
         marks = [driver.begun for driver in self._drivers]
+        for driver in self._drivers:
+            driver.lane.queue.hurry(on=True)  # whoever waits for the end waits for no company
         self.kick()
         while any(driver.finished <= mark for driver, mark in zip(self._drivers, marks, strict=True)):  # noqa: ASYNC110
             await asyncio.sleep(0.005)
         drained = [await job.has_drained() for job in self._jobs.values()]
-        return all(drained) and all(driver.lane.is_idle() for driver in self._drivers)
+        is_done = all(drained) and all(driver.lane.is_idle() for driver in self._drivers)
+        if is_done:
+            for driver in self._drivers:
+                driver.lane.queue.hurry(on=False)
+        return is_done
 
     def on_append(self) -> None:
         """Wake the lanes after `LINGER_S`. Called on the appending thread, once for each time it was given away."""
