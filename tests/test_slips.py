@@ -224,8 +224,8 @@ VERDICTS: list[tuple[Callable[[Any], Any], str]] = [
     ],
 )
 def test_what_pack_and_verdict_give_wrong_is_explained_at_their_line(vendor: Vendor, part: str, words: str) -> None:
-    from eventmw.delivery.queue import SendQueue  # noqa: PLC0415 - the only test here that needs it
-    from tests.test_delivery import depart, item, now  # noqa: PLC0415 - as above
+    from eventmw.delivery.queue import SendQueue
+    from tests.test_delivery import depart, item, now
 
     queue = SendQueue(bind(vendor))
     queue.add(item("a"), (Send("a"),), now())

@@ -26,7 +26,7 @@ NAME, EMAIL, CARD = "Anna Schmidt", "anna@example.com", "4111 1111 1111 1111"
 def raised(function: Callable[[], object]) -> BaseException:
     try:
         function()
-    except BaseException as error:  # noqa: BLE001 - whatever it is
+    except BaseException as error:
         return error
     raise AssertionError("nothing was raised")
 
@@ -70,7 +70,7 @@ def recursive() -> object:
 SHOWN: list[tuple[Callable[[], Any], str]] = [
     (lambda: {"value": 1}["vlaue"], "KeyError: 'vlaue'"),
     (lambda: os.environ["EVENTMW_NOT_THERE"], "KeyError: 'EVENTMW_NOT_THERE'"),
-    (lambda: None.upper(), "AttributeError: 'NoneType' object has no attribute 'upper'"),  # type: ignore[attr-defined]
+    (lambda: getattr(None, "upper"), "AttributeError: 'NoneType' object has no attribute 'upper'"),  # noqa: B009 - so that type checkers pass
     (lambda: json.dumps(object()), "TypeError: Object of type object is not JSON serializable"),
     (lambda: int(NAME), "ValueError: invalid literal for int() with base 10: '…'"),
     (lambda: datetime.fromisoformat(NAME), "ValueError: Invalid isoformat string: '…'"),
@@ -94,7 +94,10 @@ def test_what_is_shown_of_each_kind(function: Callable[[], object], words: str) 
     error = raised(function)
     line, trace = describe(error), format_lines(error)
     assert placed(line) in {f"raised {words}", f"raised {words} (test_tracebacks.py)"}
-    assert trace.splitlines()[-1].partition("(its text")[0].removesuffix(": ").split(".")[-1] == words.split(".")[-1]
+    assert (
+        trace.splitlines()[-1].partition("(its text")[0].removesuffix(": ").split(".")[-1]
+        == words.rsplit(".", maxsplit=1)[-1]
+    )
     for shown in (line, trace):
         assert NAME not in shown
         assert "Traceback" in trace
@@ -143,7 +146,7 @@ def test_ports_and_error_numbers_stay() -> None:
 
 def test_source_lines_are_masked_as_texts_are() -> None:
     def connect() -> object:
-        return {}["postgres://shop:hunter2@db/x?y=1"], dict(password="hunter3", mail="anna@example.com")  # noqa: C408, S106
+        return {}["postgres://shop:hunter2@db/x?y=1"], dict(password="hunter3", mail="anna@example.com")  # noqa: C408
 
     trace = format_lines(raised(connect))
     assert "connect" in trace
