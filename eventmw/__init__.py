@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from eventmw.config import Limits, Settings
     from eventmw.contract import Delivery, consumer, tool
     from eventmw.effects import Drop, Execute, Fetch, Packed, Return, Send, SetCookie, Verdict
-    from eventmw.errors import ConfigError, EventmwError, InvalidEvent, JournalDown, JournalFull
+    from eventmw.errors import ConfigError, EventmwError, InvalidEvent, JournalDown, JournalFull, Reject, RetryAfter
     from eventmw.event import Device, Event, Page, Receipt
     from eventmw.http import HttpReply, HttpRequest
     from eventmw.outcome import Outcome
@@ -42,7 +42,7 @@ _HOMES: Final = {
     "config": ("Limits",),
     "contract": ("Delivery", "consumer", "tool"),
     "effects": ("Drop", "Execute", "Fetch", "Packed", "Return", "Send", "SetCookie", "Verdict"),
-    "errors": ("ConfigError", "EventmwError", "InvalidEvent", "JournalDown", "JournalFull"),
+    "errors": ("ConfigError", "EventmwError", "InvalidEvent", "JournalDown", "JournalFull", "Reject", "RetryAfter"),
     "event": ("Device", "Event", "Page", "Receipt"),
     "http": ("HttpReply", "HttpRequest"),
     "outcome": ("Outcome",),
@@ -71,6 +71,8 @@ __all__ = [
     "Packed",
     "Page",
     "Receipt",
+    "Reject",
+    "RetryAfter",
     "Return",
     "Secret",
     "Send",
@@ -131,6 +133,8 @@ class EventsMiddleware(_Site):
         dry_run: do everything but send.
         logs: ``logging`` says what happens on the logger ``eventmw.events``, ``json`` as lines of JSON on stderr, ``off``
             not at all. See `eventmw.logs`.
+        tracebacks: how much is shown of what your tools and consumers raise: ``masked``, ``full`` or ``off``. See
+            `eventmw.tracebacks`.
         metrics_path: the public, full path of the figures for Prometheus; needs the extra ``metrics``, and a key.
         metrics_key: what Prometheus sends as its bearer token; without it any of `keys` opens the figures.
         ready_path: the public, full path that answers 200 while events can be kept, else 503 and why; to anybody.

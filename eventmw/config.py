@@ -21,6 +21,8 @@ from eventmw.formats import is_origin
 from eventmw.intake.paths import path_problems
 from eventmw.outcome import Outcome
 from eventmw.secret import AnySecret, EnvSecret, Secret, reveal
+from eventmw.signatures import problems as signature_problems
+from eventmw.tracebacks import TRACEBACKS, Tracebacks
 
 MIN_DEPTH: Final = 8
 """What the fast accept path may find in an ordinary event."""
@@ -96,6 +98,7 @@ class Settings(TypedDict, total=False):
     on_outcome: Callable[[Outcome], object] | None
     dry_run: bool
     logs: Literal["off", "logging", "json"]
+    tracebacks: Tracebacks
     metrics_path: str | None
     metrics_key: AnySecret | None
     ready_path: str | None
@@ -132,6 +135,7 @@ class Config:
     on_outcome: Callable[[Outcome], object] | None = None
     dry_run: bool = False
     logs: Literal["off", "logging", "json"] = "off"
+    tracebacks: Tracebacks = "masked"
     metrics_path: str | None = None
     metrics_key: AnySecret | None = field(default=None, repr=False)
     ready_path: str | None = None
@@ -150,7 +154,7 @@ class Config:
     @property
     def bound_tools(self) -> tuple[BoundTool, ...]:
         """The tools and then the consumers, with every optional part resolved."""
-        return tuple(bind(tool) for tool in (*self.tools, *self.consumers))
+        return tuple(bind(tool, self.tracebacks) for tool in (*self.tools, *self.consumers))
 
     @property
     def journal_bytes(self) -> int:
@@ -188,6 +192,9 @@ def _problems(config: Config) -> Iterator[str]:
     on_outcome: object = config.on_outcome
     if on_outcome is not None and not callable(on_outcome):
         yield "on_outcome must be callable with one Outcome"
+    elif on_outcome is not None:
+        advice = "nothing awaits it: write def, and hand the Outcome to a queue or a loop of yours"
+        yield from signature_problems(on_outcome, "on_outcome", ("outcome",), advice=advice)
     if config.journal == "memory" and config.courier == "off":
         yield (
             "courier='off' with journal='memory' would keep events that nobody can deliver: memory is this process's own. "
@@ -275,6 +282,7 @@ _CHOICES: Final[Mapping[str, tuple[object, ...]]] = {
     "strict": (True, False),
     "dry_run": (True, False),
     "logs": ("off", "logging", "json"),
+    "tracebacks": TRACEBACKS,
 }
 
 

@@ -6,8 +6,8 @@ Layer: pure rules. A tool is any object with ``handle``; all else is optional. N
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Final, Protocol, cast, runtime_checkable
 
 from eventmw.delivery.rules import Delivery
@@ -16,6 +16,8 @@ from eventmw.errors import ConfigError, Misuse
 from eventmw.event import Event
 from eventmw.http import HttpReply, HttpRequest
 from eventmw.retry import retry_after_s
+from eventmw.signatures import problems as signature_problems
+from eventmw.tracebacks import Tracebacks, Troubles, definition
 
 __all__ = [
     "BoundTool",
@@ -83,9 +85,7 @@ def check_alone(item: Send) -> None:
     """
     if not isinstance(item.payload, HttpRequest):
         kind = type(item.payload).__name__
-        raise Misuse(
-            f"yielded Send({kind}), but the tool has no pack(): send an HttpRequest, or give the tool a pack()"
-        )
+        raise Misuse(f"Send({kind}), but the tool has no pack(): send an HttpRequest, or give the tool a pack()")
 
 
 def verdict_by_status(reply: HttpReply, items: Sequence[Send]) -> Sequence[Verdict]:
@@ -125,19 +125,24 @@ class BoundTool:
     pack: Callable[[Sequence[Send]], Iterable[Packed]]
     verdict: Callable[[HttpReply, Sequence[Send]], Sequence[Verdict]]
     delivery: Delivery
+    written: object = None
+    """The owner's function that `handle` calls: where its code begins."""
+    troubles: Troubles = field(default_factory=lambda: Troubles(""), compare=False)
 
 
-def bind(tool: object) -> BoundTool:
+def bind(tool: object, tracebacks: Tracebacks = "masked") -> BoundTool:
     """Resolve a tool's optional parts.
 
+    Args:
+        tool: the tool, or a consumer.
+        tracebacks: how much is shown of what its code raises.
+
     Raises:
-        ConfigError: it has no ``handle``, or an attribute is of the wrong kind.
+        ConfigError: it has no ``handle``, an attribute is of the wrong kind, or a function cannot be called as it will be.
     """
-    label = f"tool {type(tool).__name__}"
-    if isinstance(tool, type):
-        raise ConfigError([f"tools hold objects, and {tool.__name__} is a class: write {tool.__name__}(…)"])
-    if not callable(getattr(tool, "handle", None)):
-        raise ConfigError([f"{label} has no handle(event) method; see «Write a tool» in the README"])
+    if not callable(getattr(tool, "handle", None)) or isinstance(tool, type):
+        raise ConfigError([_no_tool(tool)])
+    label = _label(tool)
     ident = getattr(tool, "id", None) or type(tool).__name__.lower()
     delivery = getattr(tool, "delivery", None) or _DEFAULTS
     when = getattr(tool, "when", None)
@@ -148,9 +153,7 @@ def bind(tool: object) -> BoundTool:
         problems.append(f"{label}: delivery must be an eventmw.contract.Delivery, not {type(delivery).__name__}")
     if not _is_when(when):
         problems.append(f"{label}: when must be an event name, a list of names, or a function of the event")
-    problems += [
-        f"{label}: {part} must be a method" for part in ("pack", "verdict") if not callable(getattr(tool, part, _noop))
-    ]
+    problems += [f"{label}: {problem}" for problem in _call_problems(tool, when, delivery)]
     if problems:
         raise ConfigError(problems)
     return BoundTool(
@@ -161,7 +164,67 @@ def bind(tool: object) -> BoundTool:
         pack=getattr(tool, "pack", pack_singly),
         verdict=getattr(tool, "verdict", verdict_by_status),
         delivery=cast(Delivery, delivery),
+        written=_written(tool),
+        troubles=Troubles(cast(str, ident), tracebacks),
     )
+
+
+def _label(tool: object) -> str:
+    if not isinstance(tool, FunctionTool | Consumer):
+        return f"tool {type(tool).__name__}"
+    kind = "consumer" if isinstance(tool, Consumer) else "tool"
+    ident: object = tool.id
+    return f"{kind} {ident}" if isinstance(ident, str) else f"{kind} {getattr(tool.function, '__name__', '')}"
+
+
+def _written(tool: object) -> object:
+    return tool.function if isinstance(tool, FunctionTool | Consumer) else getattr(tool, "handle", None)
+
+
+def _no_tool(tool: object) -> str:
+    """Return what to write instead of something that is no tool."""
+    if isinstance(tool, type):
+        return f"tools hold objects, and {tool.__name__} is a class: write {tool.__name__}(…)"
+    if callable(tool):
+        name = str(getattr(tool, "__name__", type(tool).__name__))
+        ident = name if name.isidentifier() else "name"
+        return (
+            f"the function {name}{_at(tool)} has no handle(event) method, so it is no tool: decorate it with "
+            f'@tool("{ident}") when it says what to send, or with @consumer("{ident}") when it does the work itself'
+        )
+    return f"tool {type(tool).__name__} has no handle(event) method; see «Write a tool» in the README"
+
+
+def _at(function: object) -> str:
+    place = definition(function)
+    return f" ({place})" if place else ""
+
+
+_HANDLE_ADVICE: Final = (
+    "nothing awaits it: write def, since it only says what is to be sent; what has to wait belongs in a consumer"
+)
+
+
+def _call_problems(tool: object, when: object, delivery: object) -> Iterator[str]:
+    """Return what cannot work when the tool's functions are called."""
+    if isinstance(tool, Consumer):
+        yield from signature_problems(tool.function, "the function", ("event",), may_be_async=True)
+    else:
+        named = "the function" if isinstance(tool, FunctionTool) else "handle"
+        yield from signature_problems(_written(tool), named, ("event",), may_yield=True, advice=_HANDLE_ADVICE)
+        for part, arguments in (("pack", ("items",)), ("verdict", ("reply", "items"))):
+            if (given := getattr(tool, part, None)) is not None:
+                if callable(given):
+                    yield from signature_problems(given, part, arguments, may_yield=True)
+                else:
+                    yield f"{part} must be a method: def {part}(self, {', '.join(arguments)})"
+            elif hasattr(tool, part):
+                yield f"{part} must be a method, and is None: leave it out"
+    if callable(when):
+        yield from signature_problems(when, "when", ("event",))
+    key = getattr(delivery, "order_key", None)
+    if callable(key):
+        yield from signature_problems(key, "order_key", ("event",))
 
 
 def _is_when(when: object) -> bool:
@@ -169,10 +232,6 @@ def _is_when(when: object) -> bool:
     if when is None or isinstance(when, str) or callable(when):
         return True
     return isinstance(when, Collection) and all(isinstance(name, str) for name in cast(Collection[object], when))
-
-
-def _noop() -> None:
-    """Stand for an optional method that is absent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,7 +251,7 @@ class FunctionTool:
             return ()
         if isinstance(wanted, Effect):
             return (wanted,)
-        return wanted
+        return wanted  # what else it may be, the engine explains
 
 
 def tool(
@@ -217,11 +276,23 @@ def tool(
             text = f"{event.properties['value']} {event.properties['currency']}"
             yield Send(HttpRequest("POST", SLACK_URL, (("content-type", "application/json"),), dumps({"text": text})))
     """
+    _check_decorated("tool", id)
 
     def decorate(function: Handler) -> FunctionTool:
         return FunctionTool(id, function, when, answers, delivery or _DEFAULTS)
 
     return decorate
+
+
+def _check_decorated(decorator: str, ident: object) -> None:
+    """Refuse a decorator without its brackets, which would take the function for the id.
+
+    Raises:
+        ConfigError: that was written.
+    """
+    if callable(ident):
+        name = getattr(ident, "__name__", "name")
+        raise ConfigError([f'@{decorator} needs an id{_at(ident)}: write @{decorator}("{name}")'])
 
 
 Consuming = Callable[[Event], object | Awaitable[object]]
@@ -258,13 +329,15 @@ def consumer(
     """Have a function called at least once for each event, in the background, with retries.
 
     The function may be sync (it runs in a bounded pool of threads) or async. Returning means done; raising means "again
-    later", until the give-up age (72 h by default), then the event becomes a dead letter.
+    later", until the give-up age (72 h by default), then the event becomes a dead letter. ``raise Reject(reason)`` makes it
+    one at once; ``raise RetryAfter(seconds)`` sets this event aside for that time.
 
     Args:
         id: the consumer's durable id, unique among tools and consumers.
         when: one event name, several, or a predicate; None for every event.
         delivery: order, window, time-outs and caps; None for the defaults.
     """
+    _check_decorated("consumer", id)
 
     def decorate(function: Consuming) -> Consumer:
         return Consumer(id, function, when, delivery or _DEFAULTS)

@@ -112,12 +112,13 @@ class Packed:
 class Verdict:
     """What the vendor's answer means for one send.
 
-    ``done``: the vendor has it. ``retry``: again later, not before `after_s` seconds when given. ``dead``: never, for
+    ``done``: the vendor has it. ``retry``: again later, not before `after_s` seconds when given. ``later``: this send alone
+    again, after `after_s` seconds, while the others go on. ``dead``: never, for
     `reason`. ``refused``: the request as a whole was refused; when it carried more than one send, the courier splits it
     to find the bad ones, else it is ``dead``.
     """
 
-    kind: Literal["done", "retry", "dead", "refused"]
+    kind: Literal["done", "retry", "later", "dead", "refused"]
     reason: str = ""
     after_s: float | None = None
 
@@ -128,6 +129,11 @@ DONE: Final = Verdict("done")
 def retry(reason: str, after_s: float | None = None) -> Verdict:
     """Return the verdict "again later": `after_s` is the vendor's Retry-After in seconds, when it gave one."""
     return Verdict("retry", reason, after_s)
+
+
+def later(reason: str, after_s: float) -> Verdict:
+    """Return the verdict "this send alone, after so many seconds": the vendor is well, and other sends go on."""
+    return Verdict("later", reason, after_s)
 
 
 def dead(reason: str) -> Verdict:

@@ -6,17 +6,21 @@ is a function of its record, and a tool is a function of an event.
 
 from __future__ import annotations
 
+import inspect
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Final, NamedTuple, Protocol, get_args
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from types import AsyncGeneratorType, CoroutineType, GeneratorType, NoneType
+from typing import Final, NamedTuple, Protocol, cast, get_args
 
 from eventmw import record as records
 from eventmw.contract import BoundTool, check_alone, pack_singly
-from eventmw.effects import Drop, Effect, Execute, Fetch, Return, Send, SetCookie
-from eventmw.errors import Misuse, told
+from eventmw.effects import Call, Drop, Effect, Execute, Fetch, Packed, Return, Send, SetCookie, Verdict, Write
+from eventmw.errors import Misuse
 from eventmw.event import Event, Record
+from eventmw.http import HttpRequest
 from eventmw.outcome import OutcomeKind
 from eventmw.results import EMPTY, Result, Unfit
+from eventmw.tracebacks import definition, yield_place
 
 log = logging.getLogger("eventmw.engine")
 
@@ -107,11 +111,14 @@ class Engine:
 
     def dispatch(self, tool: BoundTool, event: Event) -> Dispatch:
         """Run one tool on one event for the courier. Never raises: a tool that does ends in ``tool_error``."""
+        what = "when"
         try:
-            effects = effects_of(tool, event)
-            return NOT_FOR_IT if effects is None else _dispatched(effects, event.id)
-        except Exception as error:  # noqa: BLE001 - a tool harms only itself; the lane says so in the log
-            return Dispatch((), "tool_error", f"handle {told(error)}")
+            if tool.matches is not None and not tool.matches(event):
+                return NOT_FOR_IT
+            what = "handle"
+            return _dispatched(_effects(tool, event), event.id)
+        except Exception as error:  # noqa: BLE001 - a tool harms only itself
+            return Dispatch((), "tool_error", tool.troubles.note(what, error, tool.written))
 
     def answer(self, event: Event, over_budget: Callable[[], bool]) -> bytes:
         """Run the answering tools on one event and return its Result Object as JSON.
@@ -131,12 +138,16 @@ class Engine:
         return EMPTY if result is None else result.encode()
 
     def _wanted(self, tool: BoundTool, event: Event) -> Sequence[Effect]:
+        what = "when"
         try:
-            effects = effects_of(tool, event) or ()
+            if tool.matches is not None and not tool.matches(event):
+                return ()
+            what = "handle"
+            effects = _effects(tool, event)
         except KeyboardInterrupt:
             raise
         except BaseException as error:  # noqa: BLE001 - a tool harms only itself, also one that calls sys.exit
-            self._report(tool, f"handle {told(error)}")
+            self._note(tool, what, error)
             return ()
         return [effect for effect in effects if isinstance(effect, _ANSWERS)]
 
@@ -147,7 +158,12 @@ class Engine:
             except Unfit as error:
                 self._report(tool, f"wants what cannot be answered: {error}")
             except Exception as error:  # noqa: BLE001 - what is in an effect may be an object that does anything
-                self._report(tool, f"an effect {told(error)}")
+                self._note(tool, "an effect", error)
+
+    def _note(self, tool: BoundTool, what: str, error: BaseException) -> None:
+        words = tool.troubles.note(what, error, tool.written, where=", in the request")
+        if self._on_trouble is not None:
+            self._on_trouble(tool.id, words)
 
     def _report(self, tool: BoundTool, words: str) -> None:
         """Log a kind of trouble at the door once: a tool that fails at every event must not fill the disk."""
@@ -172,13 +188,60 @@ def effects_of(tool: BoundTool, event: Event) -> list[Effect] | None:
     """
     if tool.matches is not None and not tool.matches(event):
         return None
+    return _effects(tool, event)
+
+
+def _effects(tool: BoundTool, event: Event) -> list[Effect]:
+    wanted: object = tool.handle(event)
     effects: list[Effect] = []
-    for effect in tool.handle(event):
-        _check_effect(tool, effect)
+    for effect in _each(tool, wanted):
+        try:
+            _check_effect(tool, effect)
+        except Misuse as slip:
+            raise _placed(slip, tool, wanted, len(effects) + 1) from None
         effects.append(effect)
         if len(effects) > MAX_EFFECTS:
-            raise Flood(f"wants more than {MAX_EFFECTS} things for one event")
+            raise Flood(f"wants more than {MAX_EFFECTS} things for one event", definition(tool.written))
     return effects
+
+
+def _each(tool: BoundTool, wanted: object) -> Iterable[Effect]:
+    """Return what ``handle`` gave as an iterable of what should be effects.
+
+    Raises:
+        Misuse: it gave something that is none, and that iterating would only hide.
+    """
+    if isinstance(wanted, list | tuple):
+        return cast(Iterable[Effect], wanted)
+    if inspect.isgenerator(wanted):
+        return _to_its_end(tool, cast("Generator[Effect, None, object]", wanted))
+    if wanted is None:
+        return ()
+    if isinstance(wanted, _EFFECTS):
+        return (wanted,)
+    if isinstance(wanted, str | bytes | bytearray | Mapping) or not isinstance(wanted, Iterable):
+        if inspect.iscoroutine(wanted):
+            wanted.close()  # else Python warns that nobody awaited it
+        message = f"returned {_kind(wanted)} where effects were expected, such as Send or Drop: {_advice(wanted)}"
+        raise Misuse(message, definition(tool.written))
+    return cast(Iterable[Effect], wanted)
+
+
+def _to_its_end(tool: BoundTool, wanted: Generator[Effect, None, object]) -> Iterator[Effect]:
+    returned = yield from wanted
+    if returned is not None:
+        message = f"returned {_kind(returned)} after a yield, which Python throws away: yield it instead"
+        raise Misuse(message, definition(tool.written))
+
+
+def _placed(slip: Misuse, tool: BoundTool, wanted: object, number: int) -> Misuse:
+    """Return the misuse with the owner's line: that of the ``yield``, or of the function that returned a list."""
+    if inspect.isgenerator(wanted):
+        return Misuse(f"yielded {slip}", yield_place(wanted, tool.written))
+    if isinstance(wanted, list | tuple | set | frozenset):
+        whole = f"returned a {type(wanted).__name__} whose item {number} is "
+        return Misuse(f"{whole}{slip}", definition(tool.written))
+    return Misuse(f"returned {slip}", definition(tool.written))
 
 
 def _check_effect(tool: BoundTool, effect: object) -> None:
@@ -186,9 +249,37 @@ def _check_effect(tool: BoundTool, effect: object) -> None:
         if tool.pack is pack_singly:
             check_alone(effect)
     elif not isinstance(effect, _EFFECTS):
-        raise Misuse(f"yielded {type(effect).__name__} where an effect was expected, such as Send or Drop")
+        raise Misuse(f"{_kind(effect)} where an effect was expected, such as Send or Drop: {_advice(effect)}")
     elif isinstance(effect, _ANSWERS) and not tool.answers:
-        raise Misuse(f"yielded {type(effect).__name__}, but the tool does not have answers = True")
+        raise Misuse(
+            f"{type(effect).__name__}, but the tool does not have answers = True, with which it runs in the request"
+        )
+
+
+def _kind(given: object) -> str:
+    """Return the kind of what was given, never its value."""
+    return f"the class {given.__name__}" if isinstance(given, type) else type(given).__name__
+
+
+_PLAIN_DEF: Final = "nothing awaits it: handle is a plain def, and what has to wait belongs in a consumer"
+_REQUESTS: Final = "send a request with Send(HttpRequest(…)), or leave the event out with Drop(reason)"
+_ADVICE: Final[Sequence[tuple[tuple[type, ...], str]]] = (
+    ((HttpRequest,), "wrap it: Send(HttpRequest(…))"),
+    ((Write, Call), "wrap it: Send(…)"),
+    ((Packed,), "pack() makes those of what handle sends; yield Send(…) here"),
+    ((Verdict,), "verdict() returns those; to leave an event out, yield Drop(reason)"),
+    ((CoroutineType, AsyncGeneratorType), _PLAIN_DEF),
+    ((NoneType,), "leave it out, or yield Drop(reason)"),
+    ((list, tuple, set, frozenset, GeneratorType), "yield its members one by one, with yield from"),
+    ((object,), _REQUESTS),
+)
+
+
+def _advice(given: object) -> str:
+    """Return what to write instead."""
+    if isinstance(given, type):
+        return f"write {given.__name__}(…), with its arguments"
+    return next(advice for kinds, advice in _ADVICE if isinstance(given, kinds))
 
 
 def _dispatched(effects: Sequence[Effect], event_id: str) -> Dispatch:
@@ -206,5 +297,6 @@ def _decision(tool: BoundTool, event: Event) -> str:
         return "queued" if tool.matches is None or tool.matches(event) else "filtered"
     except KeyboardInterrupt:
         raise
-    except BaseException:  # noqa: BLE001 - as above
+    except BaseException as error:  # noqa: BLE001 - as above
+        tool.troubles.note("when", error, where=", in the request")
         return "tool_error"

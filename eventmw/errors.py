@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from traceback import walk_tb
 from typing import Final
@@ -29,7 +30,48 @@ class ConfigError(EventmwError):
 
 
 class Misuse(EventmwError, TypeError):  # noqa: N818 - what it is
-    """A tool's code hands over what its contract does not allow. The message says what, and holds no values."""
+    """A tool's code hands over what its contract does not allow. The message says what, and holds no values.
+
+    Attributes:
+        place: the owner's file, line and function, when they are not in the traceback.
+    """
+
+    def __init__(self, message: str, place: object = None) -> None:
+        super().__init__(message)
+        self.place = str(place or "")
+
+
+class Reject(EventmwError):  # noqa: N818 - raised as a sentence: raise Reject("no such customer")
+    """Raise it in a consumer to give an event up: it becomes a dead letter, Outcome ``rejected``, with this reason.
+
+    Args:
+        reason: why, in a few words; shown in ``stats``, in the log and with the dead letter as it is.
+    """
+
+    def __init__(self, reason: str = "") -> None:
+        self.reason = str(reason) or "the consumer gave it up"
+        super().__init__(self.reason)
+
+
+class RetryAfter(EventmwError):  # noqa: N818 - as above: raise RetryAfter(60)
+    """Raise it in a consumer to get this event again after a time, while other events go on.
+
+    Args:
+        seconds: how long to wait, a number or a `datetime.timedelta`; from a tenth of a second to an hour is respected.
+        reason: why, in a few words; shown as it is.
+
+    Raises:
+        Misuse: `seconds` is no length of time.
+    """
+
+    def __init__(self, seconds: float | timedelta, reason: str = "") -> None:
+        given: object = seconds.total_seconds() if isinstance(seconds, timedelta) else seconds
+        if isinstance(given, bool) or not isinstance(given, int | float) or not 0 <= given < float("inf"):
+            kind = type(seconds).__name__ if not isinstance(given, int | float) else "a negative or endless time"
+            raise Misuse(f"made RetryAfter of {kind}: write the seconds to wait, such as RetryAfter(60)")
+        self.seconds = float(given)
+        self.reason = str(reason) or "the consumer asked to be called again later"
+        super().__init__(self.reason)
 
 
 class TookTooLong(BaseException):
@@ -153,13 +195,14 @@ class Refused(EventmwError):  # noqa: N818 - a refusal is an answer, not a fault
         self.headers = headers
 
 
-_OWN: Final = str(Path(__file__).parent)
+_OWN: Final = str(Path(__file__).parent / "_")[:-1]  # with the separator: eventmw_site is not eventmw
 
 
 def told(error: BaseException) -> str:
     """Return what somebody's code did wrong: the kind of the exception and the file and line, in one phrase.
 
-    Only our own messages are repeated: any other may hold values of an event or a secret.
+    Only our own messages are repeated: any other may hold values of an event or a secret. `eventmw.tracebacks` shows more,
+    as its setting allows.
     """
     if isinstance(error, Misuse):
         return str(error)

@@ -34,6 +34,7 @@ from eventmw.journal import Journal, Position
 from eventmw.logs import printable
 from eventmw.protocols.eventbunker import AnyName, Names
 from eventmw.protocols.zaraz import Accepted
+from eventmw.watching.eventlog import name_records
 from eventmw.watching.watch import Watch
 
 if TYPE_CHECKING:
@@ -125,6 +126,7 @@ class Runtime:
             trusted_proxies=config.trusted_proxies,
             max_body_bytes=limits.max_body_bytes,
         )
+        name_records()
         self.watch = Watch.wanted(config.logs, figures=config.metrics_path is not None)
         self.zaraz, self.engine = assembled(config, self.watch.at_the_door if self.watch else None)
         self.polite = True

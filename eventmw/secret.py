@@ -82,7 +82,21 @@ def env(name: str) -> EnvSecret:
 
 AnySecret = Secret | EnvSecret | str
 
+_MIN_KNOWN, _MAX_KNOWN = 6, 1000
+_known: Final[set[str]] = set()
+"""What was revealed in this process, so that no traceback repeats it."""
+
 
 def reveal(secret: AnySecret) -> str:
     """Return the string behind a plain string, a `Secret` or an `env` name."""
-    return secret if isinstance(secret, str) else secret.reveal()
+    value = secret if isinstance(secret, str) else secret.reveal()
+    if value not in _known and len(value) >= _MIN_KNOWN and len(_known) < _MAX_KNOWN:
+        _known.add(value)
+    return value
+
+
+def without_secrets(text: str) -> str:
+    """Mask every secret that `reveal` returned in this process, if it has at least six characters."""
+    for value in sorted(_known.copy(), key=len, reverse=True):
+        text = text.replace(value, _HIDDEN)
+    return text

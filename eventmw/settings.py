@@ -39,6 +39,7 @@ _TEXTS: Final = (
         "batch",
         "envelope",
         "logs",
+        "tracebacks",
         "metrics_path",
         "metrics_key",
         "ready_path",

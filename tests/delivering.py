@@ -119,8 +119,8 @@ class Batching:
 
 
 def placed(text: str) -> str:
-    """Return a message without line numbers: «raised KeyError (file.py)»."""
-    return re.sub(r"(\.py):\d+\)", r"\1)", text)
+    """Return a message without line, function and source line: «raised KeyError: 'x' (file.py)»."""
+    return re.sub(r"\(([\w.-]+\.py):\d+( in .*)?\)$", r"(\1)", text)
 
 
 def payloads(request: object) -> list[str]:

@@ -116,7 +116,7 @@ REQUEST = HttpRequest("POST", "https://x.example")
 def test_the_default_pack_sends_each_request_by_itself() -> None:
     items = [Send(REQUEST), Send(HttpRequest("GET", "https://y.example"))]
     assert list(pack_singly(items)) == [Packed(item.payload, (item,)) for item in items]
-    with pytest.raises(TypeError, match=r"yielded Send\(dict\), but the tool has no pack\(\)"):
+    with pytest.raises(TypeError, match=r"Send\(dict\), but the tool has no pack\(\)"):
         list(pack_singly([Send({})]))
 
 

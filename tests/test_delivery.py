@@ -437,25 +437,58 @@ def rubbishing(how: str) -> BoundTool:
 @pytest.mark.parametrize(
     ("how", "reason"),
     [
-        ("loses", "pack yielded a request without items"),
-        ("doubles", "pack did not give back each of its items exactly once (the same objects, not copies)"),
-        ("copies", "pack did not give back each of its items exactly once (the same objects, not copies)"),
-        ("adds an empty one", "pack yielded a request without items"),
-        ("returns text", "pack yielded str where Packed(request, items) was expected"),
-        ("never ends", "pack did not give back each of its items exactly once (the same objects, not copies)"),
+        ("loses", "pack yielded a request without items (test_delivery.py)"),
+        (
+            "doubles",
+            "pack did not give back each of its items exactly once (the same objects, not copies) (test_delivery.py)",
+        ),
+        (
+            "copies",
+            "pack did not give back each of its items exactly once (the same objects, not copies) (test_delivery.py)",
+        ),
+        ("adds an empty one", "pack yielded a request without items (test_delivery.py)"),
+        (
+            "returns text",
+            "pack returned str where requests were expected: yield Packed(request, items) (test_delivery.py)",
+        ),
+        (
+            "never ends",
+            "pack did not give back each of its items exactly once (the same objects, not copies) (test_delivery.py)",
+        ),
         ("exits", "pack raised SystemExit (test_delivery.py)"),
-        ("judges too few", "verdict returned 1 verdicts for 2 items"),
-        ("judges by text", "verdict returned str where a Verdict was expected"),
-        ("judges nothing", "verdict raised TypeError (batches.py)"),
-        ("raises", "verdict raised KeyError (test_delivery.py)"),
+        ("judges too few", "verdict returned 1 verdicts for 2 items (test_delivery.py)"),
+        (
+            "judges by text",
+            "verdict returned str where a Verdict was expected, such as DONE or dead(reason) (test_delivery.py)",
+        ),
+        (
+            "judges nothing",
+            "verdict returned NoneType where a list with one Verdict for each of its 2 items was expected: return [DONE] * len(items), or [dead(reason)] * len(items) (test_delivery.py)",
+        ),
+        ("raises", "verdict raised KeyError: 'secret' (test_delivery.py)"),
         ("interrupts", "verdict raised KeyboardInterrupt (test_delivery.py)"),
-        ("judges without a reason", "verdict returned a Verdict whose reason is NoneType, not text"),
-        ("judges by an error", "verdict returned a Verdict whose reason is ValueError, not text"),
-        ("waits for text", "verdict returned a Verdict whose after_s is str, not None or a number of seconds"),
-        ("waits for truth", "verdict returned a Verdict whose after_s is bool, not None or a number of seconds"),
-        ("waits for ever", "verdict returned a Verdict whose after_s is not finite, not None or a number of seconds"),
-        ("waits for nan", "verdict returned a Verdict whose after_s is not finite, not None or a number of seconds"),
-        ("waits before", "verdict returned a Verdict whose after_s is negative, not None or a number of seconds"),
+        ("judges without a reason", "verdict returned a Verdict whose reason is NoneType, not text (test_delivery.py)"),
+        ("judges by an error", "verdict returned a Verdict whose reason is ValueError, not text (test_delivery.py)"),
+        (
+            "waits for text",
+            "verdict returned a Verdict whose after_s is str, not None or a number of seconds (test_delivery.py)",
+        ),
+        (
+            "waits for truth",
+            "verdict returned a Verdict whose after_s is bool, not None or a number of seconds (test_delivery.py)",
+        ),
+        (
+            "waits for ever",
+            "verdict returned a Verdict whose after_s is not finite, not None or a number of seconds (test_delivery.py)",
+        ),
+        (
+            "waits for nan",
+            "verdict returned a Verdict whose after_s is not finite, not None or a number of seconds (test_delivery.py)",
+        ),
+        (
+            "waits before",
+            "verdict returned a Verdict whose after_s is negative, not None or a number of seconds (test_delivery.py)",
+        ),
     ],
 )
 def test_rubbish_buries_the_events_and_loses_none(how: str, reason: str) -> None:
@@ -539,7 +572,7 @@ def test_a_verdict_that_raises_on_the_page_of_an_outage_buries_nothing() -> None
     queue.answered(one(queue), HttpReply(502, {}, b"<html>"), now())
     assert (queue.circuit.phase, placed(queue.circuit.last_error)) == (
         "standing",
-        "HTTP 502, and verdict raised KeyError (test_delivery.py)",
+        "HTTP 502, and verdict raised KeyError: 'secret' (test_delivery.py)",
     )
     assert ends(queue) == []
 
@@ -548,9 +581,9 @@ def test_one_payload_that_cannot_be_packed_takes_no_other_with_it() -> None:
     queue = queue_of("a", "unpackable", "c", "d")
     batches = depart(queue)
     assert sorted(name for batch in batches for name in payloads(batch.order)) == ["a", "c", "d"]
-    assert ends(queue) == [("unpackable", "tool_error", "pack raised ValueError (delivering.py)")], (
-        "and its value is not told"
-    )
+    assert ends(queue) == [
+        ("unpackable", "tool_error", "pack raised ValueError: this payload is a secret (delivering.py)")
+    ], "a literal of the code is no value"
 
 
 verdicts = st.sampled_from([DONE, retry("later"), retry("later", 5.0), dead("no"), refused("?")])

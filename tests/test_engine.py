@@ -95,9 +95,9 @@ def test_every_pair_ends_in_sends_or_in_one_outcome(want: str, when: str) -> Non
 
 
 @pytest.mark.parametrize(("wanted", "words"), [
-    (Fetch("https://x"), "handle yielded Fetch, but the tool does not have answers = True"),
-    (Send({"a": 1}), "handle yielded Send(dict), but the tool has no pack()"),
-    ("rubbish", "handle yielded str where an effect was expected"),
+    (Fetch("https://x"), "handle returned a list whose item 1 is Fetch, but the tool does not have answers = True"),
+    (Send({"a": 1}), "handle returned a list whose item 1 is Send(dict), but the tool has no pack()"),
+    ("rubbish", "handle returned a list whose item 1 is str where an effect was expected"),
 ])  # fmt: skip
 def test_a_tool_that_is_written_wrong_is_told_how(wanted: Any, words: str) -> None:
     tool = bind(FunctionTool("odd", lambda _: [wanted]))
@@ -109,7 +109,7 @@ def test_a_tool_that_is_written_wrong_is_told_how(wanted: Any, words: str) -> No
 def test_a_tool_that_raises_is_told_where() -> None:
     tool = bind(FunctionTool("odd", raising))
     reason = Engine([tool], []).dispatch(tool, an_event()).reason
-    assert re.fullmatch(r"handle raised RuntimeError \(test_engine\.py:[0-9]+\)", reason)
+    assert re.fullmatch(r"handle raised RuntimeError \(test_engine\.py:[0-9]+ in raising: raise RuntimeError\)", reason)
 
 
 def test_a_tool_that_ends_the_process_at_the_door_adds_nothing() -> None:

@@ -20,6 +20,9 @@ from eventmw.control.view import Json, NobodyLive, View
 
 INTERVAL_S: Final = 1.0
 SILENT_S: Final = 10.0
+_MOST_REASONS: Final = 5
+_MOST_CHARS: Final = 160
+_FILTERED: Final = {"when": "its `when` did not match", "nothing wanted": "the tool wanted nothing"}
 
 
 @click.command(short_help="Where each tool of a running site stands.")
@@ -41,6 +44,8 @@ def stats(data_dir: str | None, *, watch: bool, each: bool, in_json: bool) -> No
     Parked   events that failed alone: set aside, so that the others go on, and
              tried again later and later, for up to 72 hours.
     Dead     events that were given up: see `eventmw dead list`.
+    Reason   why the tool stands, or what failed last; and why events ended as
+             dropped, filtered, rejected and so on.
     """  # noqa: D301 - \b is click's mark for lines that stay as they are
     try:
         while True:
@@ -132,8 +137,18 @@ def _row(ident: str, tool: Json) -> tuple[Cell, ...]:
         f"{tool['parked']:,}",
         Text(f"{tool['dead']:,}", output.BAD if tool["dead"] else ""),
         pairs(tool["outcomes"]) or output.NOTHING,
-        _reason(ident, tool),
+        "; ".join(filter(None, (_reason(ident, tool), _of_outcomes(tool.get("reasons", ()))))),
     )
+
+
+def _of_outcomes(reasons: Sequence[Json]) -> str:
+    """Return the commonest reasons of Outcomes: ``rejected 2: HTTP 422; filtered 7: its `when` did not match``."""
+    shown = [
+        f"{one['outcome']} {one['count']:,}: {_FILTERED.get(one['reason'], plain(one['reason'])[:_MOST_CHARS])}"
+        for one in reasons[:_MOST_REASONS]
+    ]
+    more = len(reasons) - len(shown)
+    return "; ".join(shown) + (f"; and {count(more, 'reason')} more, see --json" if more else "")
 
 
 def _reason(ident: str, tool: Json) -> str:
@@ -142,7 +157,14 @@ def _reason(ident: str, tool: Json) -> str:
             f"process {pid} delivers, and its configuration does not have {ident}: give the site that has it a data_dir of "
             f"its own, or, when none has it any more, `eventmw tools forget {ident}`"
         )
-    return plain(tool["last_error"]) if tool["state"] in {"probing", "standing", "off"} else ""
+    if tool["state"] in {"probing", "standing", "off"}:
+        return plain(tool["last_error"])
+    at_ms = tool.get("last_failure_ms")
+    if at_ms is None or not (tool["parked"] or tool["dead"] or tool["state"] == NOT_DELIVERING):
+        return ""
+    if any(tool["last_failure"].startswith(one["reason"]) for one in tool.get("reasons", ())[:_MOST_REASONS]):
+        return ""  # it is among the reasons of Outcomes
+    return f"last failure, {age(at_ms)} ago: {plain(tool['last_failure'])}"
 
 
 def state(tool: Json) -> Text:

@@ -30,9 +30,10 @@ from eventmw.erasure import PERSON_FIELDS, Person, events_of, rewrite
 from eventmw.errors import ConfigError, JournalDown
 from eventmw.event import Receipt
 from eventmw.intake.door import Visit
-from eventmw.journal import Journal, Position
+from eventmw.journal import FAILURES, Journal, Position, failures_in
 from eventmw.journal.files import FileJournal
 from eventmw.journal.files.epochs import load
+from eventmw.journal.files.kept import Kept
 from eventmw.journal.files.layout import Layout
 from eventmw.journal.files.registry import Member, Membership, Tools
 from eventmw.protocols.zaraz import Accepted
@@ -118,6 +119,9 @@ class FolderView:
     def stats(self) -> Json:
         """Return where everything stands: the journal's figures once, and the lanes of whoever delivers."""
         figures = as_json(self._open().journal.stats(), {})
+        for tool, (reason, at_ms) in failures_in(Kept(self._layout.kept).get(FAILURES)).items():
+            if (numbers := figures["tools"].get(tool)) is not None:
+                numbers |= {"last_failure": reason, "last_failure_ms": at_ms}
         live: dict[int, Json] = {process["pid"]: process for process in self._if_live(self._live.processes, [])}
         members = [_as_process(member) for member in members_of(self._data_dir) if member.pid not in live]
         return shared(figures, [*live.values(), *members])

@@ -9,6 +9,8 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
+from eventmw.control.standing import bounded
+
 Json = Mapping[str, Any]
 
 _SUMMED: Final = ("backlog_records", "backlog_events", "backlog_bytes", "parked", "dead")
@@ -59,6 +61,7 @@ def shared(journal: Json, processes: Sequence[Json]) -> dict[str, Any]:
             tool: {
                 **_lane(_lanes(answers, tool), _at_rest(journal["tools"][tool])),
                 **{name: value for name, value in journal["tools"][tool].items() if name != "lane"},
+                **_failure([*_lanes(answers, tool), journal["tools"][tool]]),
                 "processes": sum(tool in process["tools"] for process in processes),
                 "unknown_to": unknown_to(tool, journal["tools"][tool], journal.get("leader_pid"), processes),
             }
@@ -96,16 +99,29 @@ def _at_rest(numbers: Json) -> str:
 def _tool(parts: Sequence[Json]) -> dict[str, Any]:
     oldest = [part["oldest_ms"] for part in parts if part["oldest_ms"] is not None]
     outcomes: Counter[str] = Counter()
+    reasons: Counter[tuple[str, str]] = Counter()
     for part in parts:
         outcomes.update(part["outcomes"])
+        for one in part.get("reasons", ()):
+            reasons[one["outcome"], one["reason"]] += one["count"]
+    lanes = [part["lane"] for part in parts if part["lane"] is not None]
     sums = {name: sum(part[name] for part in parts) for name in _SUMMED}
     return {
-        **_lane([part["lane"] for part in parts if part["lane"] is not None], _at_rest(sums)),
+        **_lane(lanes, _at_rest(sums)),
+        **_failure(lanes),
         **sums,
         "oldest_ms": min(oldest, default=None),
         "outcomes": dict(outcomes),
+        "reasons": bounded(reasons),
         "processes": len(parts),
     }
+
+
+def _failure(parts: Sequence[Json]) -> dict[str, Any]:
+    """Return the last thing that went wrong; a process of an older version does not say it."""
+    known = [part for part in parts if part.get("last_failure_ms") is not None]
+    last: Json = max(known, key=lambda part: part["last_failure_ms"], default={})
+    return {"last_failure": last.get("last_failure", ""), "last_failure_ms": last.get("last_failure_ms")}
 
 
 def _lane(lanes: Sequence[Json], at_rest: str) -> dict[str, Any]:

@@ -7,9 +7,12 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from eventmw.journal import JournalStats, ToolStats
+
+MAX_REASONS: Final = 50
+"""Different reasons of Outcomes that are shown for one tool."""
 
 
 def as_json(journal: JournalStats, lanes: Mapping[str, Any], *, not_ready: str = "") -> dict[str, Any]:
@@ -35,6 +38,19 @@ def part_as_json(lanes: Mapping[str, Any], *, cap_bytes: int, not_ready: str) ->
     return {"not_ready": not_ready, "cap_bytes": cap_bytes, "tools": tools}
 
 
+def bounded(counts: Mapping[tuple[str, str], int]) -> list[dict[str, Any]]:
+    """Return the reasons of Outcomes as ``{"outcome", "reason", "count"}``, the most frequent ones, the others as ``other``.
+
+    ``len(result) <= MAX_REASONS + len(OUTCOME_KINDS)``; the sums of each Outcome are those of all its reasons.
+    """
+    found = sorted(((pair, count) for pair, count in counts.items() if pair[1]), key=lambda one: (-one[1], one[0]))
+    kept: dict[tuple[str, str], int] = {}
+    for number, (pair, count) in enumerate(found):
+        key = pair if number < MAX_REASONS else (pair[0], "other")
+        kept[key] = kept.get(key, 0) + count
+    return [{"outcome": kind, "reason": reason, "count": count} for (kind, reason), count in kept.items()]
+
+
 def _tool(tool: ToolStats, lane: Any) -> dict[str, Any]:
     numbers = {
         spec.name: getattr(tool, spec.name) for spec in dataclasses.fields(tool) if spec.name not in {"tool", "counts"}
@@ -42,10 +58,6 @@ def _tool(tool: ToolStats, lane: Any) -> dict[str, Any]:
     outcomes: dict[str, int] = {}
     for (kind, _reason), count in tool.counts.items():
         outcomes[kind] = outcomes.get(kind, 0) + count
-    reasons = [
-        {"outcome": kind, "reason": reason, "count": count}
-        for (kind, reason), count in sorted(tool.counts.items())
-        if reason
-    ]
+    reasons = bounded(tool.counts)
     shown = dataclasses.asdict(lane) if dataclasses.is_dataclass(lane) and not isinstance(lane, type) else None
     return {**numbers, "outcomes": outcomes, "reasons": reasons, "lane": shown}

@@ -43,7 +43,8 @@ class View(Protocol):
 
         ``{"journal": {…}, "tools": {id: {…}}, "processes": [{"pid", "since_ms", "path", "delivers", "stats": {…}}]}``. A
         tool has ``state``, ``next_probe_ms``, ``last_error``, ``backlog_events``, ``oldest_ms``, ``parked``, ``dead``,
-        ``outcomes`` (kind → how many) and more, summed over the processes. Where these share a journal, ``unknown_to`` is
+        ``outcomes`` (kind → how many), ``reasons`` (``{"outcome", "reason", "count"}``), ``last_failure`` with
+        ``last_failure_ms`` and more, summed over the processes. Where these share a journal, ``unknown_to`` is
         the pid of the process that delivers, when events wait and its configuration has no such tool. The journal has
         ``not_ready``, a list of ``{"pid", "why"}`` for those that take no events now.
         """

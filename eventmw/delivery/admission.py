@@ -18,7 +18,6 @@ from eventmw.delivery.endings import Item, Moment
 from eventmw.delivery.holds import Watch
 from eventmw.delivery.order import key_of
 from eventmw.delivery.queue import SendQueue
-from eventmw.errors import told
 from eventmw.event import Event
 from eventmw.journal import Key
 from eventmw.outcome import OutcomeKind
@@ -61,7 +60,7 @@ class Admission:
         try:
             self._queue.add(item, wanted.sends, now)
         except Exception as error:  # noqa: BLE001 - rules that nobody can reckon with lose no event
-            self.end(item, "tool_error", f"queueing it {told(error)}")
+            self.end(item, "tool_error", self._tool.troubles.note("queueing it", error))
         else:
             self.live.add(item.key)
 
@@ -76,11 +75,16 @@ class Admission:
                 if order_key is not None and wanted.sends:
                     item.order_key = key_of(order_key, event)
         except BaseException as error:  # noqa: BLE001 - a tool harms only itself, whatever it raises
-            self.end(item, "tool_error", f"{what} {told(error)}")
+            self.end(item, "tool_error", self._tool.troubles.note(what, error, self._code_of(what)))
             return None
         return wanted
+
+    def _code_of(self, what: str) -> object:
+        return self._tool.delivery.order_key if what == "order_key" else self._tool.written
 
     def end(self, item: Item, kind: OutcomeKind, reason: str) -> None:
         """End an event of which nothing is to be sent."""
         self.live.add(item.key)
+        if kind == "tool_error":
+            self._queue.note_failure(reason, self.moment())
         self._queue.end(item, kind, reason)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from eventmw.clock import Clock
-from eventmw.delivery.batches import Batch
+from eventmw.delivery.batches import Batch, Rubbish, asked_of
 from eventmw.delivery.dispatcher import Dispatcher
 from eventmw.delivery.duplicates import Duplicates
 from eventmw.delivery.holds import WATCH, Watch
@@ -22,7 +22,7 @@ from eventmw.delivery.lane import Lane
 from eventmw.delivery.pacer import Pacer
 from eventmw.delivery.settlement import plain
 from eventmw.delivery.transport import BEHALF, LOAD, Load, Transport, TransportError
-from eventmw.errors import told
+from eventmw.effects import Call
 from eventmw.journal import Journal
 from eventmw.outcome import Outcome
 from eventmw.retry import backoff_s
@@ -160,7 +160,8 @@ class Driver:
         except asyncio.CancelledError:
             raise
         except BaseException as error:  # noqa: BLE001 - whatever an answer does, its events end and the lane goes on
-            self.lane.queue.bury(batch, f"judging the answer {told(error)}", self.lane.moment())
+            reason = self.lane.tool.troubles.note("judging the answer", error, self.lane.tool.verdict)
+            self.lane.queue.bury(batch, reason, self.lane.moment())
         self._report()
         self.kick.set()
 
@@ -172,16 +173,31 @@ class Driver:
                 batch.order, timeout_s=rules.timeout_s, connect_timeout_s=rules.connect_timeout_s
             )
         except TransportError as error:
-            lane.queue.failed(batch, str(error), lane.moment())
+            self._not_sent(batch, error)
         except BaseException as error:
             if _is_cancelled():
                 raise
             # A transport of somebody else's may raise anything.
-            lane.queue.failed(batch, f"the transport {told(error)}", lane.moment())
+            reason = lane.tool.troubles.note("the transport", error)
+            lane.queue.failed(batch, reason, lane.moment())
         else:
             self._work.pacer.make_room()  # the answers of several requests may have come at once
             with self._work.watch.holding(lane.tool.id, "verdict"):
                 lane.queue.answered(batch, reply, lane.moment())
+
+    def _not_sent(self, batch: Batch, error: TransportError) -> None:
+        """Act on a failed order: a consumer may have asked for a verdict, and what the owner's code raised is logged."""
+        queue, tool, now = self.lane.queue, self.lane.tool, self.lane.moment()
+        if error.raised is None:
+            queue.failed(batch, str(error), now)
+        elif (asked := asked_of(error.raised) if isinstance(batch.order, Call) else None) is not None:
+            queue.judged(batch, [asked] * len(batch.sends), now)
+        else:
+            reason = tool.troubles.note(error.what, error.raised, error.function)
+            if isinstance(error.raised, Rubbish):  # calling it again would do its work a second time
+                queue.bury(batch, reason, now)
+            else:
+                queue.failed(batch, reason, now)
 
     def _report(self) -> None:
         """Say once that a tool begins to stand, and once that it flows again."""

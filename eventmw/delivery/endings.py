@@ -20,7 +20,10 @@ from eventmw.journal import Key
 from eventmw.outcome import OutcomeKind
 from eventmw.retry import MAX_RETRY_AFTER_S, backoff_s
 
-_RANK: Final = {"done": 0, "retry": 1, "dead": 2, "refused": 2}
+_RANK: Final = {"done": 0, "retry": 1, "later": 1, "dead": 2, "refused": 2}
+
+_SOONEST_S: Final = 0.1
+"""A consumer that asks for no pause at all must not keep the courier busy with one event."""
 
 
 class Moment(NamedTuple):
@@ -59,6 +62,13 @@ class Item:
     buried_as: OutcomeKind = "rejected"
 
 
+class Failure(NamedTuple):
+    """The last thing that went wrong at a tool, and when (wall time, milliseconds since 1970)."""
+
+    reason: str
+    at_ms: int
+
+
 class Ended(NamedTuple):
     """This event ended at this tool, for good."""
 
@@ -84,11 +94,13 @@ class Undecided:
     Sends are told apart by identity: two may be equal. A send in here is held by its item, so its ``id`` is its own.
 
     Attributes:
+        failure: the last thing that went wrong, None before anything did.
         endings: what was decided and is not committed yet, in that order; whoever commits them empties the list.
         held_bytes: the size of the records that these events keep in memory, each counted once.
     """
 
     def __init__(self, rules: Delivery, success: OutcomeKind) -> None:
+        self.failure: Failure | None = None
         self.endings: deque[Ending] = deque()
         self.held_bytes = 0
         self._rules = rules
@@ -136,6 +148,8 @@ class Undecided:
     def decide(self, send: Send, verdict: Verdict, now: Moment, buried_as: OutcomeKind = "rejected") -> None:
         """Take a verdict for one send; with the last one of its event comes the ending."""
         item = self._owners.pop(id(send))
+        if verdict.kind != "done":
+            self.failure = Failure(verdict.reason, now.wall_ms)
         if _RANK[verdict.kind] > _RANK[item.verdict.kind]:
             item.verdict, item.buried_as = verdict, buried_as
         item.undecided -= 1
@@ -172,10 +186,13 @@ class Undecided:
         verdict = item.verdict
         if verdict.kind == "done":
             return Ended(item, self._success)
-        if verdict.kind != "retry":
+        if verdict.kind not in {"retry", "later"}:
             return Ended(item, item.buried_as, verdict.reason)
         if self.is_too_old(item, now):
             return Ended(item, "expired", verdict.reason)
+        asked_s = min(verdict.after_s or 0.0, MAX_RETRY_AFTER_S)
+        if verdict.kind == "later":
+            return Postponed(item, now.wall_ms + round(1000 * max(_SOONEST_S, asked_s)), verdict.reason)
         rules = self._rules
         wait_s = backoff_s(
             max(1, item.attempts),
@@ -183,5 +200,4 @@ class Undecided:
             max_s=rules.max_backoff_s,
             random=now.chance,
         )
-        asked_s = min(verdict.after_s or 0.0, MAX_RETRY_AFTER_S)
         return Postponed(item, now.wall_ms + round(1000 * max(wait_s, asked_s)), verdict.reason)

@@ -21,6 +21,7 @@ from types import TracebackType
 from typing import Any, Final, Literal, Self
 
 from eventmw.delivery.watchdog import LOOK_S, Watchdog, forgive
+from eventmw.tracebacks import Troubles
 
 log = logging.getLogger("eventmw.delivery.courier")
 
@@ -57,6 +58,7 @@ class Watch:
     Attributes:
         hold: the stretch that lasts now, None between them.
         holds: how many there were.
+        troubles: what code raised that belongs to no tool.
     """
 
     def __init__(self, *, look_s: float | None = LOOK_S, off: dict[str, str] | None = None) -> None:
@@ -67,6 +69,7 @@ class Watch:
         self.lock = threading.Lock()
         self._dog = None if look_s is None else Watchdog(self, look_s)
         self._told: set[tuple[str, What]] = set()
+        self.troubles = Troubles("")
         self._read_ns = self._cpu_ns = self._naps = 0
 
     def holding(self, tool: str, what: What) -> Hold:

@@ -26,7 +26,6 @@ from eventmw.delivery.intake import Intake
 from eventmw.delivery.queue import SendQueue
 from eventmw.delivery.revival import Revival
 from eventmw.delivery.settlement import Settlement, plain
-from eventmw.errors import told
 from eventmw.journal import Lease, ToolStats
 from eventmw.outcome import BURIED, Outcome
 
@@ -42,7 +41,8 @@ _MAX_REPORTS: Final = 100
 class LaneState:
     """How a lane is doing, for stats. ``next_probe_ms`` is wall time, or None while the tool flows.
 
-    ``phase`` is that of the tool's circuit, or ``off``: the tool was switched off, and `last_error` says why.
+    ``phase`` is that of the tool's circuit, or ``off``: the tool was switched off, and `last_error` says why. While the tool
+    stands, `last_error` is what failed last. `last_failure` is the same, whatever the phase is.
     """
 
     phase: Phase | Literal["off"]
@@ -50,6 +50,8 @@ class LaneState:
     next_probe_ms: int | None
     in_flight: int
     last_error: str
+    last_failure: str = ""
+    last_failure_ms: int | None = None
 
 
 class Lane:
@@ -89,7 +91,7 @@ class Lane:
             admission=self._admission,
             revival=self._revival,
         )
-        self._settlement = Settlement(tool.id, dispatcher.single, clock, on_outcome, watch)
+        self._settlement = Settlement(tool, dispatcher.single, clock, on_outcome, watch)
         self._reported: set[tuple[str, str]] = set()
 
     def moment(self) -> Moment:
@@ -99,11 +101,15 @@ class Lane:
     def state(self) -> LaneState:
         """Return how the lane is doing. May be called from any thread."""
         circuit, in_flight = self.queue.circuit, len(self.queue.flying)
+        failure = self.queue.failure
+        last = ("", None) if failure is None else (plain(failure.reason), failure.at_ms)
         if self.off:
-            return LaneState("off", circuit.attempts, None, in_flight, self.off)
+            return LaneState("off", circuit.attempts, None, in_flight, self.off, *last)
         wait_s = circuit.probe_at_s - self._clock.monotonic_s()
         probe_ms = None if circuit.phase == "flowing" else self._clock.now_ms() + max(0, round(1000 * wait_s))
-        return LaneState(circuit.phase, circuit.attempts, probe_ms, in_flight, circuit.last_error)
+        # An event that failed beside the stuck ones is newer than what opened the circuit.
+        error = last[0] if circuit.last_error and last[0] else circuit.last_error
+        return LaneState(circuit.phase, circuit.attempts, probe_ms, in_flight, error, *last)
 
     def wait_s(self) -> float | None:
         """Return for how long nothing will happen by itself, until a batch or a parked item is due. None: for ever."""
@@ -147,7 +153,7 @@ class Lane:
         try:
             self._settlement.add(ending)
         except Exception as error:  # noqa: BLE001 - an ending that cannot be written must not lose its event
-            ending = Ended(ending.item, "tool_error", f"settling it {told(error)}")
+            ending = Ended(ending.item, "tool_error", self.tool.troubles.note("settling it", error))
             self._settlement.add(ending)
         return ending
 

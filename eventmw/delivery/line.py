@@ -12,9 +12,11 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from itertools import islice
 from typing import Final
 
-from eventmw.contract import BoundTool
+from eventmw.contract import BoundTool, pack_singly
 from eventmw.delivery.batches import Batch, pack
 from eventmw.delivery.endings import Moment, Undecided
 from eventmw.delivery.order import first_free, free, in_line
@@ -25,12 +27,55 @@ SUSPECT_AFTER: Final = 3
 """A batch that failed this often, while another passed, is itself the trouble. Source: assumption."""
 
 
+class Fill:
+    """Finds the sends that fill a request: only the tool's ``pack``, which is pure, knows the limits.
+
+    A request is full when ``pack`` makes two of its sends and one more like the last. ``pack`` is asked once how many of one
+    send fit, and from that many on whenever some more have come.
+    """
+
+    __slots__ = ("_look_at", "_once", "_tool")
+
+    def __init__(self, tool: BoundTool) -> None:
+        self._tool = tool
+        self._once = 0
+        self._look_at = 0
+
+    def full(self, sends: Sequence[Send]) -> Sequence[Send]:
+        """Return those of the sends that are in full requests."""
+        if self._tool.pack is pack_singly:
+            return sends
+        if not self._once:
+            alike = self._packed([replace(sends[0]) for _ in range(self._tool.delivery.max_batch_items)])
+            self._once = self._look_at = len(alike[0]) if alike else len(sends)
+        if len(sends) < self._look_at:
+            return ()
+        found = [send for part in self._packed(sends) if self._is_full(part) for send in part]
+        # When what fits differs from send to send, or sends of many people come, do not look at each one that comes.
+        self._look_at = self._once if found else len(sends) + max(1, len(sends) // 8)
+        return found
+
+    def begin(self) -> None:
+        """Begin anew, with sends that have just come."""
+        self._look_at = self._once
+
+    def _is_full(self, part: Sequence[Send]) -> bool:
+        return len(self._packed([*part, replace(part[-1])])) > 1
+
+    def _packed(self, sends: Sequence[Send]) -> list[Sequence[Send]]:
+        try:
+            return [tuple(one.items) for one in islice(self._tool.pack(tuple(sends)), len(sends) + 1) if one.items]
+        except BaseException:  # noqa: BLE001 - what is wrong with a pack shows when it is packed in earnest
+            return []
+
+
 class Line:
     """The batches of one tool. Not thread-safe.
 
     Attributes:
         ahead: what is not packed yet.
         flying: the batches that departed and were not judged yet.
+        in_haste: new sends do not wait for more to be packed with them.
         stuck: the batches that failed as a whole since the tool stands; those out to try again are in `flying` as well.
     """
 
@@ -45,6 +90,8 @@ class Line:
         self._ready: deque[Batch] = deque()
         self._suspects: deque[Batch] = deque()
         self._suspects_turn = True
+        self._fill = Fill(tool)
+        self.in_haste = False
 
     def _size(self, send: Send) -> int:
         return send.size or self._undecided.owner(send).size
@@ -59,10 +106,21 @@ class Line:
         return self._next_good(now) or self._next_suspect(now, now.monotonic_s)
 
     def next_due_s(self, now: Moment) -> float | None:
-        """Return the monotonic seconds at which the next suspect that waits may depart."""
-        return min(
-            (at_s for suspect in self._suspects if (at_s := suspect.not_before_s) > now.monotonic_s), default=None
-        )
+        """Return the monotonic seconds at which the next suspect that waits, or new sends that linger, may depart."""
+        times = [suspect.not_before_s for suspect in self._suspects]
+        if self.ahead.new:
+            times.append(self.ahead.linger_until_s)
+        return min((at_s for at_s in times if at_s > now.monotonic_s), default=None)
+
+    def _departing(self, now: Moment, *, lingering: bool) -> Sequence[Send]:
+        """Take the new sends that wait for no more to be packed with them."""
+        ahead, rules = self.ahead, self._rules
+        if not lingering or self.in_haste or now.monotonic_s >= ahead.linger_until_s or not ahead.has_room():
+            self._fill.begin()
+            return ahead.take_new()
+        full = self._fill.full(ahead.new)
+        # Where order counts, what came before a full request goes with it.
+        return ahead.take_new() if full and (rules.ordered or rules.order_key is not None) else ahead.take_out(full)
 
     def next_probe(self, now: Moment) -> Batch | None:
         """Return the batch that is tried while nothing else departs; None when there is none.
@@ -71,12 +129,12 @@ class Line:
         is no other that was not tried as often, a large one becomes two: one of them may pass.
         """
         probe = self._next_stuck(now)
-        return probe or self._next_good(now) or self._next_suspect(now)
+        return probe or self._next_good(now, lingering=False) or self._next_suspect(now)
 
     def _next_stuck(self, now: Moment) -> Batch | None:
         if not self.stuck or self._rules.ordered or self.stuck[0].failures < SUSPECT_AFTER:
             return self.stuck[0] if self.stuck else None
-        other = (self._next_good(now) or self._next_suspect(now)) if self.may_hold_more() else None
+        other = (self._next_good(now, lingering=False) or self._next_suspect(now)) if self.may_hold_more() else None
         if other is not None:
             return other
         if all(batch.failures >= SUSPECT_AFTER for batch in free(self.stuck)):
@@ -92,12 +150,14 @@ class Line:
             self._suspects.remove(batch)
         return batch
 
-    def _next_good(self, now: Moment) -> Batch | None:
+    def _next_good(self, now: Moment, *, lingering: bool = True) -> Batch | None:
         if self._ready and self._rules.order_key is None:
             return self._ready.popleft()
         before = (*self.flying, *self.stuck, *self._suspects)
         while (batch := first_free(self._ready, before)) is None and self.ahead.new and not self._is_crowded():
-            self._ready.extend(self.pack(self.ahead.take_new(), now))
+            if not (sends := self._departing(now, lingering=lingering)):
+                return None
+            self._ready.extend(self.pack(sends, now))
         if batch is not None:
             self._ready.remove(batch)
         return batch

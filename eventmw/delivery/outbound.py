@@ -23,12 +23,14 @@ import aiohttp
 from multidict import CIMultiDict
 from yarl import URL
 
+from eventmw.delivery.batches import Rubbish
 from eventmw.delivery.holds import WATCH, Stepped
 from eventmw.delivery.threads import DaemonPool
 from eventmw.delivery.transport import BEHALF, CONNECT_S, TransportError
-from eventmw.effects import Call, Order, Write
+from eventmw.effects import Call, Effect, Order, Verdict, Write
 from eventmw.errors import told
 from eventmw.http import Headers, HttpReply, HttpRequest
+from eventmw.tracebacks import definition
 
 MAX_REPLY_BYTES: Final = 64 * 1024
 MAX_CALLS: Final = 4
@@ -55,7 +57,7 @@ class Outbound:
             case Write():
                 await self._within(timeout_s, "writing to a file", self._write(order))
             case Call():
-                await self._within(timeout_s, "the consumer", self._call(order))
+                await self._within(timeout_s, "the consumer", self._call(order), order.function)
         return _OK
 
     async def close(self) -> None:
@@ -77,7 +79,8 @@ class Outbound:
             result = await self._in_thread(key, partial(function, order.event), MAX_CALLS)
         if inspect.isawaitable(result):
             watch, tool = WATCH.get(), BEHALF.get()
-            await Stepped(result, lambda: watch.holding(tool, "the async consumer"))
+            result = await Stepped(result, lambda: watch.holding(tool, "the async consumer"))
+        _check_returned(result, function)
 
     async def _in_thread(self, key: Hashable, function: Callable[[], _T], size: int) -> _T:
         pool = self._pools.get(key)
@@ -88,7 +91,9 @@ class Outbound:
             raise _Failed(error)
         return cast("_T", value)
 
-    async def _within(self, timeout_s: float, what: str, work: Coroutine[Any, Any, None]) -> None:
+    async def _within(
+        self, timeout_s: float, what: str, work: Coroutine[Any, Any, None], function: object = None
+    ) -> None:
         """Await `work` for at most `timeout_s`, and turn whatever it raises into a `TransportError` without its values.
 
         It runs in a task of its own, which is left behind when it does not heed its cancellation.
@@ -103,7 +108,7 @@ class Outbound:
         if not done:
             raise TransportError(f"{what} took longer than {timeout_s:g} s")
         if (error := task.result()) is not None:
-            raise TransportError(f"{what} {told(error)}")
+            raise TransportError(f"{what} {told(error)}", raised=error, what=what, function=function)
 
 
 class HttpTransport:
@@ -193,6 +198,24 @@ def _kind(error: Exception) -> str:
     return next(text for kinds, text in _KINDS if isinstance(error, kinds))
 
 
+def _check_returned(result: object, function: object) -> None:
+    """Refuse what a consumer returned, when its author must have meant it to do something: nothing reads it.
+
+    Raises:
+        Rubbish: it is a verdict, an effect, an exception, or a generator that was never run.
+    """
+    one: object = result[0] if isinstance(result, list | tuple) and result else result
+    what = f"the class {one.__name__}" if isinstance(one, type) else type(one).__name__
+    if isinstance(one, Verdict | BaseException) or (isinstance(one, type) and issubclass(one, Exception)):
+        advice = "raise Reject(reason) to give the event up, raise RetryAfter(seconds) to get it again, return for done"
+        raise Rubbish(f"returned {what}, which nothing reads: {advice}", definition(function))
+    if isinstance(one, Effect):
+        advice = "effects are what a tool returns: decorate it with @tool, or do the work here"
+        raise Rubbish(f"returned {what}, which nothing reads: {advice}", definition(function))
+    if inspect.isgenerator(one) or inspect.isasyncgen(one):
+        raise Rubbish(f"returned {what}, of which nothing has run: leave the yield out", definition(function))
+
+
 def _is_async(function: Callable[..., object]) -> bool:
     inner = function.func if isinstance(function, partial) else function
     return inspect.iscoroutinefunction(inner) or inspect.iscoroutinefunction(type(inner).__call__)
@@ -211,7 +234,8 @@ def _stamped(request: HttpRequest) -> Headers:
         with WATCH.get().holding(BEHALF.get(), "at_send"):
             return tuple(request.at_send(int(time.time())))
     except BaseException as error:  # noqa: BLE001 - the tool's own function harms only the tool
-        raise TransportError(f"at_send {told(error)}") from None
+        message = f"at_send {told(error)}"
+        raise TransportError(message, raised=error, what="at_send", function=request.at_send) from None
 
 
 class _Failed(Exception):  # noqa: N818 - never leaves this module

@@ -22,7 +22,7 @@ from typing import Final
 from eventmw.contract import BoundTool
 from eventmw.delivery.batches import Batch, Rubbish, verdicts
 from eventmw.delivery.circuit import Circuit
-from eventmw.delivery.endings import Ending, Item, Moment, Undecided
+from eventmw.delivery.endings import Ending, Failure, Item, Moment, Undecided
 from eventmw.delivery.line import Line
 from eventmw.delivery.rate import Rate
 from eventmw.effects import DONE, Send, Verdict, dead, retry
@@ -63,6 +63,15 @@ class SendQueue:
         return self._undecided.endings
 
     @property
+    def failure(self) -> Failure | None:
+        """The last thing that went wrong."""
+        return self._undecided.failure
+
+    def note_failure(self, reason: str, now: Moment) -> None:
+        """Remember what went wrong last, whether or not the tool stands because of it."""
+        self._undecided.failure = Failure(reason, now.wall_ms)
+
+    @property
     def flying(self) -> set[Batch]:
         """The batches that departed and were not judged yet."""
         return self._line.flying
@@ -84,7 +93,18 @@ class SendQueue:
         elif self.circuit.phase != "flowing" and not item.parked and self.is_too_old(item, now):
             self._undecided.end(item, "expired", self.circuit.last_error)
         else:
-            self._line.ahead.add(self._undecided.add(item, sends), again=item.parked)
+            until_s = self._linger_until_s(item, now)
+            self._line.ahead.add(self._undecided.add(item, sends), again=item.parked, linger_until_s=until_s)
+
+    def _linger_until_s(self, item: Item, now: Moment) -> float:
+        """Return the monotonic seconds until which an event may wait for others, by its age: a backlog does not wait."""
+        linger_s = self._rules.linger_s
+        left_s = linger_s - (now.wall_ms - item.recorded_ms) / 1000
+        return now.monotonic_s + min(max(left_s, 0.0), linger_s)  # a clock that went back makes nobody wait longer
+
+    def hurry(self, *, on: bool) -> None:
+        """Send what lingers, and what comes, without waiting for more; until it is switched off."""
+        self._line.in_haste = on
 
     def end(self, item: Item, kind: OutcomeKind, reason: str) -> None:
         """End an event of which nothing is to be sent."""
@@ -203,7 +223,7 @@ class SendQueue:
             match verdict.kind:
                 case "refused" if len(batch.sends) > 1:
                     refused.append(send)
-                case "retry" if self._rules.ordered and not batch.suspect:
+                case "retry" | "later" if self._rules.ordered and not batch.suspect:
                     held.append(send)
                 case _:
                     self._undecided.decide(send, verdict, now)
@@ -211,12 +231,13 @@ class SendQueue:
             self._line.put_first(self._line.narrowed(refused, batch, now), batch)
         if held:
             self._line.stuck.extend(self._line.pack(held, now))
-            self._stand(batch, [verdict for verdict in given if verdict.kind == "retry"], now)
+            self._stand(batch, [verdict for verdict in given if verdict.kind in {"retry", "later"}], now)
 
     def _trouble(self, batch: Batch, given: Sequence[Verdict], now: Moment) -> None:
         """Stand still, unless the batch is the trouble: then put it off, break it up, and put off what fails alone."""
         batch.failures += 1
         batch.failed = True
+        self.note_failure(given[0].reason, now)
         if self.circuit.phase == "flowing" and batch.suspect:
             self._break_up(batch, given, now)
         elif self._is_alone(batch, given):

@@ -15,7 +15,7 @@ from eventmw.event import Event
 OrderKey = str | Callable[[Event], str | int | None] | None
 """Whose events stay in order: the name of a property, a function of the event, or None for nobody's."""
 
-_NOT_NUMBERS: Final = frozenset({"ordered", "order_key", "rate_per_s"})
+_NOT_NUMBERS: Final = frozenset({"ordered", "order_key", "rate_per_s", "linger_s"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +35,8 @@ class Delivery:
         backlog_bytes: bytes of records a tool may be behind; past it the oldest become dead letters.
         first_backoff_s, max_backoff_s: the bounds of the exponential back-off, in seconds.
         max_batch_items, max_batch_bytes: how much is read ahead for one ``pack`` call.
+        linger_s: how old the oldest event may become, in seconds since it was recorded, while the tool waits for more to
+            pack with it. 0: it does not wait. A request that is full goes at once, and so do events older than this.
 
     Raises:
         ConfigError: any of this cannot work; all problems at once.
@@ -52,6 +54,7 @@ class Delivery:
     max_backoff_s: float = 60.0
     max_batch_items: int = 500
     max_batch_bytes: int = 1024 * 1024
+    linger_s: float = 0.0
 
     def __post_init__(self) -> None:
         if wrong := [*_problems(self)]:
@@ -64,11 +67,20 @@ def _problems(rules: Delivery) -> Iterator[str]:
             yield f"Delivery({name}=…) must be a finite number above 0"
     if rules.rate_per_s is not None and not _is_positive(rules.rate_per_s):
         yield "Delivery(rate_per_s=…) must be a finite number above 0, or None for no bound"
+    yield from _linger_problems(rules)
     key: object = rules.order_key
     if not (key is None or callable(key) or (isinstance(key, str) and key)):
         yield "Delivery(order_key=…) must be the name of a property or a function of the event"
     if key is not None and rules.ordered:
         yield "Delivery(ordered=True) keeps all events in order, those of one key as well: leave order_key out"
+
+
+def _linger_problems(rules: Delivery) -> Iterator[str]:
+    linger: object = rules.linger_s
+    if not (_is_positive(linger) or (linger == 0 and not isinstance(linger, bool))):
+        yield "Delivery(linger_s=…) must be a finite number of seconds, 0 for not waiting"
+    elif _is_positive(rules.give_up_s) and rules.linger_s >= rules.give_up_s:
+        yield "Delivery(linger_s=…) must be shorter than give_up_s: events would be given up before they are sent"
 
 
 def _is_positive(value: object) -> bool:

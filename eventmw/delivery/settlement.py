@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from eventmw.clock import Clock
+from eventmw.contract import BoundTool
 from eventmw.delivery.endings import Ended, Ending, Item, Postponed
 from eventmw.delivery.holds import ON_OUTCOME, Watch
 from eventmw.errors import TookTooLong
@@ -25,7 +26,10 @@ MAX_STEP: Final = 100
 _MAX_REASONS: Final = 200
 """Different (Outcome, reason) pairs that are counted for one tool; what a vendor says may not grow the journal's state."""
 
-_REASON_CHARS: Final = 200
+_REASON_CHARS: Final = 600
+"""What is kept with a parked event or a dead letter: an exception in one line, with its place and source line."""
+
+_COUNTED_CHARS: Final = 200
 
 Single = Callable[[bytes, int], bytes]
 """Make a record that holds just one event: (record, ordinal) → record."""
@@ -40,13 +44,14 @@ class Settlement:
 
     def __init__(
         self,
-        tool: str,
+        tool: BoundTool,
         single: Single,
         clock: Clock,
         on_outcome: Callable[[Outcome], object] | None,
         watch: Watch,
     ) -> None:
-        self._tool = tool
+        self._tool = tool.id
+        self._mode = tool.troubles.mode
         self._single = single
         self._clock = clock
         self._on_outcome = on_outcome
@@ -107,7 +112,7 @@ class Settlement:
             return item.record
 
     def _countable(self, kind: str, reason: str) -> tuple[str, str]:
-        pair = (kind, reason)
+        pair = (kind, reason[:_COUNTED_CHARS])
         if pair not in self._reasons and len(self._reasons) >= _MAX_REASONS:
             return kind, "other"
         self._reasons.add(pair)
@@ -144,7 +149,8 @@ class Settlement:
     def _tell(self, outcomes: list[Outcome]) -> None:
         if self._on_outcome is None or ON_OUTCOME in self._watch.off:
             return
-        failures: Counter[str] = Counter()
+        troubles = self._watch.troubles
+        troubles.mode = self._mode
         with self._watch.holding(ON_OUTCOME, "on_outcome"):
             for outcome in outcomes:
                 try:
@@ -153,9 +159,7 @@ class Settlement:
                     log.critical("on_outcome did not come back; nothing is told to it until the process starts anew")
                     break
                 except BaseException as error:  # noqa: BLE001 - the owner's function must not stop deliveries
-                    failures[type(error).__name__] += 1
-        if failures:
-            log.warning("on_outcome raised for %d events of tool %s: %s", failures.total(), self._tool, dict(failures))
+                    troubles.note("on_outcome", error, self._on_outcome)
 
 
 def plain(reason: str) -> str:

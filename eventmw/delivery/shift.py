@@ -6,6 +6,7 @@ Layer: input and output. Everything in here runs on the courier's loop, but for 
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import os
 from collections.abc import Coroutine, Sequence
@@ -18,7 +19,7 @@ from eventmw.delivery.loop import LEAVE_S
 from eventmw.delivery.recall import Recall
 from eventmw.delivery.strangers import Strangers
 from eventmw.errors import JournalDown, JournalFull
-from eventmw.journal import Lease
+from eventmw.journal import FAILURES, Lease, failures_in
 
 log = logging.getLogger("eventmw.delivery.courier")
 
@@ -54,6 +55,7 @@ class Shift:
         self._recall = Recall(lease, work.dispatcher, work.duplicates, work.pacer, work.clock)
         self._ids = [*(tool.id for tool in work.dispatcher.tools), *(job.id for job in work.jobs)]
         self._strangers = Strangers(self._ids)
+        self._failures: dict[str, str] = {}
         self._drivers = [Driver(work, self._lane(work, lease, tool), self._committed) for tool in work.dispatcher.tools]
         self._jobs = {job.id: job.begin(work, lease, self._committed) for job in work.jobs}
 
@@ -130,17 +132,24 @@ class Shift:
         with _logged("the last sync failed"):
             self._lease.sync()
             self._recall.save()
+            self._keep_failures()
             self._lease.tend()
         return not pending and all(landed)
 
     async def has_drained(self) -> bool:
         """Return whether every lane, looking anew, finds nothing to do and has nothing under way."""
         marks = [driver.begun for driver in self._drivers]
+        for driver in self._drivers:
+            driver.lane.queue.hurry(on=True)  # whoever waits for the end waits for no company
         self.kick()
         while any(driver.finished <= mark for driver, mark in zip(self._drivers, marks, strict=True)):  # noqa: ASYNC110
             await asyncio.sleep(0.005)
         drained = [await job.has_drained() for job in self._jobs.values()]
-        return all(drained) and all(driver.lane.is_idle() for driver in self._drivers)
+        is_done = all(drained) and all(driver.lane.is_idle() for driver in self._drivers)
+        if is_done:
+            for driver in self._drivers:
+                driver.lane.queue.hurry(on=False)
+        return is_done
 
     def on_append(self) -> None:
         """Wake the lanes after `LINGER_S`. Called on the appending thread, once for each time it was given away."""
@@ -200,7 +209,17 @@ class Shift:
         while True:
             await asyncio.sleep(self._work.survey_s)
             with _logged("the journal's figures could not be read"):
+                self._keep_failures()
                 self._look_at_backlogs()
+
+    def _keep_failures(self) -> None:
+        """Keep what went wrong last at each tool, for ``stats`` while no process delivers."""
+        states = {tool: state for tool, state in self.state().items() if state.last_failure_ms is not None}
+        reasons = {tool: state.last_failure for tool, state in states.items()}
+        if reasons and reasons != self._failures:
+            self._failures = reasons
+            found = {tool: [state.last_failure, state.last_failure_ms] for tool, state in states.items()}
+            self._lease.keep(FAILURES, json.dumps({**failures_in(self._lease.kept(FAILURES)), **found}).encode())
 
     def _look_at_backlogs(self) -> None:
         wanting = [driver for driver in self._drivers if driver.lane.wants_survey()]

@@ -35,7 +35,20 @@ class TransportError(Exception):
     """The order could not be carried out: no connection, a time-out, a full disk. It will be tried again.
 
     The message names the kind of trouble and the host, and holds no address parameters, fields or bodies.
+
+    Attributes:
+        raised: what the owner's code raised, when it was that which failed.
+        what: which code: ``the consumer``, ``at_send``.
+        function: the owner's function.
     """
+
+    def __init__(
+        self, message: str, *, raised: BaseException | None = None, what: str = "", function: object = None
+    ) -> None:
+        super().__init__(message)
+        self.raised = raised
+        self.what = what
+        self.function = function
 
 
 class Transport(Protocol):

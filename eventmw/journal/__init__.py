@@ -12,6 +12,7 @@ parked or is a dead letter.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
@@ -34,6 +35,19 @@ MOST_READ_BYTES: Final = 1024 * 1024
 
 SKIPPED: Final = ("dropped", "skipped")
 """Counted for each event that was passed over because someone moved a tool's place to the end."""
+
+
+FAILURES: Final = "failures"
+"""The name under which the holder of a lease keeps what went wrong last at each tool."""
+
+
+def failures_in(kept: bytes | None) -> dict[str, tuple[str, int]]:
+    """Return the last failure of each tool, (reason, wall time in milliseconds), out of what was kept as `FAILURES`."""
+    try:
+        found: Any = json.loads(kept or b"{}")
+        return {str(tool): (str(reason), int(at_ms)) for tool, (reason, at_ms) in found.items()}
+    except (ValueError, TypeError, AttributeError):
+        return {}  # written by another version
 
 
 class Position(NamedTuple):

@@ -1,4 +1,4 @@
-"""Writes the events of the log to Python's logging. See `eventmw.logs` for what they are.
+"""Writes the events of the log to Python's logging, and names eventmw in its records. See `eventmw.logs` for what they are.
 
 Layer: input and output.
 """
@@ -6,6 +6,7 @@ Layer: input and output.
 from __future__ import annotations
 
 import logging
+import re
 import sys
 from typing import Final
 
@@ -64,3 +65,64 @@ def write_json_to_stderr() -> None:
     _log.propagate = False
     if _log.level == logging.NOTSET:
         _log.setLevel(logging.INFO)
+
+
+class _Naming(logging.Handler):
+    """Names eventmw in records that nothing else would name it in. It is on the logger ``eventmw``, below the site's own.
+
+    Where no handler is configured (a plain uvicorn, gunicorn or Django), Python would print the bare message: this prints
+    time, level and ``eventmw:`` before it. Where handlers are configured and none of their formats shows the logger's name,
+    ``eventmw: `` is put before the message. Where one does, the record stays as it is.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.setFormatter(logging.Formatter("%(asctime)s %(levelname)s eventmw: %(message)s"))
+
+    def handle(self, record: logging.LogRecord) -> bool:
+        """Act on a record before the handlers of the loggers above see it."""
+        others = _others(record.name)
+        last = logging.lastResort
+        if not others and last is not None and record.levelno >= last.level:
+            self.emit(record)
+        elif others and record.name != LOGGER and not any(map(_shows_name, others)):
+            record.msg = f"eventmw: {record.msg}"
+        return True
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Print a record to stderr, as `logging.lastResort` does."""
+        try:
+            if sys.stderr is not None:  # pyright: ignore[reportUnnecessaryComparison] - pythonw has none
+                sys.stderr.write(self.format(record) + "\n")
+        except Exception:  # noqa: BLE001 - logging decides what becomes of it
+            self.handleError(record)
+
+
+def _others(name: str) -> list[logging.Handler]:
+    """Return the handlers, beside `_Naming`, that a record of this logger reaches."""
+    found: list[logging.Handler] = []
+    logger: logging.Logger | None = logging.getLogger(name)
+    while logger is not None:
+        found += [handler for handler in logger.handlers if not isinstance(handler, _Naming | logging.NullHandler)]
+        logger = logger.parent if logger.propagate else None
+    return found
+
+
+_names = re.compile(r"%\(name\)|\{name|\$\{?name\b").search
+
+
+def _shows_name(handler: logging.Handler) -> bool:
+    """Return whether a handler's lines hold the logger's name, or may: of a formatter of another kind nothing is known."""
+    formatter = handler.formatter
+    if formatter is None:
+        return False
+    if type(formatter).format is not logging.Formatter.format:
+        return True
+    return bool(_names(str(getattr(formatter, "_fmt", ""))))
+
+
+def name_records() -> None:
+    """Make every record of eventmw's loggers name it, see `_Naming`; once a process."""
+    logger = logging.getLogger("eventmw")
+    if not any(isinstance(handler, _Naming) for handler in logger.handlers):
+        logger.addHandler(_Naming())

@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
-from errno import ENOENT
+from errno import EMFILE, ENFILE, ENOENT
 from typing import Final
 
 from eventmw.errors import EventmwError, JournalDown, JournalFull
@@ -350,9 +350,11 @@ class Writer:
 
     def _note(self, error: OSError) -> None:
         self._full = error.errno in disk.NO_ROOM
-        what = (
-            _FULL if self._full else _GONE if error.errno == ENOENT else f"the disk failed: {error.strerror or error}"
-        )
+        if error.errno in {EMFILE, ENFILE}:
+            what = f"{error.strerror}: raise the limit of open files, and restart the site"
+        else:
+            what = _GONE if error.errno == ENOENT else f"the disk failed: {error.strerror or error}"
+        what = _FULL if self._full else what
         if not self._trouble:
             log.error("the journal cannot keep events: %s", what)
         self._trouble, self._trouble_s = what, time.monotonic()
