@@ -65,7 +65,7 @@ class Judgement(msgspec.Struct, gc=False):
         raws: the bytes of each, in order; empty when none is refused, and no lone surrogate was replaced in one.
         invalid: index → what is wrong with that event; empty past `MAX_EXPLAINED` faults.
         explained: how many faults these are.
-        warnings: code → how many of the accepted events earned it; the answer has no place for them.
+        warnings: what looks wrong in the accepted events; the answer has no place for it.
     """
 
     count: int
@@ -73,12 +73,16 @@ class Judgement(msgspec.Struct, gc=False):
     raws: Sequence[msgspec.Raw] = ()
     invalid: dict[int, tuple[Fault, ...]] = {}
     explained: int = 0
-    warnings: Counter[str] = msgspec.field(default_factory=Counter)
+    warnings: list[Fault] = []
 
     @property
     def accepted(self) -> int:
         """How many events are accepted."""
         return self.count - len(self.invalid)
+
+    def warned(self) -> Mapping[str, int]:
+        """Return how many warnings there are of each code."""
+        return Counter(fault.code for fault in self.warnings)
 
 
 class Judge:
@@ -156,17 +160,17 @@ class Judge:
         yield from self._authority.faults(refused_part(event, MAX_EXPLAINED), at=_at(index), index=index)
 
     def _with_warnings(self, judgement: Judgement, events: Sequence[Any], now_ms: int) -> Judgement:
-        """Count what looks wrong in the accepted events."""
-        for index, event in enumerate(events):
-            if "timestamp" in event and index not in judgement.invalid and not is_absent(event["timestamp"]):
-                judgement.warnings.update(code for code, _ in doubts(event["timestamp"], now_ms))
-        if judgement.raws:
-            mended = sum(
-                strictjson.MENDED in bytes(raw)
-                for index, raw in enumerate(judgement.raws)
-                if index not in judgement.invalid
-            )
-            judgement.warnings.update({"lone_surrogate": mended} if mended else {})
+        """Add what looks wrong in the accepted events."""
+        for number, event in enumerate(events):
+            if number in judgement.invalid:
+                continue
+            index = number if judgement.is_batch else None
+            if "timestamp" in event and not is_absent(event["timestamp"]):
+                for code, words in doubts(event["timestamp"], now_ms):
+                    judgement.warnings.append(Fault(index, f"{_at(index)}/timestamp", "", code, words))
+            if judgement.raws and strictjson.MENDED in bytes(judgement.raws[number]):
+                path = _at(index) + strictjson.path_of_mended(event)
+                judgement.warnings.append(Fault(index, path, "", "lone_surrogate", strictjson.MENDED_WORDS))
         return judgement
 
 

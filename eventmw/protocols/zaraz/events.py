@@ -12,6 +12,7 @@ import msgspec
 
 from eventmw import strictjson
 from eventmw.event import USER_FIELDS, Device, Event, Kind, Page, Record
+from eventmw.http import first_language
 from eventmw.jsdates import time_ms
 from eventmw.protocols.zaraz.system import HINTS, as_object, is_absent, read, text
 from eventmw.record import ERASED, Erased
@@ -115,10 +116,9 @@ def _user_id(client: Mapping[str, Any]) -> str | None:
 def _filled_in(device: Mapping[str, Any], browser: Mapping[str, str]) -> dict[str, Any]:
     """Return a device with what the browser's own header fields say where the sender says nothing."""
     hints = {name: value for name, value in browser.items() if name.startswith(_HINT)}
-    languages = browser.get("accept-language", "").partition(",")[0].partition(";")[0].strip()
     found = {
         "user-agent": browser.get("user-agent"),
-        "language": None if languages == "*" else languages,
+        "language": first_language(browser.get("accept-language", "")),
         HINTS: hints,
     }
     return {name: value for name, value in found.items() if value} | device
