@@ -17,13 +17,13 @@ import msgspec
 
 from eventmw import record as records
 from eventmw.archive.rows import project_of
-from eventmw.event import Record
+from eventmw.event import USER_FIELDS, Record
 from eventmw.protocols.eventbunker import NAME as EVENTBUNKER
 from eventmw.protocols.eventbunker import events as tracked
 from eventmw.protocols.zaraz import events
 from eventmw.selection import Selection
 
-PERSON_FIELDS: Final = ("user_id", "userId", "customer_id", "customerId", "email", "customer_identifier")
+PERSON_FIELDS: Final = (*USER_FIELDS, "email")
 """Where events name a person, unless the owner says otherwise."""
 
 MARKER: Final = b'{"client":0}'
@@ -86,7 +86,7 @@ class _Zaraz:
 
     def without(self, record: Record, raws: Sequence[bytes | None]) -> Record:
         body = events.payload(MARKER if raw is None else raw for raw in raws)
-        return record._replace(client_ip=record.client_ip and "", body=body)
+        return record._replace(client_ip=record.client_ip and "", body=body, browser={})
 
 
 class _Tracked:

@@ -16,6 +16,26 @@ Json = None | bool | int | float | str | list[Any] | dict[str, Any]
 
 Kind = Literal["event", "pageview", "ecommerce"]
 
+USER_FIELDS: Final = ("user_id", "userId", "customer_id", "customerId", "customer_identifier")
+"""Track properties that name the person, the first that is there before the others."""
+
+BROWSER_FIELDS: Final = (
+    "user-agent",
+    "accept-language",
+    "sec-ch-ua",
+    "sec-ch-ua-arch",
+    "sec-ch-ua-bitness",
+    "sec-ch-ua-form-factors",
+    "sec-ch-ua-full-version",
+    "sec-ch-ua-full-version-list",
+    "sec-ch-ua-mobile",
+    "sec-ch-ua-model",
+    "sec-ch-ua-platform",
+    "sec-ch-ua-platform-version",
+    "sec-ch-ua-wow64",
+)
+"""Header fields by which a browser says which one it is. Source: WICG, «User-Agent Client Hints» 3."""
+
 _NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
 
 
@@ -55,12 +75,13 @@ class Event:
         properties: what the sender said of the event, JSON values, without the two reserved keys.
         timestamp_ms: when it happened, UTC, milliseconds since 1970; `recorded_ms` when the sender did not say.
         recorded_ms: when it was accepted, UTC, milliseconds since 1970.
-        user_id: the person, as the sender names them, or None.
+        user_id: the person, as the sender names them, or None; the first of `USER_FIELDS` that an event has.
         cookies: the device's cookies, name → value.
         device, page: what the sender said of them; fields are None when absent.
         client: the sender's whole ``client`` object, for templates (``{{ client.x }}``).
         system: the sender's whole ``system`` object after the liberal reading, unknown keys included.
         dialect: through which door it came, such as ``zaraz``.
+        extra: what stood beside ``client``, ``system`` and ``eventmw`` in the sender's event.
     """
 
     id: str
@@ -76,6 +97,7 @@ class Event:
     client: Mapping[str, Any] = field(default_factory=_nothing)
     system: Mapping[str, Any] = field(default_factory=_nothing)
     dialect: str = "zaraz"
+    extra: Mapping[str, Any] = field(default_factory=_nothing)
 
     def derive(self, purpose: str) -> int:
         """Return 64 bits that look random and are a function of this event and `purpose` alone.
@@ -97,6 +119,8 @@ class Record(NamedTuple):
         client_ip: the browser's address when the request came from a browser, else None.
         indexes: the original index of each kept event, or None when all were kept: ``len(indexes) == len(events)``.
         body: the accepted bytes as they came, or the accepted events encoded again when some were refused.
+        browser: header fields of a browser's request that fill in what the sender left out: ``user-agent``,
+            ``accept-language`` and ``sec-ch-ua…``; empty for other senders.
     """
 
     id: str
@@ -106,6 +130,7 @@ class Record(NamedTuple):
     client_ip: str | None = None
     indexes: tuple[int, ...] | None = None
     body: bytes = b""
+    browser: Mapping[str, str] = _NOTHING
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

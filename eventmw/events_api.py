@@ -5,6 +5,7 @@ Layer: input and output on the runtime only.
 
 from __future__ import annotations
 
+from collections import Counter
 from concurrent.futures import Future
 from typing import Final
 
@@ -87,4 +88,7 @@ class EventsApi:
     def taken(self, accepted: Accepted, /) -> Taken:
         """Return what became of its events."""
         judgement = accepted.judgement
-        return Taken(accepted.record.id, judgement.accepted, len(judgement.invalid), len(accepted.duplicates))
+        warned = Counter(
+            note.fault.code for note in judgement.notes if note.status == "warned" and note.fault is not None
+        )
+        return Taken(accepted.record.id, judgement.accepted, len(judgement.invalid), len(accepted.duplicates), warned)

@@ -8,7 +8,9 @@ Layer: input and output on the runtime only; it knows nothing of ASGI or WSGI, a
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from concurrent.futures import Future
+from types import MappingProxyType
 from typing import Any, Final, NamedTuple, Protocol, TypeVar
 
 from eventmw.errors import JournalDown, JournalFull, Refused
@@ -46,6 +48,9 @@ class Gate(Protocol[V_co]):
         ...
 
 
+_NO_WARNINGS: Final[Mapping[str, int]] = MappingProxyType({})
+
+
 class Taken(NamedTuple):
     """What became of the events of a request that was answered with 200, as whoever watches it is told."""
 
@@ -53,6 +58,7 @@ class Taken(NamedTuple):
     accepted: int = 0
     rejected: int = 0
     duplicates: int = 0
+    warnings: Mapping[str, int] = _NO_WARNINGS
 
 
 class Api(Protocol[V, A]):

@@ -18,6 +18,12 @@ Headers = tuple[tuple[str, str], ...]
 # The two that every request of ours needs are named tuples: a frozen dataclass takes four times as long to make.
 
 
+def first_language(accepted: str) -> str | None:
+    """Return the first language of an ``Accept-Language`` field, which browsers put first by preference; None for any."""
+    language = accepted.partition(",")[0].partition(";")[0].strip()
+    return None if language in {"", "*"} else language
+
+
 class RequestHead(NamedTuple):
     """The head of a request that is ours, the same for both gateways.
 

@@ -10,10 +10,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, MutableMapping
 from typing import Any, Final
 
+from eventmw.event import BROWSER_FIELDS
 from eventmw.http import RequestHead
 
 # The header fields that we look at; all others are not even decoded.
 _NAMES: Final = (
+    *BROWSER_FIELDS,
     "authorization",
     "content-encoding",
     "content-length",

@@ -20,7 +20,7 @@ def payload(
     ecommerce: bool = False,
     system: Mapping[str, Any] | None = None,
     id: str | None = None,  # noqa: A002 - the protocol's word
-    timestamp: datetime | str | int | None = None,
+    timestamp: datetime | str | float | None = None,
 ) -> bytes:
     """Return the payload of one event, as a sender would post it.
 
@@ -46,7 +46,7 @@ def payload(
         raise InvalidEvent(f"the properties of {name!r} must be JSON values: {error}") from error
 
 
-def _written(timestamp: datetime | str | int | None) -> str | int | None:
+def _written(timestamp: datetime | str | float | None) -> str | float | None:
     if isinstance(timestamp, datetime):
         return (timestamp if timestamp.tzinfo else timestamp.replace(tzinfo=UTC)).isoformat()
     return timestamp

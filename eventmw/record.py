@@ -3,6 +3,7 @@ r"""How a `Record` is written: one line of JSON for what the server added, then 
 Layer: pure rules. The format is versioned by its first element; the journal around it neither reads nor changes it.
 
 ``[1, id, recorded_ms, dialect, credential, client_ip, indexes]\n<body>``: a version, and the fields of `Record` in order.
+A record with ``browser`` has version 2 and that object at the end of the line.
 """
 
 from __future__ import annotations
@@ -16,9 +17,13 @@ import msgspec
 from eventmw.event import Record
 
 _VERSION: Final = 1
+_WITH_BROWSER: Final = 2
 _encode = msgspec.json.encode
 _Line = tuple[int, str, int, str, str, str | None, tuple[int, ...] | None]
+_BrowserLine = tuple[int, str, int, str, str, str | None, tuple[int, ...] | None, dict[str, str]]
 _decode = msgspec.json.Decoder(_Line).decode
+_decode_with_browser = msgspec.json.Decoder(_BrowserLine).decode
+_BROWSER_LINE: Final = b"[%d," % _WITH_BROWSER
 
 
 class Erased(Enum):
@@ -37,7 +42,9 @@ class UnreadableRecord(ValueError):  # noqa: N818 - a condition of the data
 
 def encode(record: Record) -> bytes:
     """Return the record's bytes: ``decode(encode(record)) == record``."""
-    return b"%b\n%b" % (_encode((_VERSION, *record[:-1])), record.body)
+    if record.browser:
+        return b"%b\n%b" % (_encode((_WITH_BROWSER, *record[:-2], record.browser)), record.body)
+    return b"%b\n%b" % (_encode((_VERSION, *record[:-2])), record.body)
 
 
 def decode(data: bytes) -> Record:
@@ -48,12 +55,17 @@ def decode(data: bytes) -> Record:
     """
     line, newline, body = data.partition(b"\n")
     try:
+        if line.startswith(_BROWSER_LINE) and newline:
+            *fields, browser = _decode_with_browser(line)
+            return Record(*fields[1:], body, browser)
         fields = _decode(line)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise UnreadableRecord(f"not a record: {error}") from error
     if fields[0] != _VERSION or not newline:
-        raise UnreadableRecord(f"record format {fields[0]} is not understood; this version reads format {_VERSION}")
-    return Record._make((*fields[1:], body))
+        raise UnreadableRecord(
+            f"record format {fields[0]} is not understood; this version reads formats {_VERSION} and {_WITH_BROWSER}"
+        )
+    return Record(*fields[1:], body)
 
 
 def repeatable_id(credential: str, key: str) -> str:

@@ -18,7 +18,7 @@ from jsonschema.exceptions import ValidationError
 from referencing import Registry
 
 from eventmw.errors import Fault
-from eventmw.formats import is_ip, is_origin, is_timestamp
+from eventmw.formats import is_ip, is_origin
 from eventmw.jsdates import is_js_time
 
 Schema = Mapping[str, Any]
@@ -36,9 +36,8 @@ _KINDS: Final[tuple[tuple[type, str], ...]] = (
 _formats = FormatChecker(formats=())
 
 
-_formats.checks("eventmw-timestamp")(is_timestamp)
-_formats.checks("eventmw-ip")(is_ip)
-_formats.checks("eventmw-js-time")(is_js_time)
+_formats.checks("eventmw-timestamp")(lambda value: value == "" or is_js_time(value))  # an empty text is absent
+_formats.checks("eventmw-ip")(lambda value: value == "" or is_ip(value))
 _formats.checks("eventmw-origin")(is_origin)
 
 
@@ -102,7 +101,7 @@ def _words(error: ValidationError) -> str:
 def _shape(error: ValidationError) -> str:
     instance = cast(Any, error.instance)
     match error.validator:
-        case "maxLength" | "minLength":
+        case "maxLength" | "minLength" if error.validator_value:
             return f"{len(instance)} characters"
         case "maxItems":
             return f"an array of {len(instance)}"

@@ -116,7 +116,7 @@ class Site:
         ecommerce: bool = False,
         system: Mapping[str, Any] | None = None,
         id: str | None = None,  # noqa: A002 - the protocol's word
-        timestamp: datetime | str | int | None = None,
+        timestamp: datetime | str | float | None = None,
     ) -> Receipt:
         """Send one event from the site's own code, through the same pipeline as any other. Blocks until it is kept.
 
@@ -126,7 +126,8 @@ class Site:
             ecommerce: whether tools treat it as an e-commerce event.
             system: device, page and cookies of the person, in the shape of the seed's ``system`` object.
             id: 1 to 128 characters; a second event with the same id within 24 hours is a duplicate.
-            timestamp: when it happened: a datetime (naive is UTC), ISO 8601, or milliseconds since 1970; None is now.
+            timestamp: when it happened: a datetime (naive is UTC), a text such as ISO 8601, or a number of milliseconds
+                since 1970, as both APIs read it; None is now.
 
         Raises:
             InvalidEvent: it breaks the schema.
@@ -144,7 +145,7 @@ class Site:
         ecommerce: bool = False,
         system: Mapping[str, Any] | None = None,
         id: str | None = None,  # noqa: A002 - the protocol's word
-        timestamp: datetime | str | int | None = None,
+        timestamp: datetime | str | float | None = None,
     ) -> Receipt:
         """Do as `track` does, without blocking the event loop."""
         from eventmw.waiting import wait  # noqa: PLC0415 - needs asyncio

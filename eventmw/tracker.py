@@ -51,7 +51,7 @@ class Tracker:
         ecommerce: bool = False,
         system: Mapping[str, Any] | None = None,
         id: str | None = None,  # noqa: A002 - the protocol's word
-        timestamp: datetime | str | int | None = None,
+        timestamp: datetime | str | float | None = None,
     ) -> Receipt:
         """Send one event through the site's pipeline. Blocks until the site has kept it. See `eventmw.site.Site.track`.
 
@@ -87,7 +87,7 @@ class Tracker:
         ecommerce: bool = False,
         system: Mapping[str, Any] | None = None,
         id: str | None = None,  # noqa: A002 - the protocol's word
-        timestamp: datetime | str | int | None = None,
+        timestamp: datetime | str | float | None = None,
     ) -> Receipt:
         """Do as `track` does, without blocking the event loop."""
         import asyncio  # noqa: PLC0415 - importing eventmw stays light

@@ -28,9 +28,16 @@ NAMES = st.sampled_from(["transaction successful", "Pageview", "purchase", "é",
 SIZES = st.builds("{}x{}".format, st.integers(0, 99999), st.integers(0, 99999))
 ADDRESSES = st.ip_addresses().map(str)
 URLS = st.sampled_from(["https://example.com", "https://example.com/a?b=c#d", "http://x.example", "app://screen"])
-IDS = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=128)
-TIMES = st.integers(0, 1_700_000_000_000) | st.sampled_from(
-    ["2021-06-28T20:07:54.832Z", "2021-06-28", "2021-06-28T22:07:54+02:00", "1970-01-01T00:00:00"],
+IDS = st.text(st.characters(exclude_categories=["Cs"]), max_size=128) | st.integers(-(10**30), 10**30) | st.none()
+TIMES = st.integers(946_684_800_000, 1_700_000_000_000) | st.sampled_from(
+    [
+        "2021-06-28T20:07:54.832Z",
+        "2021-06-28",
+        "2021-06-28T22:07:54+02:00",
+        "2021-06-28 20:07:54.8 +0000 UTC",
+        "",
+        None,
+    ],
 )
 
 
@@ -43,7 +50,7 @@ PROPERTIES = st.dictionaries(TEXTS.filter(lambda key: not key.startswith("__zara
 CLIENTS = st.builds(
     lambda properties, reserved: properties | reserved,
     PROPERTIES,
-    objects(__zarazTrack=NAMES, __zarazEcommerce=st.sampled_from([True, False, None, "true", 1])),
+    objects(__zarazTrack=NAMES, __zarazEcommerce=st.sampled_from([True, False, None, ""])),
 )
 SYSTEMS = objects(
     cookies=st.dictionaries(TEXTS, TEXTS, max_size=3),
@@ -65,6 +72,10 @@ ODD_VALUES: list[Any] = [
     "9999-12-31T23:59:59.999Z", "10000-01-01", "1969-12-31T23:59:59Z", "2021-02-30", "2021-W01-1", "20210628", "noon",
 ]  # fmt: skip
 SURPRISES = st.sampled_from(ODD_VALUES)
+NEAR_MISSES = [
+    "userAgent", "user_agent", "UA", "User-Agent", "referer", "referrer", "IP", "ip_address", "lang", "href", "client_hints",
+    "Device", "cookie", "user-agent\n", "useragents",
+]  # fmt: skip
 
 
 def _places(value: Any, at: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
@@ -93,7 +104,10 @@ def nearly(draw: Callable[..., Any], events: st.SearchStrategy[Any] = GOOD_EVENT
             del parent[place[-1]]
         case "add" if isinstance(parent, dict):
             parent[
-                draw(TEXTS | st.sampled_from(["client", "system", "eventmw", "id", "timestamp", "ip", "device"]))
+                draw(
+                    TEXTS
+                    | st.sampled_from(["client", "system", "eventmw", "id", "timestamp", "ip", "device", *NEAR_MISSES])
+                )
             ] = draw(SURPRISES | VALUES)
         case _:
             parent[place[-1]] = draw(SURPRISES | VALUES)
@@ -102,9 +116,9 @@ def nearly(draw: Callable[..., Any], events: st.SearchStrategy[Any] = GOOD_EVENT
 
 BAD_EVENTS: st.SearchStrategy[Any] = st.sampled_from(
     [{}, None, 1, "x", [], [{}], {"client": 1}, {"client": [1]}, {"client": None}, {"client": {"__zarazTrack": 1}},
-     {"client": {}, "eventmw": None}, {"client": {}, "eventmw": {"id": ""}}, {"client": {}, "eventmw": {"id": None}},
-     {"client": {}, "eventmw": {"timestamp": "noon"}}, {"client": {}, "eventmw": {"timestamp": None}},
-     {"client": {}, "eventmw": []}],
+     {"client": {}, "eventmw": 1}, {"client": {}, "eventmw": [1]}, {"client": {}, "eventmw": {"id": {}}},
+     {"client": {}, "eventmw": {"timestamp": "noon"}}, {"client": {}, "eventmw": {"timestamp": -1}},
+     {"client": {}, "eventmw": {"timestamp": True}}],
 )  # fmt: skip
 EVENTS = GOOD_EVENTS | nearly() | BAD_EVENTS | VALUES
 BATCHES = st.lists(EVENTS, min_size=1, max_size=6)

@@ -32,3 +32,16 @@ def test_the_keys_are_always_there() -> None:
     bare = as_json(Event(id="e", name="", timestamp_ms=0, recorded_ms=0))
     assert bare["user_id"] is None
     assert bare["device"] == bare["page"] == {}
+
+
+def test_what_this_server_does_not_know_is_handed_on() -> None:
+    """PROTOCOLS.md 2.1: unknown keys are kept and handed on in the event's JSON."""
+    event = Event(
+        id="e", name="x", timestamp_ms=0, recorded_ms=0, device=Device(user_agent="Mozilla/5.0"),
+        system={"cookies": {}, "device": {"user-agent": "Mozilla/5.0", "model": "M"}, "page": {"path": "/a"}, "consent": {"a": True}},
+        extra={"context": [1]},
+    )  # fmt: skip
+    body = as_json(event)
+    assert (body["device"], body["page"]) == ({"model": "M", "user_agent": "Mozilla/5.0"}, {"path": "/a"})
+    assert (body["system"], body["extra"]) == ({"consent": {"a": True}}, {"context": [1]})
+    assert list(as_json(event, cookies=True))[-1] == "cookies"

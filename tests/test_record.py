@@ -19,6 +19,7 @@ RECORDS = st.builds(
     client_ip=st.none() | own.ADDRESSES,
     indexes=st.none() | st.lists(st.integers(0, 10**6), max_size=4).map(tuple),
     body=st.binary(max_size=60),
+    browser=st.just({}) | st.dictionaries(own.TEXTS, own.TEXTS, max_size=2),
 )
 
 
@@ -47,5 +48,13 @@ def test_bytes_that_are_no_record_are_unreadable(data: bytes) -> None:
 
 
 def test_a_newer_format_is_named() -> None:
-    with pytest.raises(UnreadableRecord, match="format 2 is not understood; this version reads format 1"):
-        decode(b'[2,"a",0,"z","c",null,null]\n{}')
+    with pytest.raises(UnreadableRecord, match="format 3 is not understood; this version reads formats 1 and 2"):
+        decode(b'[3,"a",0,"z","c",null,null]\n{}')
+
+
+def test_a_record_without_a_browser_is_written_as_before() -> None:
+    """An older version beside this one reads it."""
+    assert encode(Record("a", 0, "z", "c", "192.0.2.1", None, b"{}")) == b'[1,"a",0,"z","c","192.0.2.1",null]\n{}'
+    assert encode(Record("a", 0, "z", "c", None, (1,), b"{}", {"user-agent": "x"})) == (
+        b'[2,"a",0,"z","c",null,[1],{"user-agent":"x"}]\n{}'
+    )

@@ -14,7 +14,17 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from eventmw.errors import Refused
-from eventmw.strictjson import MAX_DIGITS, check_digits, decode, deeper_than, object_in, without_bom
+from eventmw.strictjson import (
+    MAX_DIGITS,
+    ValueFaultError,
+    check_digits,
+    decode,
+    decode_part,
+    deeper_than,
+    object_in,
+    splittable,
+    without_bom,
+)
 from tests import strategies as own
 
 
@@ -58,10 +68,23 @@ def test_it_refuses_what_the_standard_library_refuses(body: bytes) -> None:
 @pytest.mark.parametrize(
     ("body", "detail"),
     [
-        (b'{"a": 1,}', "Expecting property name enclosed in double quotes at line 1, column 9."),
-        (b'{\n "a" 1}', "Expecting ':' delimiter at line 2, column 6."),
-        (b"[1] x", "Extra data at line 1, column 5."),
-        (b"", "Expecting value at line 1, column 1."),
+        (b'{"a": 1,}', "Expected a name in double quotes at line 1, column 9."),
+        (b'{"a": 1, \n }', "Expected a name in double quotes at line 2, column 2."),
+        (b"[1, ]", "Expected a value at line 1, column 5."),
+        (b"[1,,2]", "Expected a value at line 1, column 4."),
+        (b'{"a": }', "Expected a value at line 1, column 7."),
+        (b"{1: 2}", "Expected a name in double quotes at line 1, column 2."),
+        (b'{\n "a" 1}', "Expected a colon after a name at line 2, column 6."),
+        (b'{"a": 1 "b": 2}', "Expected a comma or a closing bracket after a value at line 1, column 9."),
+        (b"[1 2]", "Expected a comma or a closing bracket after a value at line 1, column 4."),
+        (b"[1] x", "Expected the end, got more at line 1, column 5."),
+        (b"", "Expected a value at line 1, column 1."),
+        (b'["a', "Expected the closing double quote of the text that begins at line 1, column 2."),
+        (b'["a\nb"]', "Expected an escape such as \\n in a text, got a control character at line 1, column 4."),
+        (b'["\\x"]', "Expected an escape that JSON has after the backslash at line 1, column 3."),
+        (b'["\\u12"]', "Expected four hexadecimal digits after \\u at line 1, column 4."),
+        ("[]".encode("utf-16"), "Expected UTF-8, got UTF-16 or UTF-32."),
+        ("[]".encode("utf-16-be"), "Expected UTF-8, got UTF-16 or UTF-32."),
         (b"NaN", "Expected a JSON number, got NaN, which JSON does not have, at line 1, column 1."),
         (
             b'{"NaN":\n ["\\\\", -Infinity]}',
@@ -91,9 +114,98 @@ def test_no_depth_gets_past_as_another_error(levels: int) -> None:
 
 
 def test_places_are_those_of_the_whole_document() -> None:
-    whole = b'{"events": [\n{"a": "\xff"}]}'
-    with pytest.raises(Refused, match="line 2, column 8"):
-        decode(msgspec.Raw(b'{"a": "\xff"}'), whole=whole)
+    whole = b'{"events": [\n{"a": 1,}]}'
+    with pytest.raises(Refused, match="line 2, column 9"):
+        decode_part(msgspec.Raw(b'{"a": 1,}'), whole)
+
+
+@pytest.mark.parametrize(
+    ("text", "code", "path"),
+    [
+        (b'{"a":[0,NaN]}', "invalid_json", "/a/1"),
+        (b'{"a":-Infinity}', "invalid_json", "/a"),
+        (b'{"a/b":{"~":1e999}}', "number_too_large", "/a~1b/~0"),
+        (b'{"a":' + b"1" * (MAX_DIGITS + 1) + b"}", "number_too_large", "/a"),
+        (b'{"a":' + b"1" * 3 * MAX_DIGITS + b"}", "number_too_large", "/a"),
+        (b'{"a":"\xff"}', "invalid_json", "/a"),
+        (b'{"a":"\xed\xa0\xbc"}', "invalid_json", "/a"),
+        (b'{"a":{"\xff":1}}', "invalid_json", "/a"),
+    ],
+)
+def test_a_value_that_is_at_fault_is_named(text: bytes, code: str, path: str) -> None:
+    """PROTOCOLS.md 2.1: the fault is the value's, not the document's."""
+    with pytest.raises(ValueFaultError) as caught:
+        decode_part(splittable(text, 10_000), text)
+    assert (caught.value.code, caught.value.path) == (code, path)
+    with pytest.raises(ValueFaultError):
+        decode_part(splittable(text, 10_000), text, explain=False)
+
+
+def test_what_the_decoder_cannot_hold_is_too_deep() -> None:
+    text = b'{"a":' + b"[" * 5000 + b"]" * 5000 + b"}"
+    with pytest.raises(ValueFaultError) as caught:
+        decode_part(text, text)
+    assert caught.value.code == "too_deep"
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        (b'"a\\ud83c"', "a\ufffd"),
+        (b'"\\udf89\\ud83c\\ud83c\\udf89"', "\ufffd\ufffd\U0001f389"),
+        (b'"\\\\ud83c \\\\\\ud83c"', "\\ud83c \\\ufffd"),
+        (b'{"\\uD83C":1}', {"\ufffd": 1}),
+        (b'"\\ud83c\\n"', "\ufffd\n"),
+        (b'["NaN", "-Infinity", "\\"NaN"]', ["NaN", "-Infinity", '"NaN']),
+    ],
+)
+def test_a_lone_surrogate_becomes_the_replacement_character(text: bytes, value: Any) -> None:
+    assert decode_part(splittable(text, 32), text) == value
+
+
+@pytest.mark.parametrize(
+    "text", [b"[5NaN]", b"[NaN5]", b"[--Infinity]", b"[-NaN]", b"[NaNx]", b"[Infinity.5]", b'["a"NaN]']
+)
+def test_no_word_becomes_part_of_a_number(text: bytes) -> None:
+    with pytest.raises(Refused) as caught:
+        splittable(text, 32)
+    assert caught.value.code == "invalid_json"
+
+
+def flat(value: Any, levels: int) -> Any:
+    """Return a value with 0 in place of what has so many containers around it."""
+    if not isinstance(value, dict | list):
+        return value
+    if not levels:
+        return 0
+    if isinstance(value, dict):
+        return {key: flat(inner, levels - 1) for key, inner in value.items()}
+    return [flat(inner, levels - 1) for inner in value]
+
+
+@given(own.VALUES, st.integers(1, 4), st.integers(60, 70), st.sampled_from([b"[0,%b]", b'{"]":%b}', b"[%b]"]))
+def test_what_is_too_deep_is_cut_out_and_checked(value: Any, wide: int, deep: int, around: bytes) -> None:
+    inner = json.dumps(value).encode()
+    for _ in range(deep):
+        inner = around % inner
+    body = b"[%b]" % b",".join([inner] * wide + [b"[" * 20_000 + b"]" * 20_000])
+    cut = json.loads(splittable(body, 8))
+    assert cut[:-1] == [flat(json.loads(inner), 63)] * wide
+    assert deeper_than(cut[-1], 8)
+
+
+@pytest.mark.parametrize("text", [b"%b1%b", b"%b%b", b'%b{"a":1}%b', b"%b[0],[]%b"])
+@pytest.mark.parametrize("broken", [(0, 1), (1, 0), (-1, 0), (0, -1)])
+def test_broken_brackets_are_found_at_any_depth(text: bytes, broken: tuple[int, int]) -> None:
+    opened, closed = (20_000 + more for more in broken)
+    with pytest.raises(Refused):
+        splittable(text % (b"[" * opened, b"]" * closed), 8)
+
+
+def test_half_a_million_levels_cost_linear_time() -> None:
+    """Counted, not timed: every byte goes into one part that is checked."""
+    body = b"[" * 500_000 + b"]" * 500_000
+    assert len(splittable(body, 32)) == 2 * 64 + 1
 
 
 @pytest.mark.parametrize("before", [*range(3), MAX_DIGITS - 1, MAX_DIGITS, MAX_DIGITS + 1, 2 * MAX_DIGITS + 1])

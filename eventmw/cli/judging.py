@@ -54,7 +54,10 @@ def of_tracked(config: Config, body: bytes) -> Judged:
     except Refused as refused:
         return _refused(refused, eventbunker.message_of(refused))
     judgement = tracked.judgement
-    return _judged(judgement.count, judgement.invalid, judgement.invalid, tracked.record, engine)
+    faults_of = {index: [*faults] for index, faults in judgement.invalid.items()}
+    for fault in judgement.warnings:
+        faults_of.setdefault(fault.index or 0, []).append(fault)
+    return _judged(judgement.count, judgement.invalid, faults_of, tracked.record, engine)
 
 
 def _arrival() -> tuple[str, int]:

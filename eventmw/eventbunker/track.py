@@ -5,15 +5,19 @@ Layer: input and output on the runtime only. Source: PROTOCOLS.md 3.1.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from concurrent.futures import Future
+from math import inf
 from typing import Final
 
 from eventmw.errors import Refused
+from eventmw.event import BROWSER_FIELDS
 from eventmw.eventbunker.places import Places
 from eventmw.exchange import Taken, not_kept_in_time
 from eventmw.formats import is_ip
-from eventmw.http import Headers, Reply
+from eventmw.http import Headers, Reply, first_language
+from eventmw.intake.door import MAX_HEADER, browser_of
 from eventmw.intake.keyed import KeyedDoor, KeyedVisit
 from eventmw.journal import Position
 from eventmw.keys import Key
@@ -22,11 +26,20 @@ from eventmw.protocols import eventbunker
 from eventmw.protocols.eventbunker import Context, Judge, Sender, Tracked, Writer
 from eventmw.runtime import Runtime
 
+log = logging.getLogger("eventmw")
+
 PATH: Final = "/post"
 HEADER: Final = "x-eventbunker-write-key"
 
-MAX_HEADER: Final = 2_048
-"""Characters that are recorded of a header field that the sender chose."""
+WARN_S: Final = 600
+"""How often a kind of warning is logged."""
+
+_WARNINGS: Final[Mapping[str, str]] = {
+    "past_time": "happened before the year 2000",
+    "future_time": "happen more than a day ahead",
+    "time_unit": "have a time that counts no milliseconds, and was read by its size",
+    "lone_surrogate": "have a text that holds half a character, which U+FFFD replaces",
+}
 
 _AGAIN: Final = "Nothing is promised of these events; with an Idempotency-Key they can be sent again without harm."
 _PRIVACY: Final = ("sec-gpc", "dnt")
@@ -74,7 +87,7 @@ class TrackApi:
     """
 
     again = _AGAIN
-    header_names = (HEADER, "user-agent", "referer", *_PRIVACY)
+    header_names = (HEADER, "user-agent", "referer", *_PRIVACY, *BROWSER_FIELDS)
     takes_query = False
 
     def __init__(self, runtime: Runtime) -> None:
@@ -93,6 +106,7 @@ class TrackApi:
         self.patience_s = limits.append_timeout_s
         self.append = runtime.append
         self.refuse = eventbunker.refuse
+        self._warned_s: dict[str, float] = {}
         self._judge = Judge(max_events=limits.max_events, max_depth=limits.max_depth)
         self._places = None if config.geoip is None else Places(config.geoip)
 
@@ -109,11 +123,26 @@ class TrackApi:
             visit.credential, Writer(key.project_id, key.customer), self._context(visit, key), visit.idempotency_key
         )
         arrival = (runtime.clock.new_id(now_ms), now_ms)
-        return eventbunker.accept(body, sender, arrival, self._judge, runtime.names)
+        tracked = eventbunker.accept(body, sender, arrival, self._judge, runtime.names)
+        if tracked.judgement.warnings:
+            self._warn(tracked.judgement.warned(), key.project_id)
+        return tracked
+
+    def _warn(self, warned: Mapping[str, int], project_id: str) -> None:
+        """Log what looks wrong in accepted events, each kind once in `WARN_S`: the answer has no place for it."""
+        now_s = self.runtime.clock.monotonic_s()
+        for code, count in warned.items():
+            if now_s - self._warned_s.get(code, -inf) >= WARN_S:
+                self._warned_s[code] = now_s
+                log.warning(
+                    "%s: %d tracked event(s) of project %s %s; such events are counted, and reported once in %d minutes",
+                    code, count, project_id, _WARNINGS.get(code, "look wrong"), WARN_S // 60,
+                )  # fmt: skip
 
     def _context(self, visit: KeyedVisit, key: Key) -> Context:
         """Return what is recorded of the connection; no address of somebody whose browser says not to."""
         headers = visit.head.headers
+        browser = browser_of(headers) if "sec-fetch-site" in headers or "origin" in headers else {}
         ip = visit.address if visit.address and is_ip(visit.address) and not _wants_privacy(headers) else None
         return Context(
             key.customer,
@@ -121,6 +150,8 @@ class TrackApi:
             headers.get("user-agent", "")[:MAX_HEADER] or None,
             headers.get("referer", "")[:MAX_HEADER] or None,
             {} if ip is None or self._places is None else self._places.of(ip),
+            first_language(browser.get("accept-language", "")),
+            {name: value for name, value in browser.items() if name.startswith("sec-ch-ua")},
         )
 
     def reply(self, tracked: Tracked, kept: Future[Position], cors: Headers, /) -> Reply:
@@ -141,7 +172,13 @@ class TrackApi:
     def taken(self, tracked: Tracked, /) -> Taken:
         """Return what became of its events."""
         judgement = tracked.judgement
-        return Taken(tracked.record.id, judgement.accepted, len(judgement.invalid), len(tracked.duplicates))
+        return Taken(
+            tracked.record.id,
+            judgement.accepted,
+            len(judgement.invalid),
+            len(tracked.duplicates),
+            judgement.warned() if judgement.warnings else {},
+        )
 
 
 def _wants_privacy(headers: Mapping[str, str]) -> bool:

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from eventmw.errors import Refused
+from eventmw.event import BROWSER_FIELDS
 from eventmw.formats import is_ip
 from eventmw.http import Headers, RequestHead
 from eventmw.intake.body import ENCODINGS, too_large
@@ -24,6 +25,9 @@ ANONYMOUS: Final = "anonymous"
 PREFLIGHT_AGE_S: Final = "600"
 MAX_IDEMPOTENCY_KEY: Final = 255
 """Characters; the draft names no limit. Source: assumption, the limit that Stripe documents."""
+
+MAX_HEADER: Final = 2_048
+"""Characters that are recorded of a header field that the sender chose."""
 
 MAX_LENGTH_DIGITS: Final = 15
 """Digits of a Content-Length; a petabyte has them."""
@@ -65,6 +69,7 @@ class Visit(msgspec.Struct, frozen=True, gc=False):
         encoding: ``gzip``, ``deflate`` or "".
         length: the announced length of the body, or None when it is chunked or not said.
         idempotency_key: as sent, or None.
+        browser: of a browser's request, the header fields that say which browser it is; see `eventmw.event.Record`.
     """
 
     credential: str
@@ -73,6 +78,7 @@ class Visit(msgspec.Struct, frozen=True, gc=False):
     encoding: str = ""
     length: int | None = None
     idempotency_key: str | None = None
+    browser: Mapping[str, str] = {}
 
 
 class Door:
@@ -120,6 +126,7 @@ class Door:
             encoding_of(headers["content-encoding"]) if "content-encoding" in headers else "",
             length_of(headers, self._max_body_bytes),
             idempotency_key_of(headers["idempotency-key"]) if "idempotency-key" in headers else None,
+            browser_of(headers) if from_browser else {},
         )
 
     def credential(self, head: RequestHead) -> str:
@@ -175,6 +182,11 @@ class Door:
             f"Expected a key as «authorization: Bearer …» or «x-eventmw-key: …», got {came}.",
             headers=(("www-authenticate", 'Bearer realm="eventmw"'),),
         )
+
+
+def browser_of(headers: Mapping[str, str]) -> dict[str, str]:
+    """Return what a browser's header fields say of it: its user agent, languages and client hints."""
+    return {name: headers[name][:MAX_HEADER] for name in BROWSER_FIELDS if headers.get(name)}
 
 
 def wrong_method(head: RequestHead, allow: str) -> Refused:

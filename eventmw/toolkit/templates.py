@@ -1,9 +1,10 @@
 r"""Templates: ``{{ client.value }}`` in a text, replaced by what an event holds at that path, encoded for its place.
 
 A path is all that stands between the braces: names joined by dots, ``[0]`` for the places of a list, backticks around a
-name with other characters: ``{{ system.device.`user-agent` }}``. It begins with ``client``, ``system`` or ``event``
-(``event.id``, ``event.name``, ``event.timestamp_ms``). There are no calls, no attributes, no arithmetic. What was put in
-is never looked at again, so data cannot hold a template. A path that leads nowhere gives the empty text.
+name with other characters: ``{{ system.device.`user-agent` }}``. It begins with ``client``, ``system``, ``extra`` (what
+stood beside these in the sender's event) or ``event`` (``event.id``, ``event.name``, ``event.timestamp_ms``). There are no
+calls, no attributes, no arithmetic. What was put in is never looked at again, so data cannot hold a template. A path that
+leads nowhere gives the empty text.
 
 Layer: pure rules. A template is compiled once, where the configuration is read, so that its mistakes show at the start.
 
@@ -27,7 +28,7 @@ from eventmw.jsontext import encode, for_script, is_list, is_object
 Place = Literal["text", "url", "html", "js"]
 """Where the output stands: as it is; one component of a URL; HTML text or a quoted attribute; a JavaScript expression."""
 
-ROOTS: Final = ("client", "system", "event")
+ROOTS: Final = ("client", "system", "event", "extra")
 
 _slot = re.compile(r"\{\{(.*?)\}\}", re.DOTALL)
 _step = re.compile(r"(?:^|(?!^)\.)(?:([A-Za-z_$][A-Za-z0-9_$]*)|([0-9]{1,9})(?=[.\[]|$)|`([^`]+)`)|\[([0-9]{1,9})\]")
@@ -77,9 +78,9 @@ def as_text(value: Any) -> str:
 
 
 def data_of(event: Event) -> dict[str, Any]:
-    """Return what templates can reach of an event: ``{"client", "system", "event": {"id", "name", "timestamp_ms"}}``."""
+    """Return what templates reach: ``{"client", "system", "event": {"id", "name", "timestamp_ms"}, "extra"}``."""
     own = {"id": event.id, "name": event.name, "timestamp_ms": event.timestamp_ms}
-    return {"client": event.client, "system": event.system, "event": own}
+    return {"client": event.client, "system": event.system, "event": own, "extra": event.extra}
 
 
 _ENCODERS: Final[Mapping[Place, Callable[[Any], str]]] = {

@@ -34,6 +34,7 @@ _COUNTERS: Final[Mapping[str, tuple[str, str, Sequence[str]]]] = {
         ("status", "code"),
     ),
     "events": ("events", "Events at the door. A duplicate was accepted as well.", ("result",)),
+    "event_warnings": ("event_warnings", "What looked wrong in accepted events, by its code.", ("code",)),
     "component_errors": ("component_errors", "Times that a tool raised or returned rubbish.", ("tool", "where")),
     "deliveries": ("deliveries", "Requests to tools' vendors, files and functions that ended.", ("tool", "status")),
 }

@@ -92,7 +92,8 @@ class WatchedExchange(Exchange):
         if reply.status == HTTPStatus.OK and (accepted := getattr(self, "_accepted", None)) is not None:
             taken = self.api.taken(accepted)
         seconds = self._watch.now_s() - self._began_s
-        answered = Answered(reply.status, self._code, seconds, taken.rejected or self._refused, taken.duplicates)
+        rejected = taken.rejected or self._refused
+        answered = Answered(reply.status, self._code, seconds, rejected, taken.duplicates, taken.warnings)
         self._watch.answered(answered, partial(self._more, taken))
         return reply
 
@@ -103,6 +104,7 @@ class WatchedExchange(Exchange):
             "request_id": self._ident,
             "receipt_id": taken.receipt_id,
             "accepted": taken.accepted,
+            "warnings": dict(taken.warnings) or None,
             "credential": None if visit is None else visit.credential,
             "body_bytes": 0 if body is None else body.received,
         }

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from functools import partial
 from http import HTTPStatus
 from math import inf
+from types import MappingProxyType
 from typing import Any, Final, Literal, NamedTuple
 
 from eventmw.journal import Commit, Position
@@ -39,13 +40,17 @@ _STATUSES: Final = frozenset(status.value for status in HTTPStatus)
 
 
 class Answered(NamedTuple):
-    """How a request to our API was answered. ``code`` is a key of `eventmw.errors.PROBLEMS`, or ""."""
+    """How a request to our API was answered. ``code`` is a key of `eventmw.errors.PROBLEMS`, or "".
+
+    ``warnings`` are those of accepted events, code → how many.
+    """
 
     status: int
     code: str
     seconds: float
     rejected: int
     duplicates: int
+    warnings: Mapping[str, int] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,6 +122,8 @@ class Watch:
                 tally.count("events", "rejected", by=answered.rejected)
             if answered.duplicates:
                 tally.count("events", "duplicate", by=answered.duplicates)
+            for code, count in answered.warnings.items():
+                tally.count("event_warnings", code, by=count)
         if self.log is None:
             return
         level = logging.INFO if answered.status < HTTPStatus.INTERNAL_SERVER_ERROR else logging.WARNING

@@ -70,12 +70,14 @@ def accept(body: bytes, sender: Sender, arrival: tuple[str, int], judge: Judge, 
     if sender.idempotency_key is not None:
         record_id = repeatable_id(sender.credential, sender.idempotency_key)
     body = strictjson.without_bom(body)
-    judgement = judge(body, sender.writer, names)
+    judgement = judge(body, sender.writer, names, recorded_ms)
     indexes: tuple[int, ...] | None = None
     events: Sequence[bytes | msgspec.Raw] = [body.strip()[1:-1] if judgement.is_batch else body]
     if judgement.invalid:
         indexes = tuple([index for index in range(judgement.count) if index not in judgement.invalid])
         events = [judgement.raws[index] for index in indexes]
+    elif judgement.raws:
+        events = judgement.raws
     kept = body_of(sender.context, events)
     tracked = Tracked(Record(record_id, recorded_ms, NAME, sender.credential, None, indexes, kept), judgement)
     if sender.idempotency_key is not None:

@@ -12,14 +12,19 @@ from collections.abc import Callable, Sequence
 from itertools import islice
 from typing import Any, Final, cast
 
+from eventmw.formats import LATEST_MS
 from eventmw.jsdates import is_js_time
+from eventmw.protocols.eventbunker.generated import GENERATED
 from eventmw.strictjson import object_in
 
 MAX_NAME: Final = 256
 """Characters of an event's name: it is part of a database's keys, and those have an end. Source: assumption."""
 
-RESERVED: Final = frozenset({"unique_req_id", "time_recorded", "project_id"})
-"""Names that only the server sets, beside all that begin with `_`."""
+RESERVED: Final = frozenset({"unique_req_id", "time_recorded", "project_id"}) | GENERATED
+"""Names that only the server sets."""
+
+MAX_TIME: Final = LATEST_MS * 1_000_000 + 999_999
+"""The last nanosecond that a time may be."""
 
 PREDEFINED: Final = frozenset({"event_name", "timestamp", "customer_identifier"})
 """Fields that are more than fields: the event's name, its time, and whose it is."""
@@ -51,25 +56,26 @@ def is_valid(event: Any) -> bool:
         for value in values:
             if type(value) not in _SCALARS and not _is_nested(value):
                 return False
-    return not _has_own(fields)
-
-
-def _has_own(fields: dict[str, Any]) -> bool:
-    """Return whether a name begins with `_`. A name may hold a line feed, so what looks so is looked at once more."""
-    names = "\n".join(fields)
-    return (names[:1] == "_" or "\n_" in names) and any(name[:1] == "_" for name in fields)
+    return True
 
 
 def _is_name(value: Any) -> bool:
     return type(value) is str and _name(value) is not None
 
 
+def is_absent(value: Any) -> bool:
+    """Return whether an optional value counts as absent: null, ``[]`` or ""."""
+    return value is None or value in ("", [])
+
+
 def _is_text(value: Any) -> bool:
-    return type(value) is str
+    return type(value) in _SCALARS or value == []
 
 
 def _is_time(value: Any) -> bool:
-    return type(value) is str and is_js_time(value)
+    if type(value) is int or type(value) is float:
+        return 0 <= value <= MAX_TIME
+    return is_absent(value) or (type(value) is str and is_js_time(value))
 
 
 _CHECKS: Final[Sequence[tuple[str, Callable[[Any], bool]]]] = (
@@ -103,14 +109,13 @@ def refused_part(event: Any, most: int) -> Any:
     fields = object_in(event)
     if fields is None:
         return event
-    own = ((name, value) for name, value in fields.items() if name[:1] == "_")
     free = (
         (name, _refused_value(value, most))
         for name, value in fields.items()
-        if name[:1] != "_" and name not in _NAMED and type(value) not in _SCALARS and not _is_nested(value)
+        if name not in _NAMED and type(value) not in _SCALARS and not _is_nested(value)
     )
     named = {name: fields[name] for name in _NAMED if name in fields}
-    return named | dict(islice(own, most)) | dict(islice(free, most))
+    return named | dict(islice(free, most))
 
 
 def _refused_value(value: Any, most: int) -> Any:

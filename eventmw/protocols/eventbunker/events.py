@@ -15,8 +15,8 @@ from typing import Any, Final
 import msgspec
 
 from eventmw.event import Device, Event, Page, Record
-from eventmw.jsdates import from_js
-from eventmw.protocols.eventbunker.accept import PREDEFINED
+from eventmw.jsdates import time_ms
+from eventmw.protocols.eventbunker.accept import PREDEFINED, is_absent
 from eventmw.protocols.eventbunker.generated import generated, page_address
 from eventmw.record import ERASED, Erased
 
@@ -26,6 +26,7 @@ MARKER: Final = b'{"event_name":0}'
 """What erasing leaves of an event: the door accepts no name that is a number. Shorter than the smallest event."""
 
 _ERASED: Final = {"event_name": 0}
+_METRIC: Final = "metric_name"
 
 
 class Context(msgspec.Struct, omit_defaults=True, gc=False, frozen=True):
@@ -36,6 +37,8 @@ class Context(msgspec.Struct, omit_defaults=True, gc=False, frozen=True):
         ip: the sender's address.
         user_agent, referer: the header fields of these names.
         place: where that address is, by the file `geoip`: ``country``, ``region``, ``city`` and so on.
+        language: the first language that the header field ``Accept-Language`` names.
+        hints: a browser's client hints, header name → value.
     """
 
     customer: str | None = None
@@ -43,6 +46,8 @@ class Context(msgspec.Struct, omit_defaults=True, gc=False, frozen=True):
     user_agent: str | None = None
     referer: str | None = None
     place: dict[str, str] = {}
+    language: str | None = None
+    hints: dict[str, str] = {}
 
 
 class _Body(msgspec.Struct, gc=False):
@@ -101,16 +106,18 @@ def _event(fields: Mapping[str, Any], context: Context, record: Record, index: i
     """Return the event of one valid object, which stood at `index` of its request."""
     added = generated(fields, context.user_agent, context.referer, context.ip, context.place)
     properties = {name: value for name, value in fields.items() if name not in PREDEFINED} | added
-    name, customer, time_ms = facts_of(fields, context, record)
+    if _METRIC in properties and (metric := _text(properties.pop(_METRIC))) is not None:
+        properties[_METRIC] = metric
+    name, customer, happened_ms = facts_of(fields, context, record)
     page = _page(fields, context)
     return Event(
         id=event_id(record.id, index),
         name=name,
         properties=properties,
-        timestamp_ms=time_ms,
+        timestamp_ms=happened_ms,
         recorded_ms=record.recorded_ms,
         user_id=customer,
-        device=Device(context.ip, context.user_agent),
+        device=Device(context.ip, context.user_agent, context.language),
         page=page,
         client={**fields, **added},
         system=_system(context, page),
@@ -120,14 +127,21 @@ def _event(fields: Mapping[str, Any], context: Context, record: Record, index: i
 
 def facts_of(fields: Mapping[str, Any], context: Context, record: Record) -> tuple[str, str | None, int]:
     """Return an event's name, whose it is, and when it happened in milliseconds: by these events are found again."""
-    when: str | None = fields.get("timestamp")
-    return fields["event_name"], customer_of(fields, context), record.recorded_ms if when is None else from_js(when)
+    when = fields.get("timestamp")
+    happened_ms = record.recorded_ms if is_absent(when) else time_ms(when)
+    return fields["event_name"], customer_of(fields.get("customer_identifier"), context.customer), happened_ms
 
 
-def customer_of(fields: Mapping[str, Any], context: Context) -> str | None:
+def customer_of(said: Any, of_key: str | None) -> str | None:
     """Return whose event it is: as it says, else as the key says."""
-    customer: str | None = fields.get("customer_identifier", context.customer)
-    return customer
+    return said if type(said) is str and said else (_text(said) or of_key)
+
+
+def _text(value: Any) -> str | None:
+    """Return a text as it is, of a number or a boolean its JSON text; None of what counts as absent."""
+    if isinstance(value, str):
+        return value or None
+    return None if is_absent(value) else _encode(value).decode()
 
 
 def _page(fields: Mapping[str, Any], context: Context) -> Page:
@@ -137,7 +151,12 @@ def _page(fields: Mapping[str, Any], context: Context) -> Page:
 
 
 def _system(context: Context, page: Page) -> dict[str, Any]:
-    device = {"ip": context.ip, "user-agent": context.user_agent}
+    device = {
+        "ip": context.ip,
+        "user-agent": context.user_agent,
+        "language": context.language,
+        "client-hints": context.hints or None,
+    }
     return {
         "cookies": {},
         "device": {name: value for name, value in device.items() if value is not None},

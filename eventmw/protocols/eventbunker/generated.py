@@ -1,4 +1,4 @@
-"""The fields that the server adds to an event. Their names begin with `_`, so that no sender can set one.
+"""The fields that the server adds to an event. Their names are a closed list, `GENERATED`; no sender can set one of them.
 
 Layer: pure. Source: PROTOCOLS.md 3.1 for the kinds of them; the names are ours.
 
@@ -50,6 +50,14 @@ UTM: Final = frozenset(
 """Source: Google Analytics, «URL builders: collect campaign data with custom URLs»."""
 
 _TAGS: Final = UTM | CLICK_IDS
+
+GENERATED: Final = frozenset(
+    {
+        "_ip", "_continent", "_country", "_region", "_city", "_time_zone", "_browser", "_browser_version", "_os",
+        "_os_version", "_device", "_referrer_host", *("_" + tag for tag in _TAGS),
+    }
+)  # fmt: skip
+"""The names of all generated fields. Other names that begin with `_`, such as ``_fbp``, are the sender's own."""
 
 
 def generated(

@@ -21,6 +21,7 @@ from eventmw.protocols.zaraz.answer import Accepted, Options
 from eventmw.protocols.zaraz.judge import Judge, Judgement
 from eventmw.record import Erased, repeatable_id
 from eventmw.results import EMPTY
+from eventmw.strictjson import VALUE_FAULTS
 
 NAME: Final = "zaraz"
 
@@ -71,8 +72,9 @@ class Zaraz:
             if self._options.all_or_nothing or not judgement.accepted:
                 raise _not_enough(judgement)
             kept = indexes = _kept(judgement)
+        if judgement.invalid or judgement.is_rewritten:
             body = events.payload(judgement.raws[index] for index in kept)
-        record = Record(receipt_id, recorded_ms, NAME, visit.credential, visit.browser_ip, indexes, body)
+        record = Record(receipt_id, recorded_ms, NAME, visit.credential, visit.browser_ip, indexes, body, visit.browser)
         accepted = Accepted(record, judgement, b",".join([EMPTY] * judgement.count))
         if visit.idempotency_key is not None:
             accepted.own_ids = [(accepted.event_id(index), index) for index in kept]
@@ -128,8 +130,13 @@ def _not_enough(judgement: Judgement) -> Refused:
     total, bad = judgement.count, len(judgement.invalid)
     unexplained = bad - len({fault.index for fault in faults})
     detail = f"{bad} of {total} events {'is' if bad == 1 else 'are'} not valid, so none was accepted."
+    code = "rejected_events" if judgement.accepted else "no_valid_event"
+    codes = {fault.code for fault in faults}
+    if not judgement.accepted and len(codes) == 1 and codes <= VALUE_FAULTS:  # the body as a whole is so
+        (code,) = codes
+        detail = f"{faults[0].message[0].upper()}{faults[0].message[1:]}, at {faults[0].path}."
     return Refused(
-        "rejected_events" if judgement.accepted else "no_valid_event",
+        code,
         detail,
         faults=faults,
         omitted=unexplained,

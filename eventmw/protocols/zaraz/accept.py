@@ -16,11 +16,20 @@ from typing import Annotated, Any, Final
 import msgspec
 from msgspec import Meta, Struct, field
 
-from eventmw.formats import IPV4_PATTERN, LATEST_MS, is_ip, is_timestamp
+from eventmw.formats import IPV4_PATTERN, LATEST_MS, is_ip
+from eventmw.jsdates import is_js_time
+from eventmw.protocols.zaraz.system import SECTIONS, is_absent, near_miss
 from eventmw.strictjson import object_in
+from eventmw.times import EARLIEST_MS
 
 MAX_ID: Final = 128
 """Characters of a sender's event id."""
+
+MAX_ID_NUMBER: Final = 1e100
+"""A sender's event id that is a number lies below it, so that its text is no longer than an id may be."""
+
+MAX_TIME: Final = LATEST_MS * 1_000_000 + 999_999
+"""The last nanosecond that a time may be."""
 
 # Property values, nested to two containers below `client`: `products: [{…}]` and the like. Numbers beyond 64 bits fall
 # to the slow way, which keeps them exactly.
@@ -57,7 +66,7 @@ class _System(Struct, forbid_unknown_fields=True, gc=False, frozen=True):
 
 class _Own(Struct, forbid_unknown_fields=True, gc=False, frozen=True):
     id: Annotated[str, Meta(min_length=1, max_length=MAX_ID)] = ""
-    timestamp: Annotated[int, Meta(ge=0, le=LATEST_MS)] = 0
+    timestamp: Annotated[int, Meta(ge=EARLIEST_MS, le=LATEST_MS)] = EARLIEST_MS
 
 
 NO_OWN: Final = _Own()
@@ -83,8 +92,8 @@ _decode_payload = msgspec.json.Decoder(UsualPayload).decode
 
 _SIZE_PATTERN: Final = "[0-9]{1,5}x[0-9]{1,5}"
 _size = re.compile(rf"{_SIZE_PATTERN}\Z").match
-# One pattern over three texts is cheaper than three. None of them can hold a blank and match.
-_device = re.compile(rf"{IPV4_PATTERN} {_SIZE_PATTERN} {_SIZE_PATTERN}\Z").match
+# One pattern over three texts is cheaper than three. None of them can hold a blank and match; an empty one is absent.
+_device = re.compile(rf"(?:{IPV4_PATTERN})? (?:{_SIZE_PATTERN})? (?:{_SIZE_PATTERN})?\Z").match
 
 # Between these two lie exactly the texts that start with https:// and a letter (or one of [ \\ ] ^ _ `): two comparisons
 # instead of a pattern. The rest is left to the authority.
@@ -116,18 +125,26 @@ def usual_payload(body: bytes) -> Sequence[Usual] | None:
 
 
 def _is_usual(event: Usual) -> bool:
-    name = event.client.get("__zarazTrack", "unnamed")
+    client = event.client
+    name = client.get("__zarazTrack", "unnamed")
     if type(name) is not str or not name:
+        return False
+    if "__zarazEcommerce" in client and type(client["__zarazEcommerce"]) is not bool:
         return False
     system = event.system
     device, page = system.device, system.page
     return (
-        _URL_FROM <= page.url < _URL_BELOW
-        and _URL_FROM <= page.referrer < _URL_BELOW
-        and (
-            _device(f"{device.ip} {device.resolution} {device.viewport}") is not None
-            or (_size(device.resolution) is not None and _size(device.viewport) is not None and is_ip(device.ip))
-        )
+        (_URL_FROM <= page.url < _URL_BELOW or not page.url)
+        and (_URL_FROM <= page.referrer < _URL_BELOW or not page.referrer)
+        and (_device(f"{device.ip} {device.resolution} {device.viewport}") is not None or _is_usual_device(device))
+    )
+
+
+def _is_usual_device(device: _Device) -> bool:
+    return (
+        (not device.resolution or _size(device.resolution) is not None)
+        and (not device.viewport or _size(device.viewport) is not None)
+        and is_ip(device.ip)
     )
 
 
@@ -140,44 +157,57 @@ def is_valid(event: Any) -> bool:
     if client is None:
         if whole["client"] != []:
             return False
-    elif type(client.get("__zarazTrack", "")) is not str:
+    elif not _is_leaf(client.get("__zarazTrack")):
         return False
-    return "eventmw" not in whole or _is_own(object_in(whole["eventmw"]))
+    own = whole.get("eventmw")
+    return is_absent(own) or _is_own(object_in(own))
 
 
 def _is_own(own: dict[str, Any] | None) -> bool:
-    if own is None:
-        return False
-    ident = own.get("id", "absent")
-    return type(ident) is str and 0 < len(ident) <= MAX_ID and _is_time(own.get("timestamp", 0))
+    return own is not None and _is_id(own.get("id")) and _is_time(own.get("timestamp"))
+
+
+def _is_id(value: Any) -> bool:
+    if type(value) is str:
+        return len(value) <= MAX_ID
+    if type(value) is int or type(value) is float:
+        return -MAX_ID_NUMBER < value < MAX_ID_NUMBER
+    return _is_leaf(value)
 
 
 def _is_time(value: Any) -> bool:
-    if type(value) is str:
-        return is_timestamp(value)
-    whole = type(value) is int or (type(value) is float and value.is_integer())
-    return whole and 0 <= value <= LATEST_MS
+    if type(value) is int or type(value) is float:
+        return 0 <= value <= MAX_TIME
+    return is_absent(value) or (type(value) is str and is_js_time(value))
 
 
 def needs_no_advice(event: Mapping[str, Any]) -> bool:
     """Return whether the advice schema has nothing to say of a decoded, valid Event Object, exactly."""
     client, system = object_in(event["client"]), object_in(event.get("system"))
-    if client is not None and client.get("__zarazTrack") == "":
+    if client is not None and not _is_flag(client.get("__zarazEcommerce")):
         return False
     if system is None:
-        return _absent(event.get("system"))
+        return is_absent(event.get("system"))
     return (
         _each(system.get("cookies"), {}, other=_is_leaf)
         and _each(system.get("device"), _DEVICE_CHECKS)
         and _each(system.get("page"), _PAGE_CHECKS)
+        and not _has_near_miss(system, "")
+        and not any(
+            _has_near_miss(part, name) for name in SECTIONS[1:] if (part := object_in(system.get(name))) is not None
+        )
     )
+
+
+def _has_near_miss(part: Mapping[str, Any], section: str) -> bool:
+    return any(near_miss(section, key) is not None for key in part)
 
 
 Check = Callable[[Any], bool]
 
 
-def _absent(value: Any) -> bool:
-    return value is None or value == []
+def _is_flag(value: Any) -> bool:
+    return isinstance(value, bool) or is_absent(value)
 
 
 def _is_leaf(value: Any) -> bool:
@@ -191,12 +221,12 @@ def _any(_value: Any) -> bool:
 def _each(part: Any, checks: Mapping[str, Check], *, other: Check = _any) -> bool:
     inside = object_in(part)
     if inside is None:
-        return _absent(part)
+        return is_absent(part)
     return all(checks.get(key, other)(value) for key, value in inside.items())
 
 
 def _text_is(check: Check) -> Check:
-    return lambda value: check(value) if type(value) is str else _is_leaf(value)
+    return lambda value: value == "" or check(value) if type(value) is str else _is_leaf(value)
 
 
 def _matches(pattern: str) -> Check:

@@ -11,18 +11,20 @@ from typing import Any, Final
 import msgspec
 
 from eventmw import strictjson
-from eventmw.event import Device, Event, Kind, Page, Record
-from eventmw.formats import from_iso
+from eventmw.event import USER_FIELDS, Device, Event, Kind, Page, Record
+from eventmw.http import first_language
+from eventmw.jsdates import time_ms
+from eventmw.protocols.zaraz.system import HINTS, as_object, is_absent, read, text
 from eventmw.record import ERASED, Erased
 
 _RESERVED: Final = frozenset({"__zarazTrack", "__zarazEcommerce"})
-_DEVICE: Final = ("ip", "resolution", "viewport", "language", "user-agent")
-_PAGE: Final = ("url", "title", "referrer", "encoding")
+_ENVELOPE: Final = frozenset({"client", "system", "eventmw"})
+_HINT: Final = "sec-ch-ua"
 _ERASED: Final = {"client": 0}
 """What erasing leaves of an Event Object: the door accepts no event whose ``client`` is a number."""
 _NO_DEVICE: Final = Device()
 _NO_PAGE: Final = Page()
-_encode = msgspec.json.encode
+_NOTHING: Final[Mapping[str, Any]] = {}
 _decode = msgspec.json.Decoder(Any).decode
 _decode_shallow = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _decode_array = msgspec.json.Decoder(list[msgspec.Raw]).decode
@@ -58,33 +60,68 @@ def _index(record: Record, ordinal: int) -> int:
 def event(value: Mapping[str, Any], record: Record, index: int) -> Event:
     """Return the event of one valid Event Object, which stood at `index` of its request.
 
-    The track property ``user_id`` names the person, for tools that have a field for it. Source: assumption.
+    The first of the track properties `USER_FIELDS` names the person, for tools that have a field for it.
     """
-    client, own, system = (
-        as_object(value.get("client")),
-        as_object(value.get("eventmw")),
-        as_object(value.get("system")),
-    )
-    device, page = _read(system.get("device"), _DEVICE), _read(system.get("page"), _PAGE)
+    client, own, system = as_object(value.get("client")), as_object(value.get("eventmw")), read(value.get("system"))
+    cookies, device, page, rest = system
     if record.client_ip is not None and "ip" not in device:
         device = {**device, "ip": record.client_ip}
-    cookies = _texts(as_object(system.get("cookies")))
-    name = client.get("__zarazTrack", "")
+    if record.browser:
+        device = _filled_in(device, record.browser)
+    name = name_of(client)
     return Event(
-        id=own.get("id") or f"{record.id}-{index}",
+        id=own_id(own) or f"{record.id}-{index}",
         name=name,
         kind=_kind(name, client),
         properties=_properties(client),
         timestamp_ms=_time(own.get("timestamp"), record.recorded_ms),
         recorded_ms=record.recorded_ms,
-        user_id=_text(client.get("user_id")),
+        user_id=_user_id(client),
         cookies=cookies,
         device=_device(device) if device else _NO_DEVICE,
         page=_page(page) if page else _NO_PAGE,
         client=client,
-        system={**system, "cookies": cookies, "device": device, "page": page},
+        system={**rest, "cookies": cookies, "device": device, "page": page},
         dialect=record.dialect,
+        extra=_NOTHING if _ENVELOPE.issuperset(value) else {k: v for k, v in value.items() if k not in _ENVELOPE},
     )
+
+
+def name_of(client: Mapping[str, Any]) -> str:
+    """Return the event's name, "" when it has none."""
+    return text(client.get("__zarazTrack")) or ""
+
+
+def own_id(own: Mapping[str, Any]) -> str | None:
+    """Return the sender's event id; of a number its JSON text."""
+    return text(own.get("id"))
+
+
+def is_ecommerce(client: Mapping[str, Any]) -> bool:
+    """Return whether the sender made it an e-commerce event, also as forms and PHP write true."""
+    value = client.get("__zarazEcommerce")
+    return value is True or (value is not None and value is not False and value in _LIKE_TRUE)
+
+
+_LIKE_TRUE: Final = (1, "1", "true", "True", "TRUE")
+
+
+def _user_id(client: Mapping[str, Any]) -> str | None:
+    for field in USER_FIELDS:
+        if field in client and (plain := text(client[field])) is not None:
+            return plain
+    return None
+
+
+def _filled_in(device: Mapping[str, Any], browser: Mapping[str, str]) -> dict[str, Any]:
+    """Return a device with what the browser's own header fields say where the sender says nothing."""
+    hints = {name: value for name, value in browser.items() if name.startswith(_HINT)}
+    found = {
+        "user-agent": browser.get("user-agent"),
+        "language": first_language(browser.get("accept-language", "")),
+        HINTS: hints,
+    }
+    return {name: value for name, value in found.items() if value} | device
 
 
 def _properties(client: Mapping[str, Any]) -> dict[str, Any]:
@@ -106,50 +143,10 @@ def _page(part: Mapping[str, Any]) -> Page:
 
 
 def _kind(name: str, client: Mapping[str, Any]) -> Kind:
-    if client.get("__zarazEcommerce") is True:
+    if "__zarazEcommerce" in client and is_ecommerce(client):
         return "ecommerce"
     return "pageview" if name == "Pageview" else "event"
 
 
 def _time(value: Any, recorded_ms: int) -> int:
-    if value is None:
-        return recorded_ms
-    return from_iso(value) if isinstance(value, str) else int(value)
-
-
-def as_object(value: Any) -> dict[str, Any]:
-    """Return an object as it is; null, ``[]`` and every other kind count as an empty one."""
-    part: dict[str, Any] = value
-    return part if type(part) is dict else {}
-
-
-def _has_only_texts(part: Mapping[str, Any]) -> bool:
-    """Return whether there is nothing to read liberally, as in nearly every event."""
-    for inner in part.values():  # noqa: SIM110 - a generator takes twice as long
-        if type(inner) is not str:
-            return False
-    return True
-
-
-def _read(value: Any, known: Sequence[str]) -> dict[str, Any]:
-    """Return an object with its known keys read as texts, or left out; unknown keys are handed on as they are."""
-    part = as_object(value)
-    if _has_only_texts(part):
-        return part
-    texts = _texts({key: part[key] for key in known if key in part})
-    return {key: inner for key, inner in part.items() if key not in known} | texts
-
-
-def _texts(part: dict[str, Any]) -> dict[str, str]:
-    """Return the texts of an object; numbers and booleans become theirs, null, ``[]`` and all else are left out."""
-    if _has_only_texts(part):
-        return part
-    return {key: text for key, inner in part.items() if (text := _text(inner)) is not None}
-
-
-def _text(value: Any) -> str | None:
-    if isinstance(value, str):
-        return value
-    if isinstance(value, bool | int | float):
-        return _encode(value).decode()
-    return None
+    return recorded_ms if is_absent(value) else time_ms(value)

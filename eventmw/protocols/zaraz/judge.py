@@ -11,24 +11,23 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice
-from typing import Any, Final, Literal, NoReturn
+from typing import Any, Final, Literal, NoReturn, cast
 
 import msgspec
 
 from eventmw import strictjson
 from eventmw.errors import Fault, Refused
-from eventmw.formats import from_iso
 from eventmw.protocols.zaraz.accept import MAX_ID, NO_OWN, is_valid, needs_no_advice, usual, usual_payload
+from eventmw.protocols.zaraz.events import own_id
+from eventmw.protocols.zaraz.system import is_absent
 from eventmw.schema import Authority, published
+from eventmw.times import FUTURE_MS, doubts
 
 WHOLE_BYTES: Final = 128 * 1024
 """Up to this size a body is decoded at once; of a larger one, only one event at a time is objects in memory."""
 
 MAX_EXPLAINED: Final = 25
 """Faults after which jsonschema is asked no more in one request: a hostile body is full of them."""
-
-FUTURE_MS: Final = 5 * 60 * 1000
-"""A sender's clock may be this far ahead without a warning. Source: assumption."""
 
 ENVELOPE_DEPTH: Final = 2
 """Containers around an Event Object: the object and its array."""
@@ -62,6 +61,7 @@ class Judgement(msgspec.Struct, gc=False):
     Attributes:
         count: how many Event Objects there are.
         raws: the bytes of each, in order; empty when none is refused and nobody had to take the payload apart.
+        is_rewritten: whether `raws` are kept and not the payload as it came, since a lone surrogate was replaced.
         invalid: the indexes of the refused ones, ascending.
         notes: what there is to say of refused and warned events, in order, at least one note for each of them.
         explained: how many of the notes have a fault.
@@ -70,6 +70,7 @@ class Judgement(msgspec.Struct, gc=False):
 
     count: int
     raws: Sequence[msgspec.Raw] = ()
+    is_rewritten: bool = False
     invalid: list[int] = []
     notes: list[Note] = []
     explained: int = 0
@@ -105,9 +106,9 @@ class Judge:
         Raises:
             Refused: the payload as a whole is no list of events (400) or over a limit (413).
         """
-        strictjson.check_digits(body)
-        judgement = self._judge_whole(body, now_ms) if len(body) <= WHOLE_BYTES else None
-        return judgement or self._judge_apart(body, now_ms)
+        has_long = strictjson.has_long_integer(body)
+        judgement = self._judge_whole(body, now_ms) if len(body) <= WHOLE_BYTES and not has_long else None
+        return judgement or self._judge_apart(body, now_ms, has_long=has_long)
 
     def _judge_whole(self, body: bytes, now_ms: int) -> Judgement | None:
         """Say yes to a payload of nothing but usual events, decoded at once; None says nothing."""
@@ -124,17 +125,20 @@ class Judge:
                     judgement.ids[index] = own.id
         return judgement
 
-    def _judge_apart(self, body: bytes, now_ms: int) -> Judgement:
+    def _judge_apart(self, body: bytes, now_ms: int, *, has_long: bool) -> Judgement:
         """Take a payload apart and judge each event by itself."""
-        raws = self._split(body)
+        raws, is_rewritten = self._split(body)
         if len(raws) > self._max_events:
             detail = f"Expected at most {self._max_events:,} events in one request, got {len(raws):,}."
             raise Refused("too_many_events", detail)
-        judgement = Judgement(len(raws), raws)
+        judgement = Judgement(len(raws), raws, is_rewritten)
         for index, raw in enumerate(raws):
             # After so many faults the quick way would mostly be taken in vain.
-            event = usual(raw) if judgement.explained < MAX_EXPLAINED else None
-            if event is None:
+            is_quick = judgement.explained < MAX_EXPLAINED and not (
+                has_long and strictjson.has_long_integer(bytes(raw))
+            )
+            event = usual(raw) if is_quick else None
+            if event is None or (is_rewritten and strictjson.MENDED in bytes(raw)):
                 self._judge_slowly(index, raw, body, now_ms, judgement)
             elif (own := event.eventmw) is not NO_OWN:
                 if own.id:
@@ -143,28 +147,38 @@ class Judge:
                     self._judge_slowly(index, raw, body, now_ms, judgement)
         return judgement
 
-    def _split(self, body: bytes) -> list[msgspec.Raw]:
+    def _split(self, body: bytes) -> tuple[list[msgspec.Raw], bool]:
+        """Return the bytes of each event, and whether they differ from those of the body."""
+        is_rewritten = False
         try:
             raws = _decode_envelope(body).events
+            is_whole = _is_compact(body, raws) or not _may_hide(body)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            raws = self._split_slowly(strictjson.without_bom(body))
-        else:
-            if not _is_compact(body, raws) and _may_hide(body):
-                strictjson.decode(body)
+            raws, is_whole = [], False
+        if not is_whole:
+            sent = strictjson.without_bom(body)
+            text = strictjson.splittable(sent, self._max_depth)
+            raws, is_rewritten = self._split_slowly(text, sent), text != sent
         if not raws:
             self._refuse_envelope({"events": []})
-        return raws
+        return raws, is_rewritten
 
-    def _split_slowly(self, body: bytes) -> list[msgspec.Raw]:
-        """Take the envelope apart when it has unknown keys, a byte order mark, or is no envelope at all."""
-        document = strictjson.decode(body)
+    def _split_slowly(self, text: bytes, sent: bytes) -> list[msgspec.Raw]:
+        """Take the envelope apart when it has unknown keys or odd values, or is no envelope at all.
+
+        What stands around the events belongs to none of them, so there a value that is at fault refuses them all.
+        """
         try:
-            raws = _decode_array(_decode_shallow(body)["events"])
+            array = _decode_shallow(text)["events"]
+            raws = _decode_array(array)
         except (msgspec.DecodeError, KeyError):
-            self._refuse_envelope(document)
-        for key, part in document.items():
-            if key != "events" and strictjson.deeper_than(part, self._max_depth - 1):
-                self._refuse_depth()
+            self._refuse_envelope(strictjson.decode(sent))
+        # Of equal keys the last wins: it is found from behind, and all that it hides is around it.
+        before, _, after = text.rpartition(bytes(array))
+        around = b"%b[]%b" % (before, after)
+        strictjson.check_digits(around)
+        if strictjson.deeper_than(strictjson.decode(around), self._max_depth):
+            self._refuse_depth()
         return raws
 
     def _refuse_envelope(self, document: Any) -> NoReturn:
@@ -176,23 +190,34 @@ class Judge:
         raise Refused("too_deep", f"Expected at most {self._max_depth} levels of nesting, got more.")
 
     def _judge_slowly(self, index: int, raw: msgspec.Raw, body: bytes, now_ms: int, judgement: Judgement) -> None:
-        event = strictjson.decode(raw, whole=body)
-        text = bytes(raw)
-        may_be_deep = text.count(b"{") + text.count(b"[") > self._event_depth
-        if may_be_deep and strictjson.deeper_than(event, self._event_depth):
-            self._refuse_depth()
-        own = strictjson.object_in((strictjson.object_in(event) or {}).get("eventmw")) or {}
-        ident = own.get("id")
-        if type(ident) is str and 0 < len(ident) <= MAX_ID:
-            judgement.ids[index] = ident
         at = f"/events/{index}"
+        try:
+            event = strictjson.decode_part(raw, body, explain=judgement.explained < MAX_EXPLAINED)
+            self._check_depth(event, raw)
+        except strictjson.ValueFaultError as error:
+            _note(judgement, index, "invalid", [error.fault(index, at)])
+            return
+        whole = strictjson.object_in(event) or {}
+        own = strictjson.object_in(whole.get("eventmw")) or {}
+        ident = own_id(own)
+        if ident is not None and len(ident) <= MAX_ID:
+            judgement.ids[index] = ident
         if not is_valid(event):
             _note(judgement, index, "invalid", self._request.faults(event, at=at, index=index))
             return
-        late = tuple(_from_the_future(own, index, now_ms))
-        if late or not needs_no_advice(event):
+        doubtful = [*_time_doubts(own, index, now_ms), *_mended(event, raw, index)]
+        if doubtful or not needs_no_advice(event):
             status: Status = "invalid" if self._strict else "warned"
-            _note(judgement, index, status, chain(self._advice.faults(event, at=at, index=index), late))
+            _note(judgement, index, status, chain(self._advice.faults(event, at=at, index=index), doubtful))
+        elif _is_unnamed(whole):
+            _note(judgement, index, "warned", [_unnamed(index)])
+
+    def _check_depth(self, event: Any, raw: msgspec.Raw) -> None:
+        text = bytes(raw)
+        may_be_deep = text.count(b"{") + text.count(b"[") > self._event_depth
+        if may_be_deep and strictjson.deeper_than(event, self._event_depth):
+            words = f"expected at most {self._max_depth} levels of nesting, got more"
+            raise strictjson.ValueFaultError("too_deep", "", words)
 
 
 def _is_compact(body: bytes, raws: Sequence[msgspec.Raw]) -> bool:
@@ -218,10 +243,25 @@ def _note(judgement: Judgement, index: int, status: Status, faults: Iterable[Fau
         judgement.invalid.append(index)
 
 
-def _from_the_future(own: Mapping[str, Any], index: int, now_ms: int) -> Iterator[Fault]:
+def _time_doubts(own: Mapping[str, Any], index: int, now_ms: int) -> Iterator[Fault]:
     when = own.get("timestamp")
-    if when is None:
-        return
-    if (from_iso(when) if type(when) is str else when) > now_ms + FUTURE_MS:
-        path = f"/events/{index}/eventmw/timestamp"
-        yield Fault(index, path, "", "future_time", "expected a time that is not in the future, got a later one")
+    if not is_absent(when):
+        for code, words in doubts(when, now_ms):
+            yield Fault(index, f"/events/{index}/eventmw/timestamp", "", code, words)
+
+
+def _mended(event: Any, raw: msgspec.Raw, index: int) -> Iterator[Fault]:
+    if strictjson.MENDED in bytes(raw):
+        path = f"/events/{index}{strictjson.path_of_mended(event)}"
+        yield Fault(index, path, "", "lone_surrogate", strictjson.MENDED_WORDS)
+
+
+def _is_unnamed(event: Mapping[str, Any]) -> bool:
+    client = cast(Any, event["client"])
+    return client != [] and client.get("__zarazTrack") == ""
+
+
+def _unnamed(index: int) -> Fault:
+    """Return the warning of an empty name. It is absent, so it refuses no event with ``strict=True`` either."""
+    words = "expected a name that is not empty, got an empty one"
+    return Fault(index, f"/events/{index}/client/__zarazTrack", "", "minLength", words)
