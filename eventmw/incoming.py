@@ -14,6 +14,7 @@ from eventmw.http import RequestHead
 
 # The header fields that we look at; all others are not even decoded.
 _NAMES: Final = (
+    "access-control-request-headers",
     "authorization",
     "content-encoding",
     "content-length",

@@ -18,7 +18,7 @@ from jsonschema.exceptions import ValidationError
 from referencing import Registry
 
 from eventmw.errors import Fault
-from eventmw.formats import is_ip, is_origin, is_timestamp
+from eventmw.formats import NoOrigin, check_origin_spelling, is_ip, is_timestamp
 from eventmw.jsdates import is_js_time
 
 Schema = Mapping[str, Any]
@@ -39,7 +39,13 @@ _formats = FormatChecker(formats=())
 _formats.checks("eventmw-timestamp")(is_timestamp)
 _formats.checks("eventmw-ip")(is_ip)
 _formats.checks("eventmw-js-time")(is_js_time)
-_formats.checks("eventmw-origin")(is_origin)
+
+
+@_formats.checks("eventmw-origin", raises=NoOrigin)
+def _is_origin(value: object) -> bool:
+    if isinstance(value, str):
+        check_origin_spelling(value)
+    return True
 
 
 @cache
@@ -96,7 +102,8 @@ def _words(error: ValidationError) -> str:
         return f"expected the key {', '.join(missing)}, which is missing"
     if error.validator in {"minItems", "minLength"} and not instance:
         return f"expected {schema.get('title', 'more')}, got an empty one"
-    return f"expected {schema.get('title') or error.validator}, got {_shape(error)}"
+    advice = f": {error.cause.advice}" if isinstance(error.cause, NoOrigin) else ""
+    return f"expected {schema.get('title') or error.validator}, got {_shape(error)}{advice}"
 
 
 def _shape(error: ValidationError) -> str:

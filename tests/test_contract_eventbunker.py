@@ -495,20 +495,28 @@ def test_the_preflight() -> None:
     """3.1: browsers send the custom header, and no key in the preflight: the origins of any key may ask."""
     with tracking() as pair:
         answer = pair.send(
-            Request(method="OPTIONS", path=POST, headers=(("origin", SHOP), ("access-control-request-method", "POST")))
+            Request(
+                method="OPTIONS",
+                path=POST,
+                headers=(
+                    ("origin", SHOP),
+                    ("access-control-request-method", "POST"),
+                    ("access-control-request-headers", "traceparent"),
+                ),
+            )
         )
         other = pair.send(Request(method="OPTIONS", path=POST, headers=(("origin", "https://evil.example"),)))
     assert (answer.status, answer.body) == (204, b"")
     assert cors(answer) == {
         "access-control-allow-origin": SHOP,
         "access-control-expose-headers": "eventmw-rejected, retry-after",
-        "vary": "Origin",
+        "vary": "Origin, Access-Control-Request-Headers",
         "access-control-allow-methods": "POST",
-        "access-control-allow-headers": "content-type, idempotency-key, x-eventbunker-write-key",
+        "access-control-allow-headers": "content-type, idempotency-key, x-eventbunker-write-key, traceparent",
         "access-control-max-age": "600",
     }
     refusal(other, 403, "This browser origin is not allowed", "cross_site")
-    assert cors(other) == {"vary": "Origin"}
+    assert cors(other) == {"vary": "Origin, Access-Control-Request-Headers"}
 
 
 # Sending again (ours)

@@ -124,6 +124,19 @@ def test_over_the_rate() -> None:
         assert pair.post(ONE).status == 200
 
 
+def test_an_ipv6_sender_is_its_network() -> None:
+    """One subscriber has 2^64 addresses behind a /64."""
+    with both(limits=Limits(requests_per_s=0.1, burst=2), trusted_proxies=1) as pair:
+        tried = [pair.post(ONE, {"x-forwarded-for": f"2001:db8:1:1::{n}"}).status for n in range(3)]
+        assert tried == [200, 200, 429]
+        assert pair.post(ONE, {"x-forwarded-for": "2001:db8:1:2::1"}).status == 200
+        mapped = [
+            pair.post(ONE, {"x-forwarded-for": spelled}).status
+            for spelled in ("192.0.2.1", "::ffff:c000:201", "::ffff:192.0.2.1")
+        ]
+        assert mapped == [200, 200, 429]
+
+
 def test_no_room_in_the_journal() -> None:
     """2.3: 503 with Retry-After."""
 
@@ -295,7 +308,11 @@ def test_cors_on_answers_and_on_errors(body: Any) -> None:
 
 def test_the_preflight() -> None:
     """2.3: OPTIONS answers the preflight when CORS is configured."""
-    ask = (("origin", LISTED), ("access-control-request-method", "POST"))
+    ask = (
+        ("origin", LISTED),
+        ("access-control-request-method", "POST"),
+        ("access-control-request-headers", "baggage,content-type,sentry-trace,X-Datadog-Trace-Id"),
+    )
     with both(allowed_origins=[LISTED]) as pair:
         answer = pair.send(Request(method="OPTIONS", headers=ask))
         other = pair.send(Request(method="OPTIONS", headers=(("origin", OTHER),)))
@@ -304,9 +321,9 @@ def test_the_preflight() -> None:
     assert cors(answer) == {
         "access-control-allow-origin": LISTED,
         "access-control-expose-headers": "eventmw-rejected, retry-after",
-        "vary": "Origin",
+        "vary": "Origin, Access-Control-Request-Headers",
         "access-control-allow-methods": "POST",
-        "access-control-allow-headers": "authorization, content-type, idempotency-key, x-eventmw-key",
+        "access-control-allow-headers": "authorization, content-type, idempotency-key, x-eventmw-key, baggage, sentry-trace, x-datadog-trace-id",
         "access-control-max-age": "600",
     }
     refused(other, "cross_site")

@@ -12,7 +12,7 @@ import msgspec
 
 from eventmw import strictjson
 from eventmw.event import Device, Event, Kind, Page, Record
-from eventmw.formats import from_iso
+from eventmw.formats import from_iso, ip_of
 from eventmw.record import ERASED, Erased
 
 _RESERVED: Final = frozenset({"__zarazTrack", "__zarazEcommerce"})
@@ -68,6 +68,7 @@ def event(value: Mapping[str, Any], record: Record, index: int) -> Event:
     device, page = _read(system.get("device"), _DEVICE), _read(system.get("page"), _PAGE)
     if record.client_ip is not None and "ip" not in device:
         device = {**device, "ip": record.client_ip}
+    device = _with_one_spelling(device)
     cookies = _texts(as_object(system.get("cookies")))
     name = client.get("__zarazTrack", "")
     return Event(
@@ -85,6 +86,13 @@ def event(value: Mapping[str, Any], record: Record, index: int) -> Event:
         system={**system, "cookies": cookies, "device": device, "page": page},
         dialect=record.dialect,
     )
+
+
+def _with_one_spelling(device: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return a device with its address as tools, archives and vendors compare it; what is no address stays as it is."""
+    given = device.get("ip")
+    address = ip_of(given) if given else None
+    return device if address is None or address == given else {**device, "ip": address}
 
 
 def _properties(client: Mapping[str, Any]) -> dict[str, Any]:
