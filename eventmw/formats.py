@@ -80,7 +80,7 @@ def ip_of(text: str) -> str | None:
     """Return an address in its one spelling, or None when the text is no address.
 
     An IPv4-mapped IPv6 address is the IPv4 address: a dual-stack socket shows every IPv4 visitor so. IPv6 is compressed and
-    in lower case (RFC 5952). A port, brackets and a zone id (``%eth0``, which means something on one machine only) are dropped.
+    in lower case (RFC 5952). A port, brackets and a zone id (``%eth0``, which other machines cannot read) are dropped.
     """
     if _ipv4(text):
         return text

@@ -299,6 +299,11 @@ class Runtime:
         record = accepted.record
         accepted.duplicates = self.recent.remember(record.credential, accepted.own_ids, record.recorded_ms)
 
+    def remember_receipt(self, accepted: Accepted) -> None:
+        """Note the receipt of a request that is now durable: another event may come with an id made of it."""
+        record = accepted.record
+        self.recent.remember_receipt(record.credential, record.id, accepted.numbered, record.recorded_ms)
+
     def check_rate(self, rates: Rates, visit: Visitor) -> None:
         """Count a request against its sender's rate.
 

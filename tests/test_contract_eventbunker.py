@@ -523,7 +523,7 @@ def test_the_preflight() -> None:
 
 
 def test_an_idempotency_key_makes_ids_repeat() -> None:
-    """2.5: the events' ids are a function of (credential, key, index), and nothing is delivered twice."""
+    """2.5: the events' ids are a function of (credential, key, event), and nothing is delivered twice."""
     got: list[str] = []
 
     @tool("keeper")
@@ -543,6 +543,30 @@ def test_an_idempotency_key_makes_ids_repeat() -> None:
     assert ids[0] == ids[1]
     assert len({*ids[0], *ids[2]}) == 4
     assert sorted(got) == sorted([*ids[0], *ids[2]] * 2), "once behind each gateway"
+
+
+def test_another_event_under_an_idempotency_key_is_another_event() -> None:
+    """However it is written, in whatever order: the same event has the same id and answer, another one its own."""
+    got: list[tuple[Any, str]] = []
+
+    @tool("keeper")
+    def keeper(event: Event) -> Drop:
+        got.append((event.properties.get("n"), event.id))
+        return Drop("kept")
+
+    one, same, two = {"event_name": "a", "n": 1}, b'{"n": 1.0, "event_name": "\\u0061"}', {"event_name": "a", "n": 2}
+    with tracking(tools=[keeper]) as pair:
+        ids: list[list[str]] = []
+        for body in (one, same, two, [one, two], [two, {"event_name": ""}, one], [one, one]):
+            answers = track(pair, body, {"idempotency-key": "K"}).json
+            entries = answers if isinstance(answers, list) else [answers]
+            ids.append([entry.get("unique_req_id", "") for entry in entries])
+        for site in pair.sites:
+            deliver(site)
+    first, second, third = ids[0][0], ids[2][0], ids[5][1]
+    assert ids == [[first], [first], [second], [first, second], [second, "", first], [first, third]]
+    assert len({first, second, third}) == 3
+    assert sorted(got) == sorted([(1, first), (2, second), (1, third)] * 2), "once behind each gateway"
 
 
 # One dispatcher

@@ -38,6 +38,14 @@ def payload(raws: Iterable[bytes | msgspec.Raw]) -> bytes:
     return b'{"events":[%b]}' % b",".join(map(bytes, raws))
 
 
+def with_id(raw: msgspec.Raw, ident: str) -> msgspec.Raw:
+    """Return the bytes of an Event Object with this event id; all else of it stays as it was written."""
+    parts = _decode_shallow(raw)
+    own = parts.get("eventmw")
+    inside = _decode_shallow(own) if own is not None and type(_decode(own)) is dict else {}
+    return msgspec.Raw(_encode({**parts, "eventmw": {**inside, "id": ident}}))
+
+
 def events(record: Record) -> Iterator[Event | Erased]:
     """Return the events of a record, made one at a time; `ERASED` in the place of one whose person was erased."""
     for ordinal, raw in enumerate(raw_events(record.body)):
@@ -88,7 +96,7 @@ def event(value: Mapping[str, Any], record: Record, index: int) -> Event:
     )
 
 
-def _with_one_spelling(device: Mapping[str, Any]) -> Mapping[str, Any]:
+def _with_one_spelling(device: dict[str, Any]) -> dict[str, Any]:
     """Return a device with its address as tools, archives and vendors compare it; what is no address stays as it is."""
     given = device.get("ip")
     address = ip_of(given) if given else None
