@@ -78,7 +78,7 @@ def _check_finite(value: Any) -> None:
 
 
 def canonical(value: Any) -> bytes:
-    """Return the same bytes for every spelling of a decoded JSON value: keys are sorted, and 1, 1.0 and 1e0 are one number."""
+    """Return the same bytes for every spelling of a JSON value: keys are sorted, and 1, 1.0 and 1e0 are one number."""
     return _encode_sorted(_one_number(value))
 
 

@@ -33,7 +33,7 @@ from eventmw.event import Event
 from eventmw.formats import is_ip
 from eventmw.http import HttpReply, HttpRequest
 from eventmw.jsontext import encode
-from eventmw.secret import AnySecret, Secret, reveal
+from eventmw.secret import AnySecret, Secret, copying_problem, known, reveal
 from eventmw.toolkit import google
 from eventmw.toolkit.endpoints import problem_with
 from eventmw.toolkit.ga4params import (
@@ -244,6 +244,8 @@ def _problems(tool: GA4) -> Iterator[str]:
         yield "measurement_id must be G- and 4 to 20 capital letters and digits, as Admin > Data streams shows it"
     if tool.api_secret == "":
         yield "api_secret is empty; make one in Admin > Data streams > Measurement Protocol API secrets"
+    elif trouble := copying_problem(known(tool.api_secret) or ""):
+        yield f"api_secret {trouble}"
     if (trouble := problem_with(_origin(tool.host))) or "/" in _origin(tool.host).partition("://")[2]:
         yield f"host {trouble or 'must be a host alone, without a path'}"
     for name in tool.names.values():
