@@ -265,8 +265,8 @@ def _written(path: str | Path) -> str:
 def _no_address(path: str | Path) -> str:
     return (
         f"CustomHTML: {_written(path)} stands in an address, where data could choose scheme, host or page; write the "
-        "host in front of it, https://host/…, or the beginning of a path, /x/…, or put it behind a ? or #. There can be no data "
-        "in javascript:, data: and similar"
+        "host in front of it, https://host/…, or the beginning of a path, /x/…, or put it behind a ? or #. "
+        "There can be no data in javascript:, data: and similar"
     )
 
 
