@@ -17,7 +17,7 @@ from eventmw.archive import ARCHIVE
 from eventmw.contract import BoundTool, bind
 from eventmw.erasure import PERSON_FIELDS
 from eventmw.errors import ConfigError
-from eventmw.formats import is_origin
+from eventmw.formats import NoOrigin, check_origin_spelling
 from eventmw.intake.paths import path_problems
 from eventmw.outcome import Outcome
 from eventmw.secret import AnySecret, EnvSecret, Secret, reveal
@@ -33,8 +33,12 @@ RESERVED: Final = frozenset({"anonymous", "track"})
 MIN_KEY: Final = 16
 """Characters of a key: as many random ones resist guessing over a network."""
 
-_is_frame_source = re.compile(r"'self'|'none'|https?://(\*\.)?[a-z0-9.-]+(:[0-9]{1,5})?|https:").fullmatch
-"""What stands in ``frame-ancestors``. Source: CSP Level 3, 6.4.2; without ``*`` and ``http:``, which are anybody at all."""
+_FRAME_WORDS: Final = frozenset({"'self'", "'none'", "https:"})
+"""What may stand in ``frame-ancestors`` beside origins. Source: CSP Level 3, 6.4.2; without ``*`` and ``http:``, which are
+anybody at all."""
+
+_user: Final = re.compile(r"(//)[^/@]*@").sub
+_any_subdomain: Final = re.compile(r"(https?://)\*\.").subn
 
 _MIB: Final = 1024 * 1024
 _JOURNALS: Final[Mapping[str, int]] = {"file": 2048 * _MIB, "memory": 64 * _MIB}
@@ -365,11 +369,15 @@ def _origin_problems(origins: object) -> Iterator[str]:
         yield "allowed_origins must be a list, such as ['https://shop.example']"
         return
     for origin in map(str, cast(Sequence[object], origins)):
-        if not is_origin(origin):
-            yield (
-                f"allowed_origins: {origin!r} is not an origin; write scheme://host[:port] in lower case, as browsers do, "
-                "without a slash at the end"
-            )
+        try:
+            check_origin_spelling(origin)
+        except NoOrigin as problem:
+            yield f"allowed_origins: {_without_user(origin)!r} is not an origin: {problem.advice}"
+
+
+def _without_user(origin: str) -> str:
+    """Return an origin without the user and password that somebody wrote into it: messages show it."""
+    return _user(r"\1…@", origin)
 
 
 def _frame_problems(sources: object) -> Iterator[str]:
@@ -377,13 +385,27 @@ def _frame_problems(sources: object) -> Iterator[str]:
         yield "frame_ancestors must be a list, such as [\"'self'\", 'https://shop.example'], or [\"'none'\"]"
         return
     for source in cast(Sequence[object], sources):
-        if not isinstance(source, str) or not _is_frame_source(source):
-            yield (
-                f"frame_ancestors: {source!r} is not whom a page can be framed by; write \"'self'\", \"'none'\" or "
-                "an origin such as https://shop.example or https://*.example.com"
-            )
+        if trouble := _frame_source_problem(source):
+            shown = _without_user(source) if isinstance(source, str) else source
+            yield f"frame_ancestors: {shown!r} is not whom a page can be framed by{trouble}"
     if "'none'" in sources and len(cast(Sequence[object], sources)) > 1:
         yield "frame_ancestors: 'none' stands alone, since it means that nobody may"
+
+
+def _frame_source_problem(source: object) -> str:
+    """Return what is wrong with a source of ``frame-ancestors``, to follow its name; "" when nothing is."""
+    if isinstance(source, str) and source in _FRAME_WORDS:
+        return ""
+    expected = "\"'self'\", \"'none'\" or an origin such as https://shop.example or https://*.example.com"
+    if not isinstance(source, str) or source in {"null", "file://"}:  # a CSP has no word for these
+        return f"; write {expected}"
+    exact, patterns = _any_subdomain(r"\1", source)  # here, and only here, browsers know patterns
+    try:
+        check_origin_spelling(exact)
+    except NoOrigin as problem:
+        right = problem.spelling.replace("://", "://*.") if patterns else problem.spelling
+        return f": {NoOrigin(problem.why, right).advice}. Expected {expected}"
+    return ""
 
 
 def _field_problems(fields: object) -> Iterator[str]:

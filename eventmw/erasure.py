@@ -106,8 +106,9 @@ class _Tracked:
 
     def without(self, record: Record, raws: Sequence[bytes | None]) -> Record:
         context = tracked.taken_apart(record.body)[0]
-        left = any(raw is not None and raw != tracked.MARKER for raw in raws)
-        rest = tracked.Context(context.customer) if left else tracked.Context()
+        gone = {tracked.index_of(record, ordinal) for ordinal, raw in enumerate(raws) if raw in {None, tracked.MARKER}}
+        ids = ["" if index in gone else ident for index, ident in enumerate(context.ids)]
+        rest = tracked.Context(context.customer, ids=ids) if len(gone) < len(raws) else tracked.Context()
         body = tracked.body_of(rest, [tracked.MARKER if raw is None else raw for raw in raws])
         return record._replace(body=body)
 

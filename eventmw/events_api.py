@@ -79,6 +79,7 @@ class EventsApi:
         runtime = self.runtime
         if accepted.own_ids:
             runtime.remember(accepted)
+        runtime.remember_receipt(accepted)
         return runtime.zaraz.reply(accepted, runtime.journal.durability, cors)
 
     def late(self, _: Accepted, /) -> Refused:

@@ -16,6 +16,7 @@ from eventmw.http import RequestHead
 # The header fields that we look at; all others are not even decoded.
 _NAMES: Final = (
     *BROWSER_FIELDS,
+    "access-control-request-headers",
     "authorization",
     "content-encoding",
     "content-length",

@@ -21,6 +21,7 @@ def _plain(value: object) -> Any:
 
 
 _encode = msgspec.json.Encoder(enc_hook=_plain).encode
+_encode_sorted = msgspec.json.Encoder(order="sorted").encode
 
 # Characters that move the cursor, end a line or turn the reading direction: C0, DEL, C1, the line separators and the
 # bidirectional controls. In JSON text they stand inside strings only, where an escape means the same.
@@ -74,6 +75,19 @@ def _check_finite(value: Any) -> None:
         return
     for inner in cast(Iterable[Any], value):
         _check_finite(inner)
+
+
+def canonical(value: Any) -> bytes:
+    """Return the same bytes for every spelling of a JSON value: keys are sorted, and 1, 1.0 and 1e0 are one number."""
+    return _encode_sorted(_one_number(value))
+
+
+def _one_number(value: Any) -> Any:
+    if isinstance(value, float):
+        return int(value) if value.is_integer() else value
+    if is_object(value):
+        return {key: _one_number(inner) for key, inner in value.items()}
+    return [_one_number(inner) for inner in value] if is_list(value) else value
 
 
 def for_line(value: object) -> str:

@@ -9,12 +9,15 @@ A record with ``browser`` has version 2 and that object at the end of the line.
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
+from collections.abc import Iterable
 from enum import Enum
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
 from eventmw.event import Record
+from eventmw.jsontext import canonical
 
 _VERSION: Final = 1
 _WITH_BROWSER: Final = 2
@@ -68,6 +71,33 @@ def decode(data: bytes) -> Record:
     return Record(*fields[1:], body)
 
 
-def repeatable_id(credential: str, key: str) -> str:
-    """Return the record's id of every request with this Idempotency-Key: the events' ids are made of it, and repeat too."""
-    return hashlib.sha256(f"{credential}\0{key}".encode()).hexdigest()[:32]
+class RepeatableIds:
+    """The ids of a request with an Idempotency-Key, and of its events: the same key with the same events has the same ids.
+
+    They are functions of the credential, the key and what each event means, so another event under the same key is another
+    event. Where an event stands in its request does not count, so that a retry may come in another order or have grown;
+    equal events of one request are told apart by their number among them.
+
+    Args:
+        credential: whose key it is.
+        key: the Idempotency-Key.
+        events: the decoded events of the request, in order.
+
+    Attributes:
+        request: the record's id, 32 hexadecimal digits; that of the event when there is only one.
+        events: (32 hexadecimal digits, the number among equal events) of each event, in order.
+    """
+
+    def __init__(self, credential: str, key: str, events: Iterable[Any]) -> None:
+        scope = f"{credential}\0{key}".encode()
+        digests = [hashlib.sha256(canonical(event)).digest() for event in events]
+        times: Counter[bytes] = Counter()
+        self.request = _short_id(scope, digests)
+        self.events: list[tuple[str, int]] = []
+        for digest in digests:
+            self.events.append((_short_id(scope, [digest]), times[digest]))
+            times[digest] += 1
+
+
+def _short_id(scope: bytes, digests: Iterable[bytes]) -> str:
+    return hashlib.sha256(b"\0".join((scope, *digests))).hexdigest()[:32]

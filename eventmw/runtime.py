@@ -28,7 +28,7 @@ from eventmw.eventbunker.pool import CallPool, manage_pool
 from eventmw.forks import HeldOff
 from eventmw.intake.door import ANONYMOUS, Door, Visit, Visitor
 from eventmw.intake.keyed import Keys, NoKeys
-from eventmw.intake.rates import Rates
+from eventmw.intake.rates import Rates, sender_of
 from eventmw.intake.recent import Recent
 from eventmw.journal import Journal, Position
 from eventmw.logs import printable
@@ -301,13 +301,18 @@ class Runtime:
         record = accepted.record
         accepted.duplicates = self.recent.remember(record.credential, accepted.own_ids, record.recorded_ms)
 
+    def remember_receipt(self, accepted: Accepted) -> None:
+        """Note the receipt of a request that is now durable: another event may come with an id made of it."""
+        record = accepted.record
+        self.recent.remember_receipt(record.credential, record.id, accepted.numbered, record.recorded_ms)
+
     def check_rate(self, rates: Rates, visit: Visitor) -> None:
         """Count a request against its sender's rate.
 
         Raises:
             Refused: 429.
         """
-        sender = visit.address if visit.credential == ANONYMOUS else "\0" + visit.credential
+        sender = sender_of(visit.address) if visit.credential == ANONYMOUS else "\0" + visit.credential
         wait_s = rates.wait_s(sender, self.clock.monotonic_s())
         if wait_s > 0:
             seconds = str(int(wait_s) + 1)

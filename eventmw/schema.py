@@ -18,7 +18,7 @@ from jsonschema.exceptions import ValidationError
 from referencing import Registry
 
 from eventmw.errors import Fault
-from eventmw.formats import is_ip, is_origin
+from eventmw.formats import NoOrigin, check_origin_spelling, is_ip
 from eventmw.jsdates import is_js_time
 
 Schema = Mapping[str, Any]
@@ -38,7 +38,13 @@ _formats = FormatChecker(formats=())
 
 _formats.checks("eventmw-timestamp")(lambda value: value == "" or is_js_time(value))  # an empty text is absent
 _formats.checks("eventmw-ip")(lambda value: value == "" or is_ip(value))
-_formats.checks("eventmw-origin")(is_origin)
+
+
+@_formats.checks("eventmw-origin", raises=NoOrigin)
+def _is_origin(value: object) -> bool:
+    if isinstance(value, str):
+        check_origin_spelling(value)
+    return True
 
 
 @cache
@@ -95,7 +101,8 @@ def _words(error: ValidationError) -> str:
         return f"expected the key {', '.join(missing)}, which is missing"
     if error.validator in {"minItems", "minLength"} and not instance:
         return f"expected {schema.get('title', 'more')}, got an empty one"
-    return f"expected {schema.get('title') or error.validator}, got {_shape(error)}"
+    advice = f": {error.cause.advice}" if isinstance(error.cause, NoOrigin) else ""
+    return f"expected {schema.get('title') or error.validator}, got {_shape(error)}{advice}"
 
 
 def _shape(error: ValidationError) -> str:

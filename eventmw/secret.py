@@ -100,3 +100,18 @@ def without_secrets(text: str) -> str:
     for value in sorted(_known.copy(), key=len, reverse=True):
         text = text.replace(value, _HIDDEN)
     return text
+
+
+def known(secret: AnySecret | None) -> str | None:
+    """Return the string behind a secret as far as it is known now; None for a variable that is not set, or no secret."""
+    return None if secret is None or (isinstance(secret, EnvSecret) and not secret.is_set()) else reveal(secret)
+
+
+def copying_problem(value: str) -> str | None:
+    """Return what looks wrong with a secret that was copied, in half a sentence; None when nothing does.
+
+    A blank or a line end around it comes from a file or a terminal. The vendor has it without, and would refuse it silently.
+    """
+    if value != value.strip():
+        return "has a blank or a line end around it; leave that out"
+    return None if value.isprintable() else "has a line end or a control character inside; copy it again"

@@ -212,7 +212,7 @@ def test_of_several_projects_one_is_named(data_dir: Place) -> None:
         (("keys", "create", "query", "--filter", "=a"), "--filter is written FIELD=VALUE, such as country=DE."),
         (("keys", "create", "query", "--filter", "a=null"), "--filter: expected text of at most 1,000 characters, a boolean"),
         (("keys", "create", "query", "--filter", "a=[1]"), "got an array."),
-        (("keys", "create", "write", "--origin", "shop.example"), "--origin: expected an origin as browsers send it"),
+        (("keys", "create", "write", "--origin", "shop.example"), "write 'https://shop.example'"),
         (("project", "create", ""), "NAME: expected text of 1 to 200 characters, got an empty one."),
         (("project", "create", "x" * 201), "NAME: expected text of 1 to 200 characters, got 201 characters."),
         (("project", "create", "x", "--description", "y" * 2001), "--description: expected text of at most 2,000 characters"),

@@ -31,6 +31,7 @@ COMMANDS = (
     "worker",
     "project",
     "keys",
+    "new-secret",
 )
 
 

@@ -495,27 +495,35 @@ def test_the_preflight() -> None:
     """3.1: browsers send the custom header, and no key in the preflight: the origins of any key may ask."""
     with tracking() as pair:
         answer = pair.send(
-            Request(method="OPTIONS", path=POST, headers=(("origin", SHOP), ("access-control-request-method", "POST")))
+            Request(
+                method="OPTIONS",
+                path=POST,
+                headers=(
+                    ("origin", SHOP),
+                    ("access-control-request-method", "POST"),
+                    ("access-control-request-headers", "traceparent"),
+                ),
+            )
         )
         other = pair.send(Request(method="OPTIONS", path=POST, headers=(("origin", "https://evil.example"),)))
     assert (answer.status, answer.body) == (204, b"")
     assert cors(answer) == {
         "access-control-allow-origin": SHOP,
         "access-control-expose-headers": "eventmw-rejected, retry-after",
-        "vary": "Origin",
+        "vary": "Origin, Access-Control-Request-Headers",
         "access-control-allow-methods": "POST",
-        "access-control-allow-headers": "content-type, idempotency-key, x-eventbunker-write-key",
+        "access-control-allow-headers": "content-type, idempotency-key, x-eventbunker-write-key, traceparent",
         "access-control-max-age": "600",
     }
     refusal(other, 403, "This browser origin is not allowed", "cross_site")
-    assert cors(other) == {"vary": "Origin"}
+    assert cors(other) == {"vary": "Origin, Access-Control-Request-Headers"}
 
 
 # Sending again (ours)
 
 
 def test_an_idempotency_key_makes_ids_repeat() -> None:
-    """2.5: the events' ids are a function of (credential, key, index), and nothing is delivered twice."""
+    """2.5: the events' ids are a function of (credential, key, event), and nothing is delivered twice."""
     got: list[str] = []
 
     @tool("keeper")
@@ -535,6 +543,30 @@ def test_an_idempotency_key_makes_ids_repeat() -> None:
     assert ids[0] == ids[1]
     assert len({*ids[0], *ids[2]}) == 4
     assert sorted(got) == sorted([*ids[0], *ids[2]] * 2), "once behind each gateway"
+
+
+def test_another_event_under_an_idempotency_key_is_another_event() -> None:
+    """However it is written, in whatever order: the same event has the same id and answer, another one its own."""
+    got: list[tuple[Any, str]] = []
+
+    @tool("keeper")
+    def keeper(event: Event) -> Drop:
+        got.append((event.properties.get("n"), event.id))
+        return Drop("kept")
+
+    one, same, two = {"event_name": "a", "n": 1}, b'{"n": 1.0, "event_name": "\\u0061"}', {"event_name": "a", "n": 2}
+    with tracking(tools=[keeper]) as pair:
+        ids: list[list[str]] = []
+        for body in (one, same, two, [one, two], [two, {"event_name": ""}, one], [one, one]):
+            answers = track(pair, body, {"idempotency-key": "K"}).json
+            entries = answers if isinstance(answers, list) else [answers]
+            ids.append([entry.get("unique_req_id", "") for entry in entries])
+        for site in pair.sites:
+            deliver(site)
+    first, second, third = ids[0][0], ids[2][0], ids[5][1]
+    assert ids == [[first], [first], [second], [first, second], [second, "", first], [first, third]]
+    assert len({first, second, third}) == 3
+    assert sorted(got) == sorted([(1, first), (2, second), (1, third)] * 2), "once behind each gateway"
 
 
 # One dispatcher

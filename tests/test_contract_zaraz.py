@@ -364,6 +364,20 @@ def test_the_connections_address_is_used_for_browsers_only(headers: dict[str, st
 
 
 @pytest.mark.parametrize(
+    ("sent", "ip"),
+    [
+        ("::ffff:192.0.2.7", "192.0.2.7"),
+        ("::FFFF:C000:0207", "192.0.2.7"),
+        ("2001:DB8:0:0::7", "2001:db8::7"),
+        ("not one", "not one"),
+    ],
+)
+def test_the_address_of_a_device_has_one_spelling(sent: str, ip: str) -> None:
+    event = accepted_event({"events": [{"client": {}, "system": {"device": {"ip": sent}}}]})
+    assert (event.device.ip, event.system["device"]["ip"]) == (ip, ip)
+
+
+@pytest.mark.parametrize(
     ("proxies", "forwarded", "ip"),
     [
         (0, "198.51.100.1", PEER),
@@ -375,7 +389,7 @@ def test_the_connections_address_is_used_for_browsers_only(headers: dict[str, st
         (1, "[2001:db8::1]:443", "2001:db8::1"),
         (1, "2001:DB8:0::1", "2001:db8::1"),
         (1, "unknown", PEER),
-        (1, "fe80::1%eth0", PEER),
+        (1, "fe80::1%eth0", "fe80::1"),
         (1, "1.1" + ":1" * 5000, PEER),
         (1, "", PEER),
     ],

@@ -14,7 +14,7 @@ from eventmw import Drop, Limits, tool
 from eventmw.errors import PROBLEMS
 from eventmw.event import Event
 from eventmw.protocols.zaraz.judge import MAX_EXPLAINED
-from eventmw.testing import NOW_MS
+from eventmw.testing import NOW_MS, deliver
 from tests import strategies as own
 from tests.contract import (
     GOOD,
@@ -122,6 +122,19 @@ def test_over_the_rate() -> None:
         assert 1 <= wait_s <= 11
         pair.advance(wait_s)
         assert pair.post(ONE).status == 200
+
+
+def test_an_ipv6_sender_is_its_network() -> None:
+    """One subscriber has 2^64 addresses behind a /64."""
+    with both(limits=Limits(requests_per_s=0.1, burst=2), trusted_proxies=1) as pair:
+        tried = [pair.post(ONE, {"x-forwarded-for": f"2001:db8:1:1::{n}"}).status for n in range(3)]
+        assert tried == [200, 200, 429]
+        assert pair.post(ONE, {"x-forwarded-for": "2001:db8:1:2::1"}).status == 200
+        mapped = [
+            pair.post(ONE, {"x-forwarded-for": spelled}).status
+            for spelled in ("192.0.2.1", "::ffff:c000:201", "::ffff:192.0.2.1")
+        ]
+        assert mapped == [200, 200, 429]
 
 
 def test_no_room_in_the_journal() -> None:
@@ -295,7 +308,11 @@ def test_cors_on_answers_and_on_errors(body: Any) -> None:
 
 def test_the_preflight() -> None:
     """2.3: OPTIONS answers the preflight when CORS is configured."""
-    ask = (("origin", LISTED), ("access-control-request-method", "POST"))
+    ask = (
+        ("origin", LISTED),
+        ("access-control-request-method", "POST"),
+        ("access-control-request-headers", "baggage,content-type,sentry-trace,X-Datadog-Trace-Id"),
+    )
     with both(allowed_origins=[LISTED]) as pair:
         answer = pair.send(Request(method="OPTIONS", headers=ask))
         other = pair.send(Request(method="OPTIONS", headers=(("origin", OTHER),)))
@@ -304,9 +321,9 @@ def test_the_preflight() -> None:
     assert cors(answer) == {
         "access-control-allow-origin": LISTED,
         "access-control-expose-headers": "eventmw-rejected, retry-after",
-        "vary": "Origin",
+        "vary": "Origin, Access-Control-Request-Headers",
         "access-control-allow-methods": "POST",
-        "access-control-allow-headers": "authorization, content-type, idempotency-key, x-eventmw-key",
+        "access-control-allow-headers": "authorization, content-type, idempotency-key, x-eventmw-key, baggage, sentry-trace, x-datadog-trace-id",
         "access-control-max-age": "600",
     }
     refused(other, "cross_site")
@@ -317,7 +334,7 @@ def test_the_preflight() -> None:
 
 
 def test_an_idempotency_key_makes_ids_repeat() -> None:
-    """2.5: the events' ids are a function of (credential, key, index)."""
+    """2.5: the events' ids are a function of (credential, key, event)."""
     head = {"idempotency-key": "order 4711"}
     with both(keys={"a": KEY, "b": OTHER_KEY}) as pair:
         first_time = pair.post({"events": [GOOD, GOOD]}, head | {"x-eventmw-key": KEY})
@@ -331,6 +348,96 @@ def test_an_idempotency_key_makes_ids_repeat() -> None:
     assert again.json["results"] == first_time.json["results"]
     assert len({first_time.receipt["id"], other_key.receipt["id"], other_sender.receipt["id"]}) == 3
     assert other_sender.entries == []
+
+
+def named(name: str, **more: Any) -> dict[str, Any]:
+    return {"client": {"__zarazTrack": name, **more}}
+
+
+def delivered(*requests: Any, head: dict[str, str]) -> tuple[list[list[str]], list[str]]:
+    """Return each request's statuses of its events, and the names that a tool got behind each of the gateways."""
+    got: list[str] = []
+
+    @tool("keeper")
+    def keeper(event: Event) -> Drop:
+        got.append(event.name)
+        return Drop("kept")
+
+    with both(tools=[keeper], receipt="full") as pair:
+        answers = [pair.post(request, head) for request in requests]
+        for site in pair.sites:
+            deliver(site)
+    names = sorted(got)
+    assert names[::2] == names[1::2], "both gateways deliver the same"
+    return [[entry["status"] for entry in answer.entries] for answer in answers], names[::2]
+
+
+NEW, AGAIN = "accepted", "duplicate"
+
+
+@pytest.mark.parametrize(
+    ("requests", "statuses", "names"),
+    [
+        # Another event under the same key is another event.
+        ([[named("a")], [named("b")]], [[NEW], [NEW]], ["a", "b"]),
+        ([[named("a", n=1)], [named("a", n=2)]], [[NEW], [NEW]], ["a", "a"]),
+        # The same one is the same, however it is written.
+        ([[named("a", n=1, m=2)], [named("a", m=2.0, n=1)]], [[NEW], [AGAIN]], ["a"]),
+        ([b'{"events":[{"client":{"__zarazTrack":"\\u0061"}}]}', [named("a")]], [[NEW], [AGAIN]], ["a"]),
+        # A retry that has grown, shrunk, or been shuffled.
+        ([[named("a")], [named("a"), named("b")]], [[NEW], [AGAIN, NEW]], ["a", "b"]),
+        ([[named("a"), named("b")], [named("b")]], [[NEW, NEW], [AGAIN]], ["a", "b"]),
+        ([[named("a"), named("b")], [named("b"), named("a")]], [[NEW, NEW], [AGAIN, AGAIN]], ["a", "b"]),
+        # Two equal events remain two, and no more.
+        ([[named("a"), named("a")]] * 2, [[NEW, NEW], [AGAIN, AGAIN]], ["a", "a"]),
+        ([[named("a")], [named("a"), named("a")]], [[NEW], [AGAIN, NEW]], ["a", "a"]),
+        # A refused event beside it changes nothing.
+        ([[7, named("a")], [named("a")]], [["invalid", NEW], [AGAIN]], ["a"]),
+        # Times and unknown keys belong to the event; an id of the sender's own decides by itself.
+        (
+            [[named("a") | {"eventmw": {"timestamp": 1}}], [named("a") | {"eventmw": {"timestamp": 2}}]],
+            [[NEW], [NEW]],
+            ["a", "a"],
+        ),
+        (
+            [[named("a") | {"eventmw": {"id": "x"}}], [named("b") | {"eventmw": {"id": "x"}}]],
+            [[NEW], [AGAIN]],
+            ["a"],
+        ),
+    ],
+)
+def test_under_one_idempotency_key_an_event_is_known_by_what_it_says(
+    requests: list[Any], statuses: list[list[str]], names: list[str]
+) -> None:
+    bodies = [request if isinstance(request, bytes) else {"events": request} for request in requests]
+    assert delivered(*bodies, head={"idempotency-key": "K"}) == (statuses, names)
+
+
+def test_a_repeatable_id_is_kept_with_its_event_and_all_else_of_it() -> None:
+    """The id is that of the receipt when there is one event; big integers and the sender's own time stay exact."""
+    body = b'{"events":[{"client":{"n":123456789012345678901234567890},"eventmw":{"timestamp":1796059474000}}]}'
+    got: list[Event] = []
+
+    @tool("keeper")
+    def keeper(event: Event) -> Drop:
+        got.append(event)
+        return Drop("kept")
+
+    with both(tools=[keeper]) as pair:
+        receipt = pair.post(body, {"idempotency-key": "K"}).receipt
+        for site in pair.sites:
+            deliver(site)
+    assert [(event.id, event.properties, event.timestamp_ms) for event in got] == [
+        (f"{receipt['id']}-0", {"n": 123456789012345678901234567890}, 1796059474000)
+    ] * 2
+
+
+def test_an_id_that_an_earlier_receipt_gave_is_a_duplicate() -> None:
+    """An event's id is the sender's, or `<receipt id>-<index>`: both are one space, and the door says when they meet."""
+    with both() as pair:
+        receipt = pair.post({"events": [GOOD, GOOD]}).receipt
+        answer = pair.post({"events": [own_id(f"{receipt['id']}-1"), own_id(f"{receipt['id']}-2")]})
+    assert [(entry["index"], entry["status"]) for entry in answer.entries] == [(0, "duplicate")]
 
 
 def own_id(ident: str) -> dict[str, Any]:

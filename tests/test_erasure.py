@@ -38,6 +38,18 @@ def with_person(event: dict[str, Any], field: str, value: str) -> dict[str, Any]
 EVENTS = st.builds(with_person, own.GOOD_EVENTS, FIELDS, st.sampled_from(["ann", "Ann", "bob", ""]))
 
 
+def test_the_ids_of_the_other_events_stay_when_they_are_of_an_idempotency_key() -> None:
+    """An event whose id is not the same any more would be delivered twice."""
+    raws = [b'{"event_name":"x","user_id":"ann"}', b'{"event_name":"y"}']
+    context = Context(None, "192.0.2.1", ids=["i" * 32, "", "j" * 32])
+    before = Record("0" * 32, 5, "eventbunker", "p/k", None, (0, 2), body_of(context, raws))
+    after = erase(records.encode(before), ANN)
+    assert after is not None
+    left, _ = taken_apart(records.decode(after).body)
+    assert left == Context(ids=["", "", "j" * 32])
+    assert [getattr(event, "id", None) for event in Reader().events(records.decode(after))] == [None, "j" * 32]
+
+
 def recorded(body: bytes, client_ip: str | None = None) -> bytes:
     written = Record(
         id="0" * 32, recorded_ms=5, dialect="zaraz", credential="shop", client_ip=client_ip, indexes=(3,), body=body

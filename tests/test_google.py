@@ -91,6 +91,59 @@ def test_the_sender_has_the_first_word() -> None:
     assert google.session(given_ids, "G-ABC1") == google.Id("9")
 
 
+@pytest.mark.parametrize(
+    ("client_id", "value"), [("GA1.1.1.2", "1.2"), ("GA1.2-2.5.6", "5.6"), ("1.2", "1.2"), ("amp-AbC_9", "amp-AbC_9")]
+)
+def test_a_client_that_is_the_whole_cookie_is_sent_without_its_prefix(client_id: str, value: str) -> None:
+    assert google.client(event(properties={"client_id": client_id})) == google.Id(value)
+
+
+@pytest.mark.parametrize(
+    ("session_id", "value"),
+    [
+        ("1748934661", "1748934661"),
+        (1748934661, "1748934661"),
+        ("s1748934661$o1$g0$t1748934700", "1748934661"),
+        ("o1$s1748934661", "1748934661"),
+        ("s1748934661%24o1", "1748934661"),
+        ("GS2.1.s1748934661$o1", "1748934661"),
+        ("GS1.1.1748934661.1.0", "1748934661"),
+    ],
+)
+def test_a_session_that_is_the_cookie_or_a_part_of_it_is_read(session_id: str | int, value: str) -> None:
+    assert google.session(event(properties={"session_id": session_id}), "G-ABC1") == google.Id(value)
+
+
+def test_a_session_of_the_senders_own_form_stays_one_session() -> None:
+    """GA4 takes digits only."""
+    one, same, other = (
+        google.session(event(properties={"session_id": text}), "G-ABC1") for text in ("a-1", "a-1", "b-2")
+    )
+    assert one == same != other
+    assert one.value.isdigit()
+    assert not one.cookie
+
+
+@pytest.mark.parametrize("nothing", ["", " ", None, [], True, 1.5])
+def test_no_session_is_made_up(nothing: Any) -> None:
+    assert google.session(event(properties={"session_id": nothing}), "G-ABC1").cookie
+
+
+def test_a_cookie_that_cannot_be_read_is_one_visitor_and_is_not_replaced() -> None:
+    one, same, other = (
+        google.client(event(str(n), cookies={"_ga": text})) for n, text in enumerate(["amp-a", "amp-a", "amp-b"])
+    )
+    assert one == same != other
+    assert (one.cookie, one.unreadable) == ("", True)
+    session = google.session(event(cookies={"_ga_ABC1": "GS3.1.s1748934661$o1"}), "G-ABC1")
+    assert (session.cookie, session.unreadable) == ("", True)
+
+
+@pytest.mark.parametrize("cookie", ["GS2.1.s1747132561%24o1%24g0", "GS2.1.s1747132561$o1"])
+def test_a_percent_encoded_cookie_is_read(cookie: str) -> None:
+    assert google.session(event(cookies={"_ga_ABC1": cookie}), "G-ABC1") == google.Id("1747132561")
+
+
 def test_consent_signals() -> None:
     told = event(
         properties={
@@ -118,4 +171,4 @@ def test_a_hostile_cookie_is_looked_at_once() -> None:
     cookie = "GS2.1." + "s1$" * 300_000 + "\n"
     assert google.session(event(cookies={"_ga_ABC": cookie}), "G-ABC").value == "1"
     cookie = "GS2.1." + "sx$" * 300_000 + "\n"
-    assert google.session(event(cookies={"_ga_ABC": cookie}), "G-ABC").cookie
+    assert google.session(event(cookies={"_ga_ABC": cookie}), "G-ABC").unreadable

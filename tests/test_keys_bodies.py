@@ -44,7 +44,7 @@ def test_every_call_has_a_schema_and_every_key_of_it_is_described() -> None:
         ("project-delete", {"project_id": "prj_1"}),
         ("project-reset", {"project_id": "prj_1", "account_id": "acc_1"}),
         ("keys-create", {"type": "WRITE"}),
-        ("keys-create", {"type": "DELETE", "customer_identifier": "a", "origins": ["https://a.example", "http://[::1]:80", "null"]}),
+        ("keys-create", {"type": "DELETE", "customer_identifier": "a", "origins": ["https://a.example", "http://[::1]:8080", "null", "app://obsidian.md"]}),
         ("keys-create", {"type": "QUERY", "key_filter_data": {"a": "b", "c": 1, "d": -0.5, "e": True, "_country": "DE"}}),
         ("keys-list", {}),
         ("keys-revoke", {"key_id": "4fQ8x0Zk2Lm"}),
@@ -80,8 +80,11 @@ def test_what_is_right(call: CallName, body: Any) -> None:
             "/key_filter_data: expected no key_filter_data, which only a key of type QUERY may carry, got "
         ]),
         ("keys-create", {"type": "WRITE", "origins": ["https://a.example/", "*"]}, [
-            f"/origins/{n}: expected an origin as browsers send it: scheme://host[:port] in lower case, without a slash at the end, got other text"
-            for n in range(2)
+            f"/origins/{n}: expected an origin as browsers and apps send it, scheme://host[:port], got other text: {why}"
+            for n, why in enumerate(
+                ["an origin has no path and no slash at the end; write 'https://a.example'",
+                 "no browser sends an origin with *, and patterns are not supported; list each origin by itself"]
+            )
         ]),
         ("keys-create", {"type": "WRITE", "origins": "null"}, ["/origins: expected an array of at most 100 origins, got text"]),
     ],

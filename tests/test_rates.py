@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from eventmw.intake.rates import MAX_SENDERS, Rates
+from eventmw.intake.rates import MAX_SENDERS, Rates, sender_of
 
 
 @given(
@@ -59,3 +59,19 @@ def test_memory_is_bounded_and_the_one_that_came_longest_ago_is_forgotten() -> N
     assert rates.wait_s(str(MAX_SENDERS), 0) > 0
     assert rates.wait_s("1", 0) > 0
     assert rates.wait_s("0", 0) == 0
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("2001:db8:1:1::1", "2001:db8:1:1:ffff::7", True),
+        ("2001:db8:1:1::1", "2001:db8:1:2::1", False),
+        ("192.0.2.1", "192.0.2.2", False),
+        ("::1", "::2", True),
+        ("", "", True),
+        ("unix:a", "unix:b", False),
+    ],
+)
+def test_an_ipv6_sender_is_a_network_of_64_bits(one: str, other: str, same: bool) -> None:
+    """One subscriber has 2^64 addresses, and could come from each of them once."""
+    assert (sender_of(one) == sender_of(other)) is same

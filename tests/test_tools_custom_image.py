@@ -37,9 +37,20 @@ def test_data_stay_in_their_parameter(value: Any) -> None:
     assert parse_qs(parts.query, keep_blank_values=True) == {"a": [value], "b": ["1"]}
 
 
-@pytest.mark.parametrize("src", ["https://t.example/p.gif", "https://t.example:444/p?{{ client.x }}", "/pixel.gif"])
+@pytest.mark.parametrize(
+    "src",
+    [
+        "/pixel/{{ client.x }}",
+        "/p.gif?{{ client.x }}",
+        "/?{{ client.x }}",
+        "https://t.example/{{ client.x }}",
+        "https://t.example/p.gif",
+        "https://t.example:444/p?{{ client.x }}",
+        "/pixel.gif",
+    ],
+)
 def test_good_addresses(src: str) -> None:
-    assert fetched(src, {}).url.startswith(src[:4])
+    assert fetched(src, {}).url == src.replace("{{ client.x }}", "")
 
 
 @pytest.mark.parametrize(
@@ -50,6 +61,29 @@ def test_good_addresses(src: str) -> None:
 def test_data_may_not_choose_the_host(src: str) -> None:
     with pytest.raises(ConfigError, match="data may stand behind the host only"):
         CustomImage(src)
+
+
+@pytest.mark.parametrize(
+    "src",
+    [
+        "/{{ client.x }}",
+        "/{{ client.a }}/{{ client.b }}",
+        "/p{{ client.x }}",
+        "/\t/{{ client.x }}",
+        "/./{{ client.x }}/p",
+    ],
+)
+def test_data_may_not_choose_a_page_of_the_own_site(src: str) -> None:
+    with pytest.raises(ConfigError, match="CustomImage: "):
+        CustomImage(src)
+
+
+@pytest.mark.parametrize("value", [".", "..", "", "%2e%2e", "../logout", "/", "\\", "//evil.example"])
+def test_data_stay_below_the_fixed_part_of_a_path(value: str) -> None:
+    for src in ("/pixel/{{ client.x }}/{{ client.x }}", "https://t.example/pixel/{{ client.x }}"):
+        path = urlsplit(fetched(src, {"x": value}).url).path
+        assert path.startswith("/pixel/")
+        assert not {".", ".."} & set(path.split("/"))
 
 
 def test_a_bad_template_is_told_at_the_start() -> None:

@@ -20,6 +20,7 @@ from eventmw.http import HttpReply, HttpRequest
 from eventmw.secret import Secret, env
 from eventmw.tools import Webhook
 from eventmw.tools.webhook import sign, verify
+from tests.running import run
 
 URL = "https://example.com/hook"
 NOW_S = 1_795_322_744
@@ -161,7 +162,7 @@ def test_no_secret_is_shown() -> None:
 @pytest.mark.parametrize(
     ("settings", "words"),
     [({"url": "http://example.com"}, "url must be https"), ({"url": "x"}, "full address"), ({"batch": 0}, "batch must be"),
-     ({"max_bytes": 0}, "max_bytes"), ({"secret": ""}, "secret is empty"), ({"old_secret": "whsec_!"}, "base64 has to follow"),
+     ({"max_bytes": 0}, "max_bytes"), ({"secret": ""}, "secret is empty"), ({"old_secret": "whsec_!"}, "old_secret begins with whsec_, so base64"),
      ({"headers": {"a b": "x"}}, "no name of a header field"), ({"headers": {"Host": "x"}}, "set by the webhook itself"),
      ({"headers": {"webhook-id": "x"}}, "set by the webhook itself"), ({"headers": {"x": "a\r\nb"}}, "on one line")],
 )  # fmt: skip
@@ -175,6 +176,78 @@ def test_all_problems_at_once() -> None:
     with pytest.raises(ConfigError) as caught:
         Webhook("http://example.com", secret="", batch=0)
     assert len(caught.value.problems) == 3
+
+
+def whsec(length: int) -> str:
+    return f"whsec_{base64.b64encode(b'k' * length).decode()}"
+
+
+BAD_SECRETS = [
+    ("whsec_", "24 to 64 bytes, and has 0"),
+    ("whsec_YQ==", "24 to 64 bytes, and has 1"),
+    (whsec(23), "and has 23"),
+    (whsec(65), "and has 65"),
+    ("v1,whsec_", "and has 0"),
+    ("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaS", "copy it whole"),
+    ("whsec_MfKQ9r8GKYqrTwjUPD8I-PZIo2LaLa_w", "copy it whole"),
+    ("whsec_MfKQ9r8GKYqr TwjUPD8ILPZIo2LaLaSw", "copy it whole"),
+    ("whsec_ключ", "copy it whole"),
+    ("WHSEC_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "small letters"),
+    ("whsk_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "shared secret"),
+    ("plain\n", "line end around it"),
+    (" plain", "line end around it"),
+    ("plain\u00a0", "line end around it"),
+    (SECRET + "\n", "line end around it"),
+    ("pla\nin", "control character inside"),
+    ("plain\0", "control character inside"),
+]
+
+
+@pytest.mark.parametrize("setting", ["secret", "old_secret"])
+@pytest.mark.parametrize("kind", [str, Secret, env])
+@pytest.mark.parametrize(("secret", "words"), BAD_SECRETS)
+def test_a_secret_that_cannot_sign_is_refused_at_the_start(
+    monkeypatch: pytest.MonkeyPatch, setting: str, kind: Any, secret: str, words: str
+) -> None:
+    """Standard Webhooks: a secret is 24 to 64 bytes, base64, and begins with whsec_. The words never repeat it."""
+    value = kind(secret)
+    if kind is env:
+        if "\0" in secret:
+            return
+        value = env("EVENTMW_TEST_HOOK")
+        monkeypatch.setenv("EVENTMW_TEST_HOOK", secret)
+    with pytest.raises(ConfigError, match=words) as caught:
+        Webhook(URL, **{setting: value})
+    assert len(caught.value.problems) == 1
+    assert setting in caught.value.problems[0]
+    assert secret[8:] not in str(caught.value) or len(secret) < 10
+
+
+@pytest.mark.parametrize("secret", [whsec(24), whsec(64), "plain", "with a blank", "MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"])
+def test_other_secrets_are_taken(secret: str) -> None:
+    sent, headers = only(Webhook(URL, secret=secret), event("a"))
+    assert verify(secret, headers, sent.body)
+
+
+def test_the_version_in_front_of_a_secret_is_no_part_of_it() -> None:
+    sent, headers = only(Webhook(URL, secret=f"v1,{SECRET}"), event("a"))
+    assert verify(SECRET, headers, sent.body)
+    assert verify(f"v1,{SECRET}", headers, sent.body)
+
+
+def test_a_header_of_the_environment_is_looked_at_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EVENTMW_TEST_HOOK", "Bearer t\n")
+    with pytest.raises(ConfigError, match="on one line"):
+        Webhook(URL, headers={"authorization": env("EVENTMW_TEST_HOOK")})
+
+
+def test_a_new_secret_is_one_that_signs() -> None:
+    made = {run("new-secret").out for _ in range(2)}
+    assert len(made) == 2
+    for line in made:
+        assert line.endswith("\n")
+        assert len(base64.b64decode(line.removeprefix("whsec_"), validate=False)) == 32
+        Webhook(URL, secret=line.removesuffix("\n"))
 
 
 def test_a_secret_of_the_environment_is_read_when_it_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:

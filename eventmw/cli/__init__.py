@@ -31,6 +31,7 @@ _COMMANDS: Final = {
     "worker": "eventmw.cli.worker",
     "project": "eventmw.cli.project",
     "keys": "eventmw.cli.keys",
+    "new-secret": "eventmw.cli.new_secret",
 }
 
 
@@ -43,7 +44,7 @@ class _Commands(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - as above
         if cmd_name not in _COMMANDS:
             return None
-        return cast(click.Command, getattr(import_module(_COMMANDS[cmd_name]), cmd_name))
+        return cast(click.Command, getattr(import_module(_COMMANDS[cmd_name]), cmd_name.replace("-", "_")))
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})

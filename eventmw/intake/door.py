@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import ipaddress
 import re
 from collections.abc import Container, Mapping, Sequence
 from typing import Final, Protocol
@@ -17,7 +16,7 @@ import msgspec
 
 from eventmw.errors import Refused
 from eventmw.event import BROWSER_FIELDS
-from eventmw.formats import is_ip
+from eventmw.formats import ip_of
 from eventmw.http import Headers, RequestHead
 from eventmw.intake.body import ENCODINGS, too_large
 
@@ -32,6 +31,12 @@ MAX_HEADER: Final = 2_048
 MAX_LENGTH_DIGITS: Final = 15
 """Digits of a Content-Length; a petabyte has them."""
 
+MAX_ASKED: Final = 4_096
+"""Characters that are read of the list of header fields which a preflight asks for. Source: assumption."""
+
+_OWN_HEADERS: Final = ("authorization", "content-type", "idempotency-key", "x-eventmw-key")
+_token = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+").fullmatch
+_NO_COMPRESSION: Final = frozenset({"", "identity", "none", "utf-8", "utf8"})
 _visible = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?").fullmatch
 
 
@@ -112,13 +117,12 @@ class Door:
         """
         if head.method != "POST":
             raise wrong_method(head, "POST, OPTIONS" if self._origins else "POST")
-        headers, address = head.headers, head.peer
+        headers = head.headers
         credential = self._credential(headers) if self._keys else ANONYMOUS
         from_browser = "sec-fetch-site" in headers or "origin" in headers
         if from_browser and credential == ANONYMOUS:
             check_origin(head, self._origins, self._proxies)
-        if self._proxies:
-            address = forwarded(headers, self._proxies) or address
+        address = address_of(head, self._proxies)
         return Visit(
             credential,
             address,
@@ -152,7 +156,7 @@ class Door:
             raise cross_site(origin, head.headers.get("sec-fetch-site"))
         return (
             ("access-control-allow-methods", "POST"),
-            ("access-control-allow-headers", "authorization, content-type, idempotency-key, x-eventmw-key"),
+            ("access-control-allow-headers", allowed_headers(head, _OWN_HEADERS)),
             ("access-control-max-age", PREFLIGHT_AGE_S),
         )
 
@@ -161,13 +165,7 @@ class Door:
         if not self._origins:
             return ()
         origin = head.headers.get("origin")
-        if origin is None or origin not in self._origins:
-            return (("vary", "Origin"),)
-        return (
-            ("access-control-allow-origin", origin),
-            ("access-control-expose-headers", "eventmw-rejected, retry-after"),
-            ("vary", "Origin"),
-        )
+        return cors_fields(head, origin if origin in self._origins else None)
 
     def _credential(self, headers: Mapping[str, str]) -> str:
         shown = _shown_key(headers)
@@ -189,6 +187,36 @@ def browser_of(headers: Mapping[str, str]) -> dict[str, str]:
     return {name: headers[name][:MAX_HEADER] for name in BROWSER_FIELDS if headers.get(name)}
 
 
+def address_of(head: RequestHead, proxies: int) -> str:
+    """Return the sender's address in its one spelling, behind trusted proxies; "" when the server does not tell."""
+    return (forwarded(head.headers, proxies) if proxies else None) or ip_of(head.peer) or head.peer
+
+
+def cors_fields(head: RequestHead, listed: str | None) -> Headers:
+    """Return the header fields by which a page of a listed origin may read an answer; None: the origin is not listed."""
+    vary = ("vary", "Origin, Access-Control-Request-Headers" if head.method == "OPTIONS" else "Origin")
+    if listed is None:
+        return (vary,)
+    return (
+        ("access-control-allow-origin", listed),
+        ("access-control-expose-headers", "eventmw-rejected, retry-after"),
+        vary,
+    )
+
+
+def allowed_headers(head: RequestHead, own: Sequence[str]) -> str:
+    """Return which header fields a page may send: our own, and those that its preflight asks for.
+
+    The origin is listed exactly, so whoever may send events may send `traceparent` or `sentry-trace` with them, which
+    tracing libraries add to every request of a page. What is no token, or too much, is left out.
+    """
+    asked = head.headers.get("access-control-request-headers", "")
+    if len(asked) > MAX_ASKED:
+        asked = asked[:MAX_ASKED].rpartition(",")[0]
+    names = (name for part in asked.split(",") if (name := part.strip(" \t").lower()) != "*" and _token(name))
+    return ", ".join(dict.fromkeys((*own, *names)))
+
+
 def wrong_method(head: RequestHead, allow: str) -> Refused:
     """Return the refusal of a method that is not among those in `allow`."""
     expected = "POST" if "GET" not in allow else "GET or POST"
@@ -198,6 +226,7 @@ def wrong_method(head: RequestHead, allow: str) -> Refused:
 
 
 _ALLOWED: Final = "an allowed origin"
+_web_origin = re.compile(r"https?://[^/?#@\\]+").fullmatch
 
 
 def check_origin(head: RequestHead, listed: Container[str | None], proxies: int, *, allowed: str = _ALLOWED) -> None:
@@ -221,30 +250,39 @@ def check_origin(head: RequestHead, listed: Container[str | None], proxies: int,
 
 
 def _is_own(origin: str, head: RequestHead, proxies: int) -> bool:
-    forwarded_host = head.headers.get("x-forwarded-host") if proxies else None
+    """Return whether an origin is the one that the request itself was sent to. Only pages of the web have such an origin."""
+    if not _web_origin(origin):
+        return False
+    told_host = _told("x-forwarded-host", head.headers, proxies)
     try:
-        parts, host = urlsplit(origin), urlsplit("//" + (forwarded_host or head.headers.get("host", "")))
+        parts, host = urlsplit(origin), urlsplit("//" + (told_host or head.headers.get("host", "")))
+        scheme = parts.scheme
         if proxies:
-            scheme = head.headers.get("x-forwarded-proto", head.scheme)
-            return (parts.scheme, parts.hostname, _port(parts.port, parts.scheme)) == (
-                scheme,
-                host.hostname,
-                _port(host.port, scheme),
-            )
-        own_port = _port(host.port, parts.scheme)
-        return (
-            parts.hostname is not None
-            and parts.hostname == host.hostname
-            and _port(parts.port, parts.scheme) == own_port
+            scheme = (_told("x-forwarded-proto", head.headers, proxies) or head.scheme).lower()
+        return (parts.scheme, parts.hostname, _port(parts.port, parts.scheme)) == (
+            scheme,
+            host.hostname,
+            _port(host.port, scheme),
         )
     except ValueError:
         return False
 
 
+def _told(name: str, headers: Mapping[str, str], proxies: int) -> str:
+    """Return what the outermost trusted proxy wrote into a header field; "" when it wrote nothing.
+
+    Each proxy may append to the list, or write it anew, so that fewer values than proxies are all theirs.
+    """
+    if not proxies:
+        return ""
+    values = headers.get(name, "").split(",")
+    return values[-min(proxies, len(values))].strip()
+
+
 def forwarded(headers: Mapping[str, str], proxies: int) -> str | None:
     """Return the sender's address as the proxies that are trusted tell it, or None when they tell none."""
     hops = headers.get("x-forwarded-for", "").split(",")
-    return _parsed(hops[-proxies].strip()) if len(hops) >= proxies else None
+    return ip_of(hops[-proxies]) if len(hops) >= proxies else None
 
 
 def length_of(headers: Mapping[str, str], max_body_bytes: int) -> int | None:
@@ -294,31 +332,27 @@ def _port(port: int | None, scheme: str) -> int | None:
     return port or {"https": 443, "http": 80}.get(scheme)
 
 
-def _parsed(hop: str) -> str | None:
-    """Return the address of a hop, which may have a port: ``192.0.2.1:443``, ``[2001:db8::1]:443``."""
-    bare = hop[1:].partition("]")[0] if hop.startswith("[") else hop
-    if bare.count(":") == 1:
-        bare = bare.partition(":")[0]
-    return str(ipaddress.ip_address(bare)) if is_ip(bare) else None
-
-
 def encoding_of(value: str) -> str:
-    """Return the encoding that a Content-Encoding names: ``gzip``, ``deflate`` or "".
+    """Return the compression that a Content-Encoding names: ``gzip``, ``deflate`` or "".
+
+    Words that compress nothing count for nothing, also beside another: ``identity``, and what senders mistake for one, a
+    charset or ``none``.
 
     Raises:
         Refused: 415.
     """
-    encoding = value.strip().lower()
-    if encoding in {"", "identity"}:
+    named = [word for part in value.split(",") if (word := part.strip(" \t").lower()) not in _NO_COMPRESSION]
+    encodings = ["gzip" if word == "x-gzip" else word for word in named]
+    if not encodings:
         return ""
-    if encoding == "x-gzip":
-        return "gzip"
-    if encoding in ENCODINGS:
-        return encoding
+    if len(encodings) == 1 and encodings[0] in ENCODINGS:
+        return encodings[0]
     offered = ", ".join(ENCODINGS)
+    expected = f"{' or '.join(ENCODINGS)}, or a body that is not compressed"
+    came = "another encoding" if len(encodings) == 1 else f"{len(encodings)} of them"
     raise Refused(
         "unsupported_encoding",
-        f"Expected a Content-Encoding of {offered} or none.",
+        f"Expected one Content-Encoding, {expected}, got {came}.",
         headers=(("accept-encoding", offered),),
     )
 

@@ -19,10 +19,12 @@ from eventmw.http import Headers, RequestHead
 from eventmw.intake.door import (
     ANONYMOUS,
     PREFLIGHT_AGE_S,
+    address_of,
+    allowed_headers,
     check_origin,
+    cors_fields,
     cross_site,
     encoding_of,
-    forwarded,
     idempotency_key_of,
     length_of,
     wrong_method,
@@ -130,9 +132,7 @@ class KeyedDoor:
         Raises:
             Refused: 400, 401, 403, 405, 413 or 415; what is wrong with the sender comes before what is wrong with the body.
         """
-        headers, address = head.headers, head.peer
-        if self._proxies:
-            address = forwarded(headers, self._proxies) or address
+        headers, address = head.headers, address_of(head, self._proxies)
         if head.method != "POST":
             if self._gets and head.method in _GETTING:
                 return KeyedVisit(None, ANONYMOUS, address, head)
@@ -184,20 +184,14 @@ class KeyedDoor:
             raise cross_site(origin, head.headers.get("sec-fetch-site"), _OF_ANY)
         return (
             ("access-control-allow-methods", "POST"),
-            ("access-control-allow-headers", f"content-type, idempotency-key, {self._header}"),
+            ("access-control-allow-headers", allowed_headers(head, ("content-type", "idempotency-key", self._header))),
             ("access-control-max-age", PREFLIGHT_AGE_S),
         )
 
     def cors(self, head: RequestHead) -> Headers:
         """Return the header fields by which an origin that any key lists may read any answer, errors included."""
         origin = head.headers.get("origin")
-        if origin is None or not self._lists(origin):
-            return (("vary", "Origin"),)
-        return (
-            ("access-control-allow-origin", origin),
-            ("access-control-expose-headers", "eventmw-rejected, retry-after"),
-            ("vary", "Origin"),
-        )
+        return cors_fields(head, origin if origin is not None and self._lists(origin) else None)
 
     def _lists(self, origin: str) -> bool:
         try:

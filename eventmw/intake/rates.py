@@ -5,14 +5,32 @@ Layer: input and output (it keeps state between requests); time is an argument. 
 
 from __future__ import annotations
 
+import ipaddress
 import threading
 from collections import OrderedDict
+from functools import lru_cache
 from typing import Final
 
 MAX_SENDERS: Final = 10_000
 """Senders remembered; past it the one that came longest ago is forgotten, so that spoofed ones cannot fill memory."""
 
 _NS: Final = 1_000_000_000
+
+
+_PREFIX: Final = 64
+"""Bits of an IPv6 address that say whose it is: one subscriber has all addresses behind them. Source: RFC 6177; BCP 157."""
+
+
+@lru_cache(maxsize=4096)
+def sender_of(address: str) -> str:
+    """Return by what the sender at an address is counted: an IPv4 address whole, an IPv6 address as its /64 network."""
+    if ":" not in address:
+        return address
+    try:
+        network = ipaddress.IPv6Network((address, _PREFIX), strict=False)
+    except ValueError:
+        return address
+    return str(network)
 
 
 class Rates:

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from types import MappingProxyType
 from typing import Any, Final, TypeGuard
+from unicodedata import category, normalize
 
 from eventmw.event import Event
 from eventmw.jsontext import is_list, is_object
@@ -23,20 +24,31 @@ MAX_ITEM_PARAMS: Final = 27
 
 _LONGER: Final = {"page_location": 1000, "page_referrer": 420, "page_title": 300}
 
-# Source: ga-dev-tools, formatCheckLib.ts; the four app_store_… from rudder-transformer, src/v0/destinations/ga4/utils.js.
+# Sources: the Measurement Protocol's reference, «reserved names»; Firebase's reference of logEvent; the help page 13316687,
+# «Mobile apps»; ga-dev-tools, formatCheckLib.ts, for app_install and screen_view. The help page names for the web also what
+# Google's own tag collects by itself (click, scroll, page_view, view_search_results, …): those names may be used.
 # fmt: off
 RESERVED_EVENTS: Final = frozenset({
-    "ad_activeview", "ad_click", "ad_exposure", "ad_impression", "ad_query", "adunit_exposure",
-    "app_clear_data", "app_install", "app_update", "app_remove", "app_store_refund",
-    "app_store_subscription_cancel", "app_store_subscription_convert", "app_store_subscription_renew", "error",
-    "first_open", "first_visit", "in_app_purchase", "notification_dismiss", "notification_foreground",
-    "notification_open", "notification_receive", "os_update", "screen_view", "session_start", "user_engagement",
+    "ad_activeview", "ad_click", "ad_exposure", "ad_impression", "ad_query", "ad_reward", "adunit_exposure",
+    "app_background", "app_clear_data", "app_exception", "app_install", "app_remove", "app_store_refund",
+    "app_store_subscription_cancel", "app_store_subscription_convert", "app_store_subscription_renew", "app_update",
+    "app_upgrade", "dynamic_link_app_open", "dynamic_link_app_update", "dynamic_link_first_open", "error",
+    "firebase_campaign", "firebase_in_app_message_action", "firebase_in_app_message_dismiss",
+    "firebase_in_app_message_impression", "first_open", "first_visit", "in_app_purchase", "notification_dismiss",
+    "notification_foreground", "notification_open", "notification_receive", "notification_send", "os_update",
+    "screen_view", "session_start", "session_start_with_rollout", "user_engagement",
 })
+# Source: the help page, «Reserved user property names»; the reference.
 RESERVED_PROPERTIES: Final = frozenset({
-    "first_open_time", "first_visit_time", "last_deep_link_referrer", "user_id", "first_open_after_install",
+    "cid", "customer_id", "customerid", "first_open_after_install", "first_open_time", "first_visit_time",
+    "google_allow_ad_personalization_signals", "last_advertising_id_reset", "last_deep_link_referrer", "last_gclid",
+    "lifetime_user_engagement", "non_personalized_ads", "session_id", "session_number", "sessionid", "sfmc_id", "sid",
+    "uid", "user_id", "userid",
 })
 # fmt: on
 RESERVED_PREFIXES: Final = ("_", "firebase_", "ga_", "google_", "gtag.")
+_RESERVED_ON_THE_WEB: Final = "query_id"
+"""The one prefix that is reserved for events of websites. Source: the help page, «Web»."""
 
 # Source: the component's table; other e-commerce names go through as any name does.
 # fmt: off
@@ -72,10 +84,19 @@ MAX_LOOKED_AT: Final = 1000
 _Renames = Sequence[tuple[str, tuple[str, ...]]]
 _NUMBERS: Final = frozenset({"value", "tax", "shipping", "price", "quantity", "discount", "index"})
 _NOT_PARAMS: Final = frozenset({"client_id", "items", "products"})
-RESERVED_PARAMS: Final = frozenset({"engagement_time_msec", "session_id"})  # these two have their own rules below
+# Source: the help page, «Reserved event parameter names», but for currency, which an order needs. The first two have their
+# own rules below.
+# fmt: off
+RESERVED_PARAMS: Final = frozenset({
+    "engagement_time_msec", "session_id", "cid", "customer_id", "customerid", "dclid", "firebase_conversion", "gclid",
+    "session_number", "sessionid", "sfmc_id", "sid", "srsltid", "uid", "user_id", "userid",
+})
+# fmt: on
 
-_name = re.compile(r"[A-Za-z][A-Za-z0-9_]*").fullmatch
 _foreign = re.compile(r"[^A-Za-z0-9_]+")
+_blanks = re.compile(r" +")
+MAX_CLEANED: Final = 1000
+"""Characters of a name that are looked at: one that is longer than 40 is not sent anyway."""
 _decimal = re.compile(r"[+-]?[0-9]{1,15}(?:\.[0-9]{1,15})?").fullmatch
 
 
@@ -160,16 +181,30 @@ def _first(limit: int, fields: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def cleaned(name: str) -> str:
-    """Return a name in GA4's alphabet: ``transaction successful`` → ``transaction_successful``."""
-    return _foreign.sub(" ", name).strip().replace(" ", "_")
+    """Return a name with the letters and digits of any script and ``_``, all else one ``_``: ``a b`` → ``a_b``.
+
+    Google's sources differ: the help page has «English and non-English words and letters», the pattern of its Event Builder
+    a to z alone. The help page is followed, since the other would lose every name without a Latin letter.
+    """
+    if not name.isascii():
+        name = "".join(char if _belongs(char) else " " for char in normalize("NFC", name[:MAX_CLEANED]))
+    return _blanks.sub("_", (_foreign.sub(" ", name) if name.isascii() else name).strip())
+
+
+def _belongs(char: str) -> bool:
+    """Return whether a character is a letter, a mark on one (as the vowels of Hindi and Thai are), a digit or ``_``."""
+    kind = category(char)
+    return kind[0] in "LM" or kind == "Nd" or char == "_"
 
 
 def name_problem(name: str, reserved: frozenset[str] = RESERVED_EVENTS, longest: int = MAX_NAME) -> str | None:
     """Return why GA4 would not take a name; None when it does."""
     if name.startswith(RESERVED_PREFIXES):
         return "the name begins with what GA4 reserves: _, firebase_, ga_, google_, gtag."
-    if not _name(name):
-        return "GA4 needs a name that begins with a letter a to z"
+    if reserved is RESERVED_EVENTS and name.startswith(_RESERVED_ON_THE_WEB):
+        return f"the name begins with what GA4 reserves: {_RESERVED_ON_THE_WEB}"
+    if not name[:1].isalpha() or name != cleaned(name):
+        return "GA4 needs a name that begins with a letter, and has nothing but letters, digits and _"
     if len(name) > longest:
         return f"the name is longer than GA4's {longest} characters"
     return "the name is reserved by GA4" if name in reserved else None

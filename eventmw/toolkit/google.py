@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 import re
 from typing import Any, Final, NamedTuple
+from urllib.parse import unquote
 
 from eventmw.event import Event
 from eventmw.jsontext import is_object
@@ -29,43 +30,78 @@ MAX_COOKIE: Final = 4096
 
 
 class Id(NamedTuple):
-    """An id, and the value of the cookie to set for it; "" when the id came with the event."""
+    """An id, and the value of the cookie to set for it.
+
+    ``cookie`` is "" when the id came with the event, and when the visitor has a cookie that cannot be read: it may be of a
+    format that is newer than this module, and belongs to Google's own tag. ``unreadable`` says so.
+    """
 
     value: str
     cookie: str = ""
+    unreadable: bool = False
 
 
 def client(event: Event) -> Id:
-    """Return who it was: the property ``client_id``, the cookie ``_ga``, or an id made of the user id, else of the event.
+    """Return who it was: the property ``client_id``, the cookie ``_ga``, or an id made of what there is.
 
+    That is the text of a cookie that cannot be read, so that one visitor stays one; or else the user id; or else the event.
     One made of the event is new for each event, so a sender that knows neither cookies nor users counts visits as visitors.
     """
     given = event.properties.get("client_id")
+    if isinstance(given, str) and (found := _ga(given)):  # the whole cookie
+        return Id(found[1])
     if isinstance(given, str) and _client_id(given):
         return Id(given)
-    if found := _ga(event.cookies.get("_ga", "")):
+    cookie = _cookie(event, "_ga")
+    if found := _ga(cookie):
         return Id(found[1])
-    if event.user_id:
-        digest = hashlib.sha256(f"ga\0{event.user_id}".encode()).digest()
-        made = f"{int.from_bytes(digest[:4], 'big')}.{int.from_bytes(digest[4:8], 'big')}"
-    else:
-        made = f"{event.derive('ga') >> 32}.{event.recorded_ms // 1000}"
+    if cookie:
+        return Id(_made_of(f"ga cookie\0{cookie}"), unreadable=True)
+    made = (
+        _made_of(f"ga\0{event.user_id}") if event.user_id else f"{event.derive('ga') >> 32}.{event.recorded_ms // 1000}"
+    )
     return Id(made, f"GA1.1.{made}")
+
+
+def _made_of(text: str) -> str:
+    digest = hashlib.sha256(text.encode()).digest()
+    return f"{int.from_bytes(digest[:4], 'big')}.{int.from_bytes(digest[4:8], 'big')}"
+
+
+def _cookie(event: Event, name: str) -> str:
+    """Return a cookie as a browser's page writes it; some libraries hand it on percent-encoded, ``GS2.1.s1%24o2``."""
+    return unquote(event.cookies.get(name, "")[:MAX_COOKIE]).strip()
 
 
 def session(event: Event, measurement_id: str) -> Id:
     """Return the session: the property ``session_id``, the cookie, or the half hour in which the event was recorded.
 
-    What a new cookie holds beside the session: its number, engaged, the time of the last event. Source: assumption.
+    A property may be the session alone, the whole cookie, or its part behind the version. GA4 takes digits only, so any
+    other text is made a number, the same one each time. What a new cookie holds beside the session: its number, engaged,
+    the time of the last event. Source: assumption.
     """
     given = event.properties.get("session_id")
-    if isinstance(given, str | int) and _session_id(str(given)):
-        return Id(str(given))
-    if found := _session_in(event.cookies.get(session_cookie(measurement_id), "")):
+    if (
+        isinstance(given, str | int)
+        and not isinstance(given, bool)
+        and (text := unquote(str(given)[:MAX_COOKIE]).strip())
+    ):
+        return Id(_session_named(text))
+    cookie = _cookie(event, session_cookie(measurement_id))
+    if found := _session_in(cookie):
         return Id(found)
     now_s = event.recorded_ms // 1000
     start_s = now_s - now_s % SESSION_S
+    if cookie:
+        return Id(str(start_s), unreadable=True)
     return Id(str(start_s), f"GS2.1.s{start_s}$o1$g1$t{now_s}$j60$l0$h0")
+
+
+def _session_named(text: str) -> str:
+    if _session_id(text):
+        return text
+    found = _session_in(text) or _session_in(f"GS2.1.{text}")
+    return found or str(int.from_bytes(hashlib.sha256(text.encode()).digest()[:6], "big"))
 
 
 def _session_in(cookie: str) -> str | None:
@@ -73,7 +109,7 @@ def _session_in(cookie: str) -> str | None:
 
     ``GS1.1.<session>.<count>.…`` has places; ``GS2.1.s<session>$o<count>$…`` has letters, in any order.
     """
-    version, _, rest = cookie[:MAX_COOKIE].partition(".")
+    version, _, rest = cookie.partition(".")
     fields = rest.partition(".")[2]
     if version == "GS1":
         found = fields.partition(".")[0]

@@ -25,8 +25,9 @@ from eventmw.errors import ConfigError
 from eventmw.event import Event
 from eventmw.jsontext import encode, for_script, is_list, is_object
 
-Place = Literal["text", "url", "html", "js"]
-"""Where the output stands: as it is; one component of a URL; HTML text or a quoted attribute; a JavaScript expression."""
+Place = Literal["text", "url", "path", "html", "js"]
+"""Where the output stands: as it is; one component of a URL; a part of a URL's path; HTML text or a quoted attribute; a
+JavaScript expression."""
 
 ROOTS: Final = ("client", "system", "event", "extra")
 
@@ -83,12 +84,55 @@ def data_of(event: Event) -> dict[str, Any]:
     return {"client": event.client, "system": event.system, "event": own, "extra": event.extra}
 
 
+def _path_part(text: str) -> str:
+    """Return a text encoded for a path; a dot segment, which would go up in it, is left out: ``%2e%2e`` goes up as well."""
+    return "" if text in {".", ".."} else quote(text, safe="")
+
+
+_dropped = str.maketrans("\\", "/", "\t\n\r")
+_leading: Final = "".join(map(chr, range(0x21)))
+_of_host = re.compile(
+    r"(?:(?:https?:)?//)(?:[\w-]+(?:\.[\w-]+)*\.?|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?(/.*)?", re.DOTALL | re.IGNORECASE
+).fullmatch
+# A first part without a slash behind it could yet become a scheme: "java{{ client.x }}:…".
+_of_site = re.compile(r"(?:/|(?:\.{1,2}/)+)\.*[^/.].*|\.*[^/.:][^/:]*/.*", re.DOTALL).fullmatch
+
+
+def address_place(before: str) -> Literal["url", "path"] | None:
+    """Return where data would stand in an address; None where they could choose its scheme, its host, or all of its path.
+
+    They may stand behind ``https://host/``, or ``/x`` and ``x/`` of the page's own site, or behind a ``?`` or ``#``.
+
+    Args:
+        before: the address up to there, with any text in the places of earlier data.
+
+    Source: URL Standard, 4.4 «basic URL parser»: blanks in front and tabs and line ends anywhere are dropped, and a
+    backslash is a slash, so all of that is done first.
+    """
+    text = before.translate(_dropped).lstrip(_leading)
+    part = re.split(r"[?#]", text, maxsplit=1)[0]
+    in_query = part != text
+    if found := _of_host(part):
+        return "url" if in_query else "path" if found[1] else None
+    if part.startswith("//") or ":" in part.partition("/")[0]:
+        return None
+    if in_query:
+        return "url"
+    return "path" if _of_site(part) else None
+
+
 _ENCODERS: Final[Mapping[Place, Callable[[Any], str]]] = {
     "text": as_text,
     "url": lambda value: quote(as_text(value), safe=""),
+    "path": lambda value: _path_part(as_text(value)),
     "html": lambda value: html.escape(as_text(value)),
     "js": for_script,
 }
+
+
+def encoded(value: Any, place: Place) -> str:
+    """Return a JSON value as the text that can stand in a place."""
+    return _ENCODERS[place](value)
 
 
 class Template:

@@ -9,9 +9,10 @@ Layer: pure rules. Ids that have to be made up are functions of the event, so ev
 Sources:
     * limits, session_id and engagement_time_msec, 72 hours: developers.google.com/analytics/devguides/collection/protocol/
       ga4/sending-events; body, hosts, consent, ip_override, device: …/ga4/reference; debug: …/ga4/validating-events
-    * reserved names, user_agent: Google's Event Builder (googleanalytics/ga-dev-tools, src/components/ga4/EventBuilder)
+    * user_agent: Google's Event Builder (googleanalytics/ga-dev-tools, src/components/ga4/EventBuilder)
     * lengths of page fields, 25 user properties: support.google.com/analytics/answer/9267744
-    * reserved prefixes and user properties: support.google.com/analytics/answer/13316687
+    * names in any script, reserved names and prefixes: support.google.com/analytics/answer/13316687; …/ga4/reference,
+      «reserved names»; firebase.google.com/docs/reference/swift/firebaseanalytics/api/reference/Classes/Analytics
     * too long values and parameters past the 25th are lost: firebase.google.com/docs/analytics/errors
     * names of e-commerce events: the public Managed Component google-analytics-4
 """
@@ -33,7 +34,7 @@ from eventmw.event import Event
 from eventmw.formats import is_ip
 from eventmw.http import HttpReply, HttpRequest
 from eventmw.jsontext import encode
-from eventmw.secret import AnySecret, Secret, reveal
+from eventmw.secret import AnySecret, Secret, copying_problem, known, reveal
 from eventmw.toolkit import google
 from eventmw.toolkit.endpoints import problem_with
 from eventmw.toolkit.ga4params import (
@@ -132,7 +133,8 @@ class GA4:
             yield Drop("larger than the 130 kB that GA4 takes in one request")
             return
         yield Send(hit, size=len(hit.event))
-        if self.set_cookies and "client_id" not in event.properties:
+        known_otherwise = "client_id" in event.properties or client.unreadable or session.unreadable
+        if self.set_cookies and not known_otherwise:
             yield from self._cookies(client, session)
 
     def pack(self, items: Sequence[Send]) -> Iterable[Packed]:
@@ -244,6 +246,8 @@ def _problems(tool: GA4) -> Iterator[str]:
         yield "measurement_id must be G- and 4 to 20 capital letters and digits, as Admin > Data streams shows it"
     if tool.api_secret == "":
         yield "api_secret is empty; make one in Admin > Data streams > Measurement Protocol API secrets"
+    elif trouble := copying_problem(known(tool.api_secret) or ""):
+        yield f"api_secret {trouble}"
     if (trouble := problem_with(_origin(tool.host))) or "/" in _origin(tool.host).partition("://")[2]:
         yield f"host {trouble or 'must be a host alone, without a path'}"
     for name in tool.names.values():

@@ -34,7 +34,7 @@ from eventmw.event import Event
 from eventmw.http import Headers, HttpReply, HttpRequest
 from eventmw.jsontext import encode
 from eventmw.retry import retry_after_s
-from eventmw.secret import AnySecret, Secret, reveal
+from eventmw.secret import AnySecret, Secret, copying_problem, known, reveal
 from eventmw.toolkit.endpoints import problem_with
 from eventmw.toolkit.eventjson import as_json
 from eventmw.toolkit.packing import batches
@@ -42,6 +42,12 @@ from eventmw.toolkit.packing import batches
 _token = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+").fullmatch
 _value = re.compile(r"[\x20-\x7e]*").fullmatch
 _OURS: Final = frozenset({"content-length", "content-type", "host", "idempotency-key", "transfer-encoding"})
+
+_PREFIX: Final = "whsec_"
+_ASYMMETRIC: Final = ("whsk_", "whpk_", "v1a,")
+MIN_KEY: Final = 24
+MAX_KEY: Final = 64
+"""Bytes of a key. Source: Standard Webhooks, «Signature scheme»: between 24 bytes (192 bits) and 64 bytes (512 bits)."""
 
 _OPENING: Final = b'{"events":['
 _CLOSING: Final = b"]}"
@@ -65,7 +71,8 @@ class Webhook:
 
     Attributes:
         url: where to; https, or http to this machine.
-        secret: signs the requests; ``whsec_`` and base64, or any other text, whose UTF-8 is the key. None: no signature.
+        secret: signs the requests; ``whsec_`` and the base64 of 24 to 64 bytes, as ``eventmw new-secret`` prints it, or any
+            other text, whose UTF-8 is the key. None: no signature.
         old_secret: while a secret is changed, the one before: requests carry a signature of each.
         headers: further header fields, such as ``{"authorization": env("HOOK_TOKEN")}``.
         batch: most events in one request, 1 to 10,000.
@@ -161,18 +168,31 @@ def verify(secret: str, headers: Mapping[str, str], body: bytes) -> bool:
     return any([hmac.compare_digest(expected, one) for one in sent])  # noqa: C419 - compare all: no early way out
 
 
+def new_secret(key: bytes) -> str:
+    """Return the secret of a key, as this tool and the libraries of Standard Webhooks take it. Keys have 24 to 64 bytes."""
+    return _PREFIX + base64.b64encode(key).decode()
+
+
 def _key(secret: str) -> bytes:
-    """Return the key behind a secret.
+    """Return the key behind a secret: what base64 after ``whsec_`` stands for, or the UTF-8 of any other text.
+
+    Some services show ``v1,`` in front, the version of the signatures; it is no part of the secret.
 
     Raises:
         ConfigError: it begins with ``whsec_`` and goes on with something else than base64.
     """
-    if not secret.startswith("whsec_"):
+    bare = _bare(secret)
+    if not bare.startswith(_PREFIX):
         return secret.encode()
     try:
-        return base64.b64decode(secret.removeprefix("whsec_"), validate=True)
-    except binascii.Error:
+        return base64.b64decode(bare.removeprefix(_PREFIX), validate=True)
+    except (binascii.Error, ValueError):
         raise ConfigError(["Webhook: the secret begins with whsec_, so base64 has to follow; copy it whole"]) from None
+
+
+def _bare(secret: str) -> str:
+    without = secret.removeprefix("v1,")
+    return without if without.startswith(_PREFIX) else secret
 
 
 def _batch_id(ids: Iterable[str]) -> str:
@@ -192,18 +212,36 @@ def _problems(tool: Webhook) -> Iterator[str]:
     if tool.max_bytes < 1:
         yield "max_bytes must be a positive number of bytes"
     for name, secret in (("secret", tool.secret), ("old_secret", tool.old_secret)):
-        if secret == "":
-            yield f"{name} is empty; leave it out to send unsigned, or name a variable with env(…)"
-        elif isinstance(secret, (str, Secret)):
-            yield from _key_problem(reveal(secret))
+        if trouble := _secret_problem(known(secret)):
+            yield f"{name} {trouble}"
     yield from _header_problems(tool.headers)
 
 
-def _key_problem(secret: str) -> Iterator[str]:
+def _secret_problem(secret: str | None) -> str | None:
+    """Return why a secret cannot sign, in half a sentence that does not repeat it; None when it can."""
+    if not secret:
+        return None if secret is None else "is empty; leave it out to send unsigned, or name a variable with env(…)"
+    if secret.lower().startswith(_ASYMMETRIC):
+        return (
+            "is a key of a pair (whsk_, whpk_), and this tool signs with a shared secret: one that begins with whsec_"
+        )
+    is_encoded = secret.lower().removeprefix("v1,").startswith(_PREFIX)
+    return copying_problem(secret) or (_encoded_problem(secret) if is_encoded else None)
+
+
+def _encoded_problem(secret: str) -> str | None:
+    if not _bare(secret).startswith(_PREFIX):
+        return "begins with whsec_, which is written in small letters"
     try:
-        _key(secret)
-    except ConfigError as error:
-        yield error.problems[0].removeprefix("Webhook: ")
+        length = len(_key(secret))
+    except ConfigError:
+        return "begins with whsec_, so base64 has to follow; copy it whole"
+    if MIN_KEY <= length <= MAX_KEY:
+        return None
+    return (
+        f"must be whsec_ and the base64 of {MIN_KEY} to {MAX_KEY} bytes, and has {length}; "
+        "`eventmw new-secret` prints a good one"
+    )
 
 
 def _header_problems(headers: Mapping[str, AnySecret]) -> Iterator[str]:
@@ -212,5 +250,5 @@ def _header_problems(headers: Mapping[str, AnySecret]) -> Iterator[str]:
             yield f"headers: {name!r} is no name of a header field"
         elif name.lower() in _OURS or name.lower().startswith("webhook-"):
             yield f"headers: {name} is set by the webhook itself"
-        elif isinstance(value, (str, Secret)) and not _value(reveal(value)):
+        elif not _value(known(value) or ""):
             yield f"headers: the value of {name} must be printable ASCII on one line"

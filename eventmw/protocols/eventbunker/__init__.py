@@ -17,7 +17,7 @@ from eventmw.event import Record
 from eventmw.protocols.eventbunker.answer import Tracked, message_of, refuse, reply
 from eventmw.protocols.eventbunker.events import NAME, Context, Reader, body_of, event_id
 from eventmw.protocols.eventbunker.judge import AnyName, Judge, Judgement, Names, Writer
-from eventmw.record import repeatable_id
+from eventmw.record import RepeatableIds
 
 __all__ = [
     "NAME",
@@ -67,8 +67,6 @@ def accept(body: bytes, sender: Sender, arrival: tuple[str, int], judge: Judge, 
         Refused: nothing of it is accepted.
     """
     record_id, recorded_ms = arrival
-    if sender.idempotency_key is not None:
-        record_id = repeatable_id(sender.credential, sender.idempotency_key)
     body = strictjson.without_bom(body)
     judgement = judge(body, sender.writer, names, recorded_ms)
     indexes: tuple[int, ...] | None = None
@@ -78,9 +76,23 @@ def accept(body: bytes, sender: Sender, arrival: tuple[str, int], judge: Judge, 
         events = [judgement.raws[index] for index in indexes]
     elif judgement.raws:
         events = judgement.raws
-    kept = body_of(sender.context, events)
-    tracked = Tracked(Record(record_id, recorded_ms, NAME, sender.credential, None, indexes, kept), judgement)
+    context, ids = sender.context, list[str]()
     if sender.idempotency_key is not None:
         of_all = range(judgement.count) if indexes is None else indexes
-        tracked.own_ids = [(event_id(record_id, index), index) for index in of_all]
-    return tracked
+        record_id, ids = _repeatable(sender.credential, sender.idempotency_key, events, judgement.count, of_all)
+        context = msgspec.structs.replace(context, ids=ids)
+    kept = body_of(context, events)
+    record = Record(record_id, recorded_ms, NAME, sender.credential, None, indexes, kept)
+    return Tracked(record, judgement, ids, [(ident, index) for index, ident in enumerate(ids) if ident])
+
+
+def _repeatable(
+    credential: str, key: str, events: Sequence[bytes | msgspec.Raw], count: int, indexes: Sequence[int]
+) -> tuple[str, list[str]]:
+    """Return the record's id, and the id of the event at each index; "" at the index of a refused event."""
+    decoded = strictjson.decode(b"[%b]" % b",".join(map(bytes, events)))
+    repeatable = RepeatableIds(credential, key, decoded)
+    ids = [""] * count
+    for index, (digest, number) in zip(indexes, repeatable.events, strict=True):
+        ids[index] = event_id(digest, number)
+    return repeatable.request, ids

@@ -44,26 +44,32 @@ class Tracked(msgspec.Struct, gc=False):
     Attributes:
         record: what the journal keeps.
         judgement: what became of each event.
-        own_ids: (id, index) of all events, when the sender gave an Idempotency-Key.
+        ids: the id of the event at each index, when the sender gave an Idempotency-Key; else empty.
+        own_ids: (id, index) of all kept events, when the sender gave an Idempotency-Key.
         duplicates: the indexes of events that are known to be durable already.
     """
 
     record: Record
     judgement: Judgement
+    ids: Sequence[str] = ()
     own_ids: Sequence[tuple[str, int]] = ()
     duplicates: Sequence[int] = ()
+
+    def id_at(self, index: int) -> str:
+        """Return the ``unique_req_id`` of the event at an index."""
+        return self.ids[index] if self.ids else event_id(self.record.id, index)
 
 
 def reply(tracked: Tracked, cors: Headers) -> Reply:
     """Return the answer to a request whose record has been kept: of an array, an array of the same length and order."""
     record, judgement = tracked.record, tracked.judgement
     if not judgement.is_batch:
-        body = _taken(record.id, record.recorded_ms)
+        body = _taken(tracked.id_at(0), record.recorded_ms)
         return Reply(200, _headers(len(body), cors), body)
     answers = [
         _error(BODY_FAILED, judgement.invalid[index])
         if index in judgement.invalid
-        else _taken(event_id(record.id, index), record.recorded_ms)
+        else _taken(tracked.id_at(index), record.recorded_ms)
         for index in range(judgement.count)
     ]
     body = b"[%b]" % b",".join(answers)

@@ -39,6 +39,8 @@ class Context(msgspec.Struct, omit_defaults=True, gc=False, frozen=True):
         place: where that address is, by the file `geoip`: ``country``, ``region``, ``city`` and so on.
         language: the first language that the header field ``Accept-Language`` names.
         hints: a browser's client hints, header name → value.
+        ids: the ids of the events of a request with an Idempotency-Key: one for each index, "" for a refused event.
+            Empty: each id follows from the record's; see `event_id`.
     """
 
     customer: str | None = None
@@ -48,6 +50,7 @@ class Context(msgspec.Struct, omit_defaults=True, gc=False, frozen=True):
     place: dict[str, str] = {}
     language: str | None = None
     hints: dict[str, str] = {}
+    ids: list[str] = []
 
 
 class _Body(msgspec.Struct, gc=False):
@@ -90,15 +93,16 @@ class Reader:
         context, raws = taken_apart(record.body)
         for ordinal, raw in enumerate(raws):
             fields = _decode(raw)
-            yield ERASED if fields == _ERASED else _event(fields, context, record, _index(record, ordinal))
+            yield ERASED if fields == _ERASED else _event(fields, context, record, index_of(record, ordinal))
 
     def single(self, record: Record, ordinal: int) -> Record:
         """Return a record that holds just one of the events; its id stays the same."""
         context, raws = taken_apart(record.body)
-        return record._replace(indexes=(_index(record, ordinal),), body=body_of(context, [raws[ordinal]]))
+        return record._replace(indexes=(index_of(record, ordinal),), body=body_of(context, [raws[ordinal]]))
 
 
-def _index(record: Record, ordinal: int) -> int:
+def index_of(record: Record, ordinal: int) -> int:
+    """Return at which index of its request the event stood that is at an ordinal of its record."""
     return ordinal if record.indexes is None else record.indexes[ordinal]
 
 
@@ -111,7 +115,7 @@ def _event(fields: Mapping[str, Any], context: Context, record: Record, index: i
     name, customer, happened_ms = facts_of(fields, context, record)
     page = _page(fields, context)
     return Event(
-        id=event_id(record.id, index),
+        id=context.ids[index] if context.ids else event_id(record.id, index),
         name=name,
         properties=properties,
         timestamp_ms=happened_ms,

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
+from eventmw import strictjson
 from eventmw.engine import Engine
 from eventmw.errors import Refused
 from eventmw.event import Event, Record
@@ -19,7 +20,7 @@ from eventmw.intake.door import Visit
 from eventmw.protocols.zaraz import answer, events
 from eventmw.protocols.zaraz.answer import Accepted, Options
 from eventmw.protocols.zaraz.judge import Judge, Judgement
-from eventmw.record import Erased, repeatable_id
+from eventmw.record import Erased, RepeatableIds
 from eventmw.results import EMPTY
 from eventmw.strictjson import VALUE_FAULTS
 
@@ -63,8 +64,6 @@ class Zaraz:
             Refused: nothing of it is accepted, or not all of it where all is needed.
         """
         receipt_id, recorded_ms = arrival
-        if visit.idempotency_key is not None:
-            receipt_id = repeatable_id(visit.credential, visit.idempotency_key)
         judgement = self._judge(body, recorded_ms)
         kept: Sequence[int] = range(judgement.count)
         indexes: tuple[int, ...] | None = None
@@ -74,11 +73,11 @@ class Zaraz:
             kept = indexes = _kept(judgement)
         if judgement.invalid or judgement.is_rewritten:
             body = events.payload(judgement.raws[index] for index in kept)
+        if visit.idempotency_key is not None:
+            receipt_id, body = _repeatable(visit.credential, visit.idempotency_key, body, judgement.ids, kept)
         record = Record(receipt_id, recorded_ms, NAME, visit.credential, visit.browser_ip, indexes, body, visit.browser)
         accepted = Accepted(record, judgement, b",".join([EMPTY] * judgement.count))
-        if visit.idempotency_key is not None:
-            accepted.own_ids = [(accepted.event_id(index), index) for index in kept]
-        elif judgement.ids:
+        if judgement.ids:
             accepted.own_ids = [(judgement.ids[index], index) for index in kept if index in judgement.ids]
         if engine.answering or self._options.tells_all:
             self._consult(accepted, kept, engine, over_budget)
@@ -118,6 +117,20 @@ class Zaraz:
     def single(self, record: Record, ordinal: int) -> Record:
         """Return a record that holds just one of the events."""
         return events.single(record, ordinal)
+
+
+def _repeatable(credential: str, key: str, body: bytes, ids: dict[int, str], kept: Sequence[int]) -> tuple[str, bytes]:
+    """Give every event without an id of its own one that repeats; return the record's id, and the payload with the ids.
+
+    The ids are written into the events, so that a record says them whatever a later version makes of keys.
+    """
+    raws = [*events.raw_events(body)]
+    repeatable = RepeatableIds(credential, key, map(strictjson.decode, raws))
+    for ordinal, (index, (digest, number)) in enumerate(zip(kept, repeatable.events, strict=True)):
+        if index not in ids:
+            ids[index] = f"{digest}-{number}"
+            raws[ordinal] = events.with_id(raws[ordinal], ids[index])
+    return repeatable.request, events.payload(raws)
 
 
 def _kept(judgement: Judgement) -> tuple[int, ...]:

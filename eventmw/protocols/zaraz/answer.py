@@ -5,7 +5,7 @@ Layer: pure. Source: PROTOCOLS.md 2.2 and 2.3; RFC 9457 for problems.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import Any, Final, Literal, cast
@@ -54,7 +54,7 @@ class Accepted(msgspec.Struct, gc=False):
         record: what the journal keeps.
         judgement: what became of each event.
         results: the Result Objects, encoded and joined by commas.
-        own_ids: (id, index) of events that may come twice: the sender's, or all when it sent an Idempotency-Key.
+        own_ids: (id, index) of events that may come twice: with the sender's id, or all when it sent an Idempotency-Key.
         tools: for a full receipt, what the door decided for each accepted event and tool.
         duplicates: the indexes of events that are known to be durable already.
     """
@@ -69,6 +69,12 @@ class Accepted(msgspec.Struct, gc=False):
     def event_id(self, index: int) -> str:
         """Return the id of the event at `index`: the sender's, or one made of the receipt's id."""
         return self.judgement.ids.get(index) or f"{self.record.id}-{index}"
+
+    @property
+    def numbered(self) -> Container[int]:
+        """The indexes of the kept events whose ids are ``<receipt id>-<index>``."""
+        kept = range(self.judgement.count) if self.record.indexes is None else self.record.indexes
+        return kept if not self.judgement.ids else frozenset(kept) - self.judgement.ids.keys()
 
 
 def reply(accepted: Accepted, options: Options, durability: str, cors: Headers) -> Reply:

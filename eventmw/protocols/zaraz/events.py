@@ -12,6 +12,7 @@ import msgspec
 
 from eventmw import strictjson
 from eventmw.event import USER_FIELDS, Device, Event, Kind, Page, Record
+from eventmw.formats import ip_of
 from eventmw.http import first_language
 from eventmw.jsdates import time_ms
 from eventmw.protocols.zaraz.system import HINTS, as_object, is_absent, read, text
@@ -25,6 +26,7 @@ _ERASED: Final = {"client": 0}
 _NO_DEVICE: Final = Device()
 _NO_PAGE: Final = Page()
 _NOTHING: Final[Mapping[str, Any]] = {}
+_encode = msgspec.json.encode
 _decode = msgspec.json.Decoder(Any).decode
 _decode_shallow = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _decode_array = msgspec.json.Decoder(list[msgspec.Raw]).decode
@@ -38,6 +40,14 @@ def raw_events(body: bytes) -> Sequence[msgspec.Raw]:
 def payload(raws: Iterable[bytes | msgspec.Raw]) -> bytes:
     """Return a payload of these Event Objects."""
     return b'{"events":[%b]}' % b",".join(map(bytes, raws))
+
+
+def with_id(raw: msgspec.Raw, ident: str) -> msgspec.Raw:
+    """Return the bytes of an Event Object with this event id; all else of it stays as it was written."""
+    parts = _decode_shallow(raw)
+    own = parts.get("eventmw")
+    inside = _decode_shallow(own) if own is not None and type(_decode(own)) is dict else {}
+    return msgspec.Raw(_encode({**parts, "eventmw": {**inside, "id": ident}}))
 
 
 def events(record: Record) -> Iterator[Event | Erased]:
@@ -68,6 +78,7 @@ def event(value: Mapping[str, Any], record: Record, index: int) -> Event:
         device = {**device, "ip": record.client_ip}
     if record.browser:
         device = _filled_in(device, record.browser)
+    device = _with_one_spelling(device)
     name = name_of(client)
     return Event(
         id=own_id(own) or f"{record.id}-{index}",
@@ -122,6 +133,13 @@ def _filled_in(device: Mapping[str, Any], browser: Mapping[str, str]) -> dict[st
         HINTS: hints,
     }
     return {name: value for name, value in found.items() if value} | device
+
+
+def _with_one_spelling(device: dict[str, Any]) -> dict[str, Any]:
+    """Return a device with its address as tools, archives and vendors compare it; what is no address stays as it is."""
+    given = device.get("ip")
+    address = ip_of(given) if given else None
+    return device if address is None or address == given else {**device, "ip": address}
 
 
 def _properties(client: Mapping[str, Any]) -> dict[str, Any]:
