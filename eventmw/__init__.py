@@ -13,6 +13,7 @@ is made.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Awaitable, Callable
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final, Self, Unpack, cast
@@ -150,7 +151,7 @@ class EventsMiddleware(_Site):
             """Answer or pass on a request: (scope, receive, send), or (environ, start_response)."""
 
     @classmethod
-    def from_config(cls, app: Any, path: str) -> Self:
+    def from_config(cls, app: Any, path: str | os.PathLike[str]) -> Self:
         """Wrap a site with the settings of a TOML file.
 
         Args:

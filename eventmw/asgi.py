@@ -9,6 +9,7 @@ Source: ASGI 3.0 and its HTTP message format 2.5.
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import Unpack
@@ -34,7 +35,7 @@ class EventsMiddleware(Site):
         self._set_up(complete(options))
 
     @classmethod
-    def from_config(cls, app: ASGIApp, path: str) -> EventsMiddleware:
+    def from_config(cls, app: ASGIApp, path: str | os.PathLike[str]) -> EventsMiddleware:
         """Wrap a site with the settings of a TOML file; see `eventmw.EventsMiddleware.from_config`."""
         return cls(app, **from_toml(path))
 

@@ -82,14 +82,14 @@ def complete(options: Settings) -> Config:
 def _of_files(merged: Mapping[str, Any]) -> tuple[str, ...]:
     """Return what is wrong with files that a site opens at its start, so that it is told beside all else that is wrong."""
     geoip = merged.get("geoip")
-    if not isinstance(geoip, str) or not geoip:
+    if not isinstance(geoip, str | os.PathLike) or not geoip:
         return ()
     from eventmw.eventbunker.places import problems_of  # noqa: PLC0415 - only when the start fails anyway
 
     return problems_of(geoip)
 
 
-def from_toml(path: str | Path) -> Settings:
+def from_toml(path: str | os.PathLike[str]) -> Settings:
     """Return the parameters that a TOML file sets, with environment variables before them.
 
     Tools are tables: ``[[tools]]`` with ``type`` (the name of a tool of `eventmw.tools`, or ``package.module:Name``) and its

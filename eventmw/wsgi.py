@@ -8,6 +8,7 @@ Source: PEP 3333.
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterable
 from concurrent.futures import Future
@@ -39,7 +40,7 @@ class EventsMiddleware(Site):
         self._set_up(complete(options))
 
     @classmethod
-    def from_config(cls, app: WSGIApplication, path: str) -> EventsMiddleware:
+    def from_config(cls, app: WSGIApplication, path: str | os.PathLike[str]) -> EventsMiddleware:
         """Wrap a site with the settings of a TOML file; see `eventmw.EventsMiddleware.from_config`."""
         return cls(app, **from_toml(path))
 
