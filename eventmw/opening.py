@@ -29,7 +29,8 @@ def journal(config: Config) -> Journal:
         return MemoryJournal(cap_bytes=config.journal_bytes, rewrite=rewrite)
     from eventmw.journal.files import FileJournal  # noqa: PLC0415 - a memory journal needs none of it
 
-    return FileJournal(config.data_dir, cap_bytes=config.journal_bytes, site=config.path or "", rewrite=rewrite)
+    site = config.path or config.eventbunker_path or ""
+    return FileJournal(config.data_dir, cap_bytes=config.journal_bytes, site=site, rewrite=rewrite)
 
 
 def stores(config: Config) -> Stores | None:
