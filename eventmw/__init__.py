@@ -106,6 +106,8 @@ class EventsMiddleware(_Site):
     Args:
         app: the site. ASGI and WSGI are told apart by coroutine markers, then by the number of positional arguments.
         path: the public, full path of the HTTP Events API, such as ``/zaraz/api``; None answers nothing.
+        mounted: all paths are below the prefix at which a server or framework mounts the site (``root_path``,
+            ``SCRIPT_NAME``), whatever that is, and also without one. False: they are public and full, prefix included.
         eventbunker_path: the public, full path below which the EventBunker API is answered, such as ``/eb``, where
             ``/eb/post`` takes events; needs the extra ``eventbunker``. None answers nothing.
         archive: where tracked events are kept for questions: an address such as ``postgresql+psycopg://…``. A text,

@@ -79,6 +79,7 @@ class Settings(TypedDict, total=False):
     """The keyword parameters of `eventmw.EventsMiddleware`; `Config` has their defaults and checks."""
 
     path: str | None
+    mounted: bool
     eventbunker_path: str | None
     archive: AnySecret | None
     geoip: str | os.PathLike[str] | None
@@ -115,6 +116,7 @@ class Config:
     """
 
     path: str | None = None
+    mounted: bool = False
     eventbunker_path: str | None = None
     archive: AnySecret | None = field(default=None, repr=False)
     geoip: str | None = None
@@ -284,6 +286,7 @@ _CHOICES: Final[Mapping[str, tuple[object, ...]]] = {
     "batch": ("independent", "atomic"),
     "receipt": ("brief", "full", False),
     "envelope": ("object", "array"),
+    "mounted": (True, False),
     "strict": (True, False),
     "dry_run": (True, False),
     "logs": ("off", "logging", "json"),

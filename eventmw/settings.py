@@ -41,7 +41,7 @@ _TEXTS: Final = (
     ),
 )
 _COUNTS: Final = ("trusted_proxies", "archive_days")
-_FLAGS: Final = ("strict", "dry_run")
+_FLAGS: Final = ("mounted", "strict", "dry_run")
 _LISTS: Final = ("keys", "allowed_origins", "person_fields", "frame_ancestors")
 _named_key = re.compile(r"([A-Za-z0-9_.-]+):(.*)").fullmatch
 _FLAG_WORDS: Final[Mapping[str, bool]] = {

@@ -10,7 +10,7 @@ from collections.abc import Callable, Container, Mapping, MutableMapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 from weakref import WeakSet
 
 from eventmw.config import Config
@@ -18,9 +18,10 @@ from eventmw.errors import JournalDown, told
 from eventmw.event import Receipt
 from eventmw.events_api import EventsApi
 from eventmw.exchange import Api, Exchange
+from eventmw.frameworks import no_attribute
 from eventmw.http import RequestHead
 from eventmw.incoming import FIELDS, Fields, head_of_environ, head_of_scope
-from eventmw.intake.paths import FirstLook, tails
+from eventmw.intake.paths import Endings, FirstLook, PrefixHint, tails
 from eventmw.payload import payload
 from eventmw.runtime import Runtime
 from eventmw.tracking import Tracking
@@ -67,20 +68,31 @@ class Site:
         pages: public path → what is answered beside the APIs.
     """
 
-    runtime: Runtime
-    exchange: Callable[[RequestHead], Exchange]
-    _tails: Container[object]
-    entries: Mapping[str, Entry]
-    pages: Mapping[str, Page]
+    # Not at run time: Litestar's command resolves the annotations of whatever object it meets in a module.
+    if TYPE_CHECKING:
+        runtime: Runtime
+        exchange: Callable[[RequestHead], Exchange]
+        _tails: Container[object]
+        _known: Endings | frozenset[str | None]
+        entries: Mapping[str, Entry]
+        pages: Mapping[str, Page]
 
     def _set_up(self, config: Config) -> None:
         self.runtime = Runtime(config)
         self.exchange = self._exchanges(EventsApi(self.runtime))
         self._path = config.path
+        self._mounted = config.mounted
         self.entries = {} if config.eventbunker_path is None else self._eventbunker()
         self.pages = {page.path: page for page in pages_of(self.runtime)}
+        self._hint = PrefixHint({} if config.mounted else self._settings_of_paths())
         self._look_first()
         sites.add(self)
+
+    if not TYPE_CHECKING:  # type checkers report a name that is not here by themselves
+
+        def __getattr__(self, name: str) -> NoReturn:
+            """Say where an attribute of the wrapped application is."""
+            raise AttributeError(no_attribute(self, vars(self).get("app"), name), name=name, obj=self)
 
     def _exchanges(self, api: Api[Any, Any]) -> Callable[[RequestHead], Exchange]:
         watch = self.runtime.watch
@@ -96,11 +108,30 @@ class Site:
 
     def _look_first(self) -> None:
         """Have the next request of any kind wake the runtime: the first, or the first after the site's lifespan ended."""
-        paths = (self._path, *self.entries, *self.pages)
-        self._tails = FirstLook(frozenset[str | None]({None}).union(*map(tails, paths)), self._first_request)
+        paths = [path for path in (self._path, *self.entries, *self.pages) if path is not None]
+        shown = frozenset[str | None]({None}).union(*map(tails, paths))
+        self._known = Endings(paths) if self._mounted else shown
+        self._tails = FirstLook(self._first_request)
 
-    def _first_request(self, known: frozenset[str | None]) -> None:
-        self._tails = known
+    def _settings_of_paths(self) -> Mapping[str, tuple[str, str]]:
+        """Return each path of ours with the setting that gives it, and that setting's value."""
+        config = self.runtime.config
+        names = ("path", "metrics_path", "ready_path")
+        found = {path: (name, path) for name in names if (path := getattr(config, name)) is not None}
+        below = config.eventbunker_path or ""
+        return found | dict.fromkeys(self.entries, ("eventbunker_path", below))
+
+    def passed_by(self, prefix: str, path: str) -> None:
+        """Note a request that is the site's although its path looked like ours, or is the first of all."""
+        further = self._hint.look(prefix, path)
+        self._tails = self._known | further if further and isinstance(self._known, frozenset) else self._known
+
+    def may_be_ours(self, path: str) -> bool:
+        """Return whether a request with this path, with or without its prefix, has to be looked at."""
+        return path in self._tails
+
+    def _first_request(self) -> None:
+        self._tails = self._known
         try:
             self.runtime.awake()
         except Exception as error:  # noqa: BLE001 - a machine out of threads must not cost the site a request

@@ -176,8 +176,8 @@ class Membership:
         site, pid = found.popitem()
         whose = "another wrapped site of this process" if pid == os.getpid() else f"process {pid}"
         log.warning(
-            "%s answers %s and uses the same data_dir as this site, which answers %s: %s. Two releases of one site may do so "
-            "during a deploy. Two sites may not, since one would deliver the other's events: give each a data_dir of its own",
+            "%s answers %s and uses the same data_dir as this site, which answers %s: %s. Two releases of one site may do "
+            "so during a deploy. Two sites may not, since one would deliver the other's events: give each its own data_dir",
             whose,
             site,
             self._site,
