@@ -177,7 +177,7 @@ def _gateway_for(app: object) -> type[asgi.EventsMiddleware | wsgi.EventsMiddlew
 
 
 def _looks_like_asgi(app: object) -> bool:
-    """Tell by coroutine markers, then by positional arity: 3 is ASGI, 2 is WSGI.
+    """Tell by coroutine markers, by positional arity (3 is ASGI, 2 is WSGI), and else by what the arguments are called.
 
     Raises:
         TypeError: neither tells.
@@ -188,13 +188,36 @@ def _looks_like_asgi(app: object) -> bool:
     called = cast(Callable[..., Awaitable[object]], type(app).__call__ if isinstance(app, type) else app.__call__)
     if _is_coroutine(app) or _is_coroutine(called):
         return True
-    arity = _arity(app)
+    if _library_of(app) in _WSGI_LIBRARIES:
+        return False
+    arity, names = _arguments(app)
     if arity in {2, 3}:
         return arity == 3  # noqa: PLR2004 - scope, receive, send
+    if arity is None and names[:1] in (["scope"], ["environ"]):
+        return names[0] == "scope"
     raise TypeError(
-        f"{type(app).__name__} does not show whether it is ASGI or WSGI; "
+        f"{getattr(app, '__name__', type(app).__name__)} does not show whether it is ASGI or WSGI{_advice(arity, names)}; "
         "wrap it with eventmw.asgi.EventsMiddleware or eventmw.wsgi.EventsMiddleware",
     )
+
+
+_WSGI_LIBRARIES: Final = frozenset({"werkzeug", "webob"})
+"""Libraries that know WSGI alone. Their decorators (``Request.application``, ``wsgify``) hide an application's arguments."""
+
+
+def _library_of(app: object) -> str:
+    """Return the package in which the code is that a call of `app` runs first."""
+    module: object = getattr(app, "__globals__", {}).get("__name__") or type(app).__module__
+    return str(module).partition(".")[0]
+
+
+def _advice(arity: int | None, names: list[str]) -> str:
+    """Return what else an object with these arguments may be."""
+    if names == ["scope"]:
+        return " (an ASGI 2 application, with the scope alone: asgiref.compatibility.guarantee_single_callable makes it ASGI 3)"
+    if arity == 0:
+        return " (a function without arguments may be a factory: call it, and wrap what it returns)"
+    return ""
 
 
 def _is_coroutine(app: Callable[..., object]) -> bool:
@@ -204,15 +227,15 @@ def _is_coroutine(app: Callable[..., object]) -> bool:
     return inspect.iscoroutinefunction(app) or getattr(app, "_is_coroutine", None) is not None
 
 
-def _arity(app: Callable[..., object]) -> int | None:
-    """Return how many arguments without defaults a call takes by position, or None when that is not to be seen."""
+def _arguments(app: Callable[..., object]) -> tuple[int | None, list[str]]:
+    """Return how many arguments without defaults a call takes by position, and their names; None when it may take more."""
     import inspect  # noqa: PLC0415 - as above
 
     try:
         parameters = inspect.signature(app).parameters.values()
     except (TypeError, ValueError):
-        return None
-    if any(parameter.kind is parameter.VAR_POSITIONAL for parameter in parameters):
-        return None
+        return None, []
     positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    return sum(1 for parameter in parameters if parameter.kind in positional and parameter.default is parameter.empty)
+    names = [spec.name for spec in parameters if spec.kind in positional and spec.default is spec.empty]
+    takes_more = any(parameter.kind is parameter.VAR_POSITIONAL for parameter in parameters)
+    return None if takes_more else len(names), names

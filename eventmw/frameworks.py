@@ -1,8 +1,8 @@
 """What frameworks do with a wrapped application: where its attributes are, and which commands would serve it without us.
 
 A command such as ``fastapi run`` looks through a module for an object of the framework's own class. It never finds the
-wrapper, so it serves the application inside, and events get 404. That is known when the application is wrapped: the command's
-own module is on the call stack, because it imports the site's.
+wrapper, so it serves the application inside, and events get 404. That is known when the application is wrapped: the
+command's own module is on the call stack, because it imports the site's.
 
 Layer: input and output. Imports no framework: classes are known by their names.
 """
@@ -26,14 +26,14 @@ class Framework:
 
     Attributes:
         name: for messages.
-        classes: the full names of its application's class, and of those under which it may be found.
+        kind: the full name of its application's class.
         form: the line that adds the middleware and keeps the application what it is.
         command: what runs a site, or "".
         finder: the module in which that command looks for the application, or "".
     """
 
     name: str
-    classes: frozenset[str]
+    kind: str
     form: str
     command: str = ""
     finder: str = ""
@@ -43,25 +43,25 @@ _ADDED: Final = "app.add_middleware(EventsMiddleware, path=…)"
 
 # FastAPI's application is Starlette's as well, so it comes first.
 FRAMEWORKS: Final = (
-    Framework("FastAPI", frozenset({"fastapi.applications.FastAPI"}), _ADDED, "fastapi run", "fastapi_cli.discover"),
-    Framework("Starlette", frozenset({"starlette.applications.Starlette"}), _ADDED),
+    Framework("FastAPI", "fastapi.applications.FastAPI", _ADDED, "fastapi run", "fastapi_cli.discover"),
+    Framework("Starlette", "starlette.applications.Starlette", _ADDED),
     Framework(
         "Flask",
-        frozenset({"flask.app.Flask"}),
+        "flask.app.Flask",
         "app.wsgi_app = EventsMiddleware(app.wsgi_app, path=…)",
         "flask run",
         "flask.cli",
     ),
     Framework(
         "Quart",
-        frozenset({"quart.app.Quart"}),
+        "quart.app.Quart",
         "app.asgi_app = EventsMiddleware(app.asgi_app, path=…)",
         "quart run",
         "quart.cli",
     ),
     Framework(
         "Litestar",
-        frozenset({"litestar.app.Litestar"}),
+        "litestar.app.Litestar",
         "app.asgi_handler = EventsMiddleware(app.asgi_handler, path=…)",
         "litestar run",
         "litestar.cli._utils",
@@ -78,7 +78,7 @@ _LITESTAR_ROUTES: Final = "litestar._asgi"
 def framework_of(app: object) -> Framework | None:
     """Return whose application an object is, or None."""
     names = {f"{kind.__module__}.{kind.__qualname__}" for kind in type(app).__mro__}
-    return next((framework for framework in FRAMEWORKS if not names.isdisjoint(framework.classes)), None)
+    return next((framework for framework in FRAMEWORKS if framework.kind in names), None)
 
 
 def warn_of_bare_site(app: object) -> None:
