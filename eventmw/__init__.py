@@ -24,8 +24,9 @@ if TYPE_CHECKING:
     from eventmw import asgi, wsgi
     from eventmw.config import Limits, Settings
     from eventmw.contract import Delivery, consumer, tool
+    from eventmw.current import atrack, track
     from eventmw.effects import Drop, Execute, Fetch, Packed, Return, Send, SetCookie, Verdict
-    from eventmw.errors import ConfigError, EventmwError, InvalidEvent, JournalDown, JournalFull
+    from eventmw.errors import ConfigError, EventmwError, InvalidEvent, JournalDown, JournalFull, NoSite
     from eventmw.event import Device, Event, Page, Receipt
     from eventmw.http import HttpReply, HttpRequest
     from eventmw.outcome import Outcome
@@ -42,8 +43,9 @@ __version__ = VERSION
 _HOMES: Final = {
     "config": ("Limits",),
     "contract": ("Delivery", "consumer", "tool"),
+    "current": ("atrack", "track"),
     "effects": ("Drop", "Execute", "Fetch", "Packed", "Return", "Send", "SetCookie", "Verdict"),
-    "errors": ("ConfigError", "EventmwError", "InvalidEvent", "JournalDown", "JournalFull"),
+    "errors": ("ConfigError", "EventmwError", "InvalidEvent", "JournalDown", "JournalFull", "NoSite"),
     "event": ("Device", "Event", "Page", "Receipt"),
     "http": ("HttpReply", "HttpRequest"),
     "outcome": ("Outcome",),
@@ -68,6 +70,7 @@ __all__ = [
     "JournalDown",
     "JournalFull",
     "Limits",
+    "NoSite",
     "Outcome",
     "Packed",
     "Page",
@@ -78,9 +81,11 @@ __all__ = [
     "SetCookie",
     "Tracker",
     "Verdict",
+    "atrack",
     "consumer",
     "env",
     "tool",
+    "track",
 ]
 
 
@@ -214,7 +219,7 @@ def _library_of(app: object) -> str:
 def _advice(arity: int | None, names: list[str]) -> str:
     """Return what else an object with these arguments may be."""
     if names == ["scope"]:
-        return " (an ASGI 2 application, with the scope alone: asgiref.compatibility.guarantee_single_callable makes it ASGI 3)"
+        return " (an ASGI 2 application: wrap asgiref.compatibility.guarantee_single_callable(app) instead)"
     if arity == 0:
         return " (a function without arguments may be a factory: call it, and wrap what it returns)"
     return ""

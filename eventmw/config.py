@@ -229,10 +229,11 @@ def _metrics_problems(config: Config) -> Iterator[str]:
 
 def _eventbunker_problems(config: Config) -> Iterator[str]:
     yield from _geoip_problems(config)
-    if config.archive is not None and not isinstance(config.archive, str | Secret | EnvSecret):
+    archive: object = config.archive
+    if archive is not None and not isinstance(archive, str | Secret | EnvSecret):
         yield (
             "archive must be an address, as text or an env(…) name, such as postgresql+psycopg://… or "
-            f"sqlite:////srv/shop/archive.sqlite3, got {type(config.archive).__name__}"
+            f"sqlite:////srv/shop/archive.sqlite3, got {type(archive).__name__}"
         )
     days: object = config.archive_days
     if days is not None and (type(days) is not int or days < 1):

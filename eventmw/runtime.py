@@ -13,7 +13,7 @@ from concurrent.futures import Future
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Literal, Protocol
 
 from eventmw import lifetimes, opening
 from eventmw import record as records
@@ -110,6 +110,7 @@ class Runtime:
         archive: where tracked events become rows; None as above.
         watch: is told what happens, when logs or metrics are set.
         keys: the keys of the EventBunker API; there are none without `eventbunker_path`.
+        projects: judges what the site's own code tracks into a project; None as above.
         names: counts the names of each project's events; as it is here, it takes all.
         calls: where the calls of the EventBunker API are answered.
         managing: where those are that make and revoke keys.
@@ -140,6 +141,7 @@ class Runtime:
         self.recent, self.rates = Recent(), self._fresh_rates()
         self.keys: Keys = NoKeys() if self.stores is None else self.stores.ring
         self.names: Names = AnyName() if self.stores is None else self.stores.names
+        self.projects = opening.projects(config, self.stores, self)
         self.calls, self.managing = CallPool(), manage_pool()
         self._courier: Courier | None = None
         self._started = self._is_whole = False
@@ -163,6 +165,11 @@ class Runtime:
     def _fresh_rates(self) -> Rates | None:
         limits = self.config.limits
         return Rates(limits.requests_per_s, limits.burst) if limits.requests_per_s else None
+
+    @property
+    def delivered_by(self) -> Literal["site", "worker"]:
+        """What delivers the events of this site; see `eventmw.Receipt`."""
+        return "site" if self.config.courier == "thread" else "worker"
 
     @property
     def courier(self) -> Courier:

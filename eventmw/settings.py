@@ -86,7 +86,7 @@ def _of_files(merged: Mapping[str, Any]) -> tuple[str, ...]:
         return ()
     from eventmw.eventbunker.places import problems_of  # noqa: PLC0415 - only when the start fails anyway
 
-    return problems_of(geoip)
+    return problems_of(os.fspath(cast("str | os.PathLike[str]", geoip)))
 
 
 def from_toml(path: str | os.PathLike[str]) -> Settings:
