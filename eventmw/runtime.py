@@ -7,6 +7,7 @@ for one future.
 from __future__ import annotations
 
 import logging
+import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
@@ -145,7 +146,7 @@ class Runtime:
         self.calls, self.managing = CallPool(), manage_pool()
         self._courier: Courier | None = None
         self._started = self._is_whole = False
-        self._said = False
+        self._said = self._serves = False
         self._control: ControlServer | None = None
         self._starting = threading.Lock()
         lifetimes.join(self)
@@ -235,6 +236,7 @@ class Runtime:
 
         A journal on disk may hold events from before a restart, which are to be delivered though no new one comes.
         """
+        self._serves = True
         if self.stores is not None:
             self.stores.awake()
         if self.journal.durability == "memory":
@@ -253,12 +255,30 @@ class Runtime:
         if self.journal.durability != "memory":
             self._courier.stop(min(_LANDING_S, self.config.limits.exit_grace_s))
             self._started = self._is_whole = False  # the process may go on: a site that has no lifespan ends it at once
+            self._say_what_waits()
             return
         if self._courier.drain(self.config.limits.exit_grace_s):
             return
         for tool in self.journal.stats().tools:
             if waiting := tool.backlog_events + tool.parked:
                 log.warning("the process ends, and %d events for tool %s with it: journal='memory'", waiting, tool.tool)
+
+    def _say_what_waits(self) -> None:
+        """Log how many events a script leaves behind: it may be the only process of its site, and nothing else would say so.
+
+        A process that served requests is followed by the next one, as at any restart.
+        """
+        if self._serves:
+            return
+        stats = self.journal.stats()
+        waiting = {tool.tool: count for tool in stats.tools if (count := tool.backlog_events + tool.parked)}
+        if waiting and stats.leader_pid in {None, os.getpid()}:
+            log.warning(
+                "this process ends before its events are delivered: %s. They are kept in %s, and delivered once the site or "
+                "`eventmw worker` runs there. A script that is to deliver them itself calls close() first",
+                ", ".join(f"{count} for {printable(tool)}" for tool, count in waiting.items()),
+                self.config.data_dir,
+            )
 
     def show(self) -> bool:
         """Open the control channel, by which commands and `eventmw.Tracker` find this process. Returns whether it opens."""
