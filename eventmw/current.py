@@ -74,6 +74,7 @@ def current_site() -> Site:
     if len(found) > 1 and (handling := _handling()) is not None:
         return handling
     if len(found) > 1:
+        del found
         gc.collect()  # a site that a test or a notebook has dropped may still be waiting for it
         found = _living()
     if len(found) == 1:

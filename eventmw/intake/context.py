@@ -78,6 +78,8 @@ _HOLDERS: Final = ("scope", "environ", "env", "META")
 _SAFE: Final = "/;=,:@!$&'()*+~"
 """Characters of a path that need no escape. Source: RFC 3986 3.3."""
 
+_PORTS: Final = {"http": "80", "https": "443"}
+
 Raw = Mapping[str, Any]
 
 
@@ -151,7 +153,7 @@ def _from_environ(environ: Raw) -> tuple[RequestHead, str]:
     whole = {"REQUEST_METHOD": "GET", **environ}
     head = head_of_environ(whole, scheme, _FIELDS.environ, environ.get("QUERY_STRING", ""))
     path = environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", "")
-    return head, quote(path, _SAFE, encoding="latin-1", errors="replace")
+    return head, quote(_text(path), _SAFE, errors="replace")
 
 
 def _server(raw: Raw, *, is_scope: bool) -> str:
@@ -160,7 +162,8 @@ def _server(raw: Raw, *, is_scope: bool) -> str:
         name, port = raw.get("server") or ("", None)
     else:
         name, port = raw.get("SERVER_NAME", ""), raw.get("SERVER_PORT", "")
-    return f"{name}:{port}" if name and port else name or ""
+    scheme = raw.get("scheme") if is_scope else raw.get("wsgi.url_scheme")
+    return f"{name}:{port}" if name and port and str(port) != _PORTS.get(scheme or "http") else name or ""
 
 
 def _url(head: RequestHead, path: str, server: str, proxies: int) -> str | None:
@@ -223,7 +226,7 @@ def _cookies(field: str) -> dict[str, str]:
 
 
 def _text(value: str) -> str:
-    """Return the text of bytes that a server showed as latin-1: browsers send UTF-8."""
+    """Return the text of bytes that a server showed as latin-1: browsers send UTF-8. Django has decoded some already."""
     try:
         return value.encode("latin-1").decode()
     except UnicodeError:
