@@ -13,6 +13,7 @@ is made.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Awaitable, Callable
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final, Self, Unpack, cast
@@ -23,8 +24,18 @@ if TYPE_CHECKING:
     from eventmw import asgi, wsgi
     from eventmw.config import Limits, Settings
     from eventmw.contract import Delivery, consumer, tool
+    from eventmw.current import atrack, track
     from eventmw.effects import Drop, Execute, Fetch, Packed, Return, Send, SetCookie, Verdict
-    from eventmw.errors import ConfigError, EventmwError, InvalidEvent, JournalDown, JournalFull, Reject, RetryAfter
+    from eventmw.errors import (
+        ConfigError,
+        EventmwError,
+        InvalidEvent,
+        JournalDown,
+        JournalFull,
+        NoSite,
+        Reject,
+        RetryAfter,
+    )
     from eventmw.event import Device, Event, Page, Receipt
     from eventmw.http import HttpReply, HttpRequest
     from eventmw.outcome import Outcome
@@ -41,8 +52,18 @@ __version__ = VERSION
 _HOMES: Final = {
     "config": ("Limits",),
     "contract": ("Delivery", "consumer", "tool"),
+    "current": ("atrack", "track"),
     "effects": ("Drop", "Execute", "Fetch", "Packed", "Return", "Send", "SetCookie", "Verdict"),
-    "errors": ("ConfigError", "EventmwError", "InvalidEvent", "JournalDown", "JournalFull", "Reject", "RetryAfter"),
+    "errors": (
+        "ConfigError",
+        "EventmwError",
+        "InvalidEvent",
+        "JournalDown",
+        "JournalFull",
+        "NoSite",
+        "Reject",
+        "RetryAfter",
+    ),
     "event": ("Device", "Event", "Page", "Receipt"),
     "http": ("HttpReply", "HttpRequest"),
     "outcome": ("Outcome",),
@@ -67,6 +88,7 @@ __all__ = [
     "JournalDown",
     "JournalFull",
     "Limits",
+    "NoSite",
     "Outcome",
     "Packed",
     "Page",
@@ -79,9 +101,11 @@ __all__ = [
     "SetCookie",
     "Tracker",
     "Verdict",
+    "atrack",
     "consumer",
     "env",
     "tool",
+    "track",
 ]
 
 
@@ -107,6 +131,8 @@ class EventsMiddleware(_Site):
     Args:
         app: the site. ASGI and WSGI are told apart by coroutine markers, then by the number of positional arguments.
         path: the public, full path of the HTTP Events API, such as ``/zaraz/api``; None answers nothing.
+        mounted: all paths are below the prefix at which a server or framework mounts the site (``root_path``,
+            ``SCRIPT_NAME``), whatever that is, and also without one. False: they are public and full, prefix included.
         eventbunker_path: the public, full path below which the EventBunker API is answered, such as ``/eb``, where
             ``/eb/post`` takes events; needs the extra ``eventbunker``. None answers nothing.
         archive: where tracked events are kept for questions: an address such as ``postgresql+psycopg://…``. A text,
@@ -154,7 +180,7 @@ class EventsMiddleware(_Site):
             """Answer or pass on a request: (scope, receive, send), or (environ, start_response)."""
 
     @classmethod
-    def from_config(cls, app: Any, path: str) -> Self:
+    def from_config(cls, app: Any, path: str | os.PathLike[str]) -> Self:
         """Wrap a site with the settings of a TOML file.
 
         Args:
@@ -178,7 +204,7 @@ def _gateway_for(app: object) -> type[asgi.EventsMiddleware | wsgi.EventsMiddlew
 
 
 def _looks_like_asgi(app: object) -> bool:
-    """Tell by coroutine markers, then by positional arity: 3 is ASGI, 2 is WSGI.
+    """Tell by coroutine markers, by positional arity (3 is ASGI, 2 is WSGI), and else by what the arguments are called.
 
     Raises:
         TypeError: neither tells.
@@ -189,13 +215,36 @@ def _looks_like_asgi(app: object) -> bool:
     called = cast(Callable[..., Awaitable[object]], type(app).__call__ if isinstance(app, type) else app.__call__)
     if _is_coroutine(app) or _is_coroutine(called):
         return True
-    arity = _arity(app)
+    if _library_of(app) in _WSGI_LIBRARIES:
+        return False
+    arity, names = _arguments(app)
     if arity in {2, 3}:
         return arity == 3  # noqa: PLR2004 - scope, receive, send
+    if arity is None and names[:1] in (["scope"], ["environ"]):
+        return names[0] == "scope"
     raise TypeError(
-        f"{type(app).__name__} does not show whether it is ASGI or WSGI; "
+        f"{getattr(app, '__name__', type(app).__name__)} does not show whether it is ASGI or WSGI{_advice(arity, names)}; "
         "wrap it with eventmw.asgi.EventsMiddleware or eventmw.wsgi.EventsMiddleware",
     )
+
+
+_WSGI_LIBRARIES: Final = frozenset({"werkzeug", "webob"})
+"""Libraries that know WSGI alone. Their decorators (``Request.application``, ``wsgify``) hide an application's arguments."""
+
+
+def _library_of(app: object) -> str:
+    """Return the package in which the code is that a call of `app` runs first."""
+    module: object = getattr(app, "__globals__", {}).get("__name__") or type(app).__module__
+    return str(module).partition(".")[0]
+
+
+def _advice(arity: int | None, names: list[str]) -> str:
+    """Return what else an object with these arguments may be."""
+    if names == ["scope"]:
+        return " (an ASGI 2 application: wrap asgiref.compatibility.guarantee_single_callable(app) instead)"
+    if arity == 0:
+        return " (a function without arguments may be a factory: call it, and wrap what it returns)"
+    return ""
 
 
 def _is_coroutine(app: Callable[..., object]) -> bool:
@@ -205,15 +254,15 @@ def _is_coroutine(app: Callable[..., object]) -> bool:
     return inspect.iscoroutinefunction(app) or getattr(app, "_is_coroutine", None) is not None
 
 
-def _arity(app: Callable[..., object]) -> int | None:
-    """Return how many arguments without defaults a call takes by position, or None when that is not to be seen."""
+def _arguments(app: Callable[..., object]) -> tuple[int | None, list[str]]:
+    """Return how many arguments without defaults a call takes by position, and their names; None when it may take more."""
     import inspect  # noqa: PLC0415 - as above
 
     try:
         parameters = inspect.signature(app).parameters.values()
     except (TypeError, ValueError):
-        return None
-    if any(parameter.kind is parameter.VAR_POSITIONAL for parameter in parameters):
-        return None
+        return None, []
     positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    return sum(1 for parameter in parameters if parameter.kind in positional and parameter.default is parameter.empty)
+    names = [spec.name for spec in parameters if spec.kind in positional and spec.default is spec.empty]
+    takes_more = any(parameter.kind is parameter.VAR_POSITIONAL for parameter in parameters)
+    return None if takes_more else len(names), names

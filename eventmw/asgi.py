@@ -9,6 +9,7 @@ Source: ASGI 3.0 and its HTTP message format 2.5.
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import Unpack
@@ -17,9 +18,10 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from eventmw.config import Settings
 from eventmw.exchange import Exchange
+from eventmw.frameworks import warn_of_bare_site
 from eventmw.http import Headers, Reply, RequestHead
 from eventmw.incoming import head_of_scope
-from eventmw.intake.paths import public_path
+from eventmw.intake.paths import path_below, public_path
 from eventmw.settings import complete, from_toml
 from eventmw.site import Site
 from eventmw.waiting import Within, here, wait
@@ -31,10 +33,11 @@ class EventsMiddleware(Site):
 
     def __init__(self, app: ASGIApp, **options: Unpack[Settings]) -> None:
         self.app = app
+        warn_of_bare_site(app)
         self._set_up(complete(options))
 
     @classmethod
-    def from_config(cls, app: ASGIApp, path: str) -> EventsMiddleware:
+    def from_config(cls, app: ASGIApp, path: str | os.PathLike[str]) -> EventsMiddleware:
         """Wrap a site with the settings of a TOML file; see `eventmw.EventsMiddleware.from_config`."""
         return cls(app, **from_toml(path))
 
@@ -45,13 +48,15 @@ class EventsMiddleware(Site):
             if path is None:
                 return await self._live(scope, receive, send)
             if scope.get("type") == "http":
-                public = public_path(scope.get("root_path") or "", path)
+                prefix = scope.get("root_path") or ""
+                public = path_below(prefix, path) if self._mounted else public_path(prefix, path)
                 if public == self._path:
                     return await _write(await self._answer(self.exchange(head_of_scope(scope)), receive), send)
                 if (entry := self.entries.get(public)) is not None:
                     return await _write(await self._answer(entry.of_scope(scope), receive), send)
                 if (page := self.pages.get(public)) is not None:
                     return await _write(await _shown(page, head_of_scope(scope)), send)
+                self.passed_by(prefix, path)
         # A site returns None, and uvicorn closes the connection of one that does not: that too is the site's own affair.
         return await self.app(scope, receive, send)
 

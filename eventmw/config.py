@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -76,18 +77,23 @@ class Limits:
     journal_bytes: int | None = None
 
 
+_FILES: Final = ("data_dir", "geoip")
+"""Settings that name a file or a folder: a `pathlib.Path` will do, and becomes text here, once for all who read them."""
+
+
 class Settings(TypedDict, total=False):
     """The keyword parameters of `eventmw.EventsMiddleware`; `Config` has their defaults and checks."""
 
     path: str | None
+    mounted: bool
     eventbunker_path: str | None
     archive: AnySecret | None
-    geoip: str | None
+    geoip: str | os.PathLike[str] | None
     frame_ancestors: Sequence[str]
     archive_days: int | None
     tools: Sequence[object]
     consumers: Sequence[object]
-    data_dir: str
+    data_dir: str | os.PathLike[str]
     journal: str
     courier: Literal["thread", "off"]
     batch: Literal["independent", "atomic"]
@@ -117,6 +123,7 @@ class Config:
     """
 
     path: str | None = None
+    mounted: bool = False
     eventbunker_path: str | None = None
     archive: AnySecret | None = field(default=None, repr=False)
     geoip: str | None = None
@@ -145,6 +152,9 @@ class Config:
     ready_path: str | None = None
 
     def __post_init__(self) -> None:
+        for name in _FILES:
+            if isinstance(path := getattr(self, name), os.PathLike):
+                object.__setattr__(self, name, os.fspath(cast("os.PathLike[str]", path)))
         problems = list(_problems(self))
         if problems:
             raise ConfigError(problems)
@@ -230,6 +240,12 @@ def _metrics_problems(config: Config) -> Iterator[str]:
 
 def _eventbunker_problems(config: Config) -> Iterator[str]:
     yield from _geoip_problems(config)
+    archive: object = config.archive
+    if archive is not None and not isinstance(archive, str | Secret | EnvSecret):
+        yield (
+            "archive must be an address, as text or an env(…) name, such as postgresql+psycopg://… or "
+            f"sqlite:////srv/shop/archive.sqlite3, got {type(archive).__name__}"
+        )
     days: object = config.archive_days
     if days is not None and (type(days) is not int or days < 1):
         yield f"archive_days must be a whole number of days, 1 or more, not {_kind(days)}"
@@ -283,6 +299,7 @@ _CHOICES: Final[Mapping[str, tuple[object, ...]]] = {
     "batch": ("independent", "atomic"),
     "receipt": ("brief", "full", False),
     "envelope": ("object", "array"),
+    "mounted": (True, False),
     "strict": (True, False),
     "dry_run": (True, False),
     "logs": ("off", "logging", "json"),
@@ -297,7 +314,7 @@ def _choice_problems(config: Config) -> Iterator[str]:
         if not any(type(value) is type(choice) and value == choice for choice in choices):
             yield f"{name} must be one of {', '.join(map(repr, choices))}, not {_quoted(value)}"
     if not isinstance(config.data_dir, str) or not config.data_dir:
-        yield "data_dir must be the path of a folder"
+        yield "data_dir must be the path of a folder, as text or as a pathlib.Path"
 
 
 def _tool_problems(config: Config) -> Iterator[str]:

@@ -47,6 +47,7 @@ class _Request(Protocol):
 
     META: dict[str, Any]
     path: str
+    path_info: str
     method: str
     scheme: str
     body: bytes
@@ -102,13 +103,17 @@ class EventsMiddleware:
         self._site = site()
         self._runtime = self._site.runtime
         self._path = self._runtime.config.path
+        self._mounted = self._runtime.config.mounted
         self._async = iscoroutinefunction(get_response)  # pyright: ignore[reportDeprecated] - 3.11 has no other
         if self._async:
             markcoroutinefunction(self)
 
     def __call__(self, request: _Request) -> HttpResponse | Awaitable[HttpResponse]:
         """Answer a request on our path; pass everything else."""
-        path = public_path(request.META.get("SCRIPT_NAME", ""), request.path)
+        if not self._site.may_be_ours(request.path_info):
+            return self.get_response(request)
+        prefix = request.META.get("SCRIPT_NAME", "")
+        path = request.path_info if self._mounted else public_path(prefix, request.path)
         if path == self._path:
             exchange = self._site.exchange(head_of_environ(request.META, request.scheme))
         elif (entry := self._site.entries.get(path)) is not None:
@@ -116,6 +121,7 @@ class EventsMiddleware:
         elif (page := self._site.pages.get(path)) is not None:
             return self._show(page, request)
         else:
+            self._site.passed_by(prefix, request.path)
             return self.get_response(request)
         return self._aanswer(exchange, request) if self._async else self._answer(exchange, request)
 

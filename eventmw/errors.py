@@ -82,6 +82,10 @@ class InvalidEvent(EventmwError, ValueError):  # noqa: N818 - reads as what it i
     """The event given to `track` is not valid; the message says what was expected where."""
 
 
+class NoSite(EventmwError, LookupError):  # noqa: N818 - the name of the condition
+    """`eventmw.track` found no wrapped site in this process, or several; the message says what to do."""
+
+
 class JournalFull(EventmwError):  # noqa: N818 - the name of the condition, as JOURNAL.md gives it
     """The journal has reached its byte cap and takes nothing more until tools have delivered. Becomes ``503``."""
 

@@ -135,7 +135,7 @@ class Record(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Receipt:
-    """What `track` gives back: the event has been kept.
+    """What `track` gives back: the event has been kept. What delivers it may still have to run: see `delivered_by`.
 
     Attributes:
         id: the receipt's id, 32 hexadecimal digits.
@@ -143,6 +143,11 @@ class Receipt:
         recorded_ms: when it was accepted, UTC, milliseconds since 1970.
         durability: what had been reached: ``memory``, ``journaled`` or ``replicated``.
         warnings: what looked wrong, one sentence each.
+        duplicate: an event with this id was tracked within 24 hours, as far as this process knows: this one is kept, and
+            not delivered. What other processes tracked is found out at delivery.
+        delivered_by: ``site``: a thread of one of the site's processes, of which this is one, so a script that ends at
+            once delivers nothing by itself; ``worker``: an ``eventmw worker`` beside the site; ``nobody``: no process of
+            the site runs now, and the next one delivers.
     """
 
     id: str
@@ -150,3 +155,5 @@ class Receipt:
     recorded_ms: int
     durability: str
     warnings: tuple[str, ...] = ()
+    duplicate: bool = False
+    delivered_by: Literal["site", "worker", "nobody"] = "site"

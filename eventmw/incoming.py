@@ -1,6 +1,6 @@
 """What comes in: the head of a request that is ours, and whether its body came whole.
 
-Layer: gateways, no input or output. All gateways give the same `RequestHead` for the same request.
+Layer: pure rules. All gateways give the same `RequestHead` for the same request.
 
 Source: ASGI HTTP message format 2.5; PEP 3333.
 """

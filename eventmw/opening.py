@@ -5,8 +5,9 @@ Layer: input and output.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
+from eventmw.clock import Clock
 from eventmw.config import Config
 from eventmw.delivery.transport import Transport
 from eventmw.erasure import rewrite
@@ -17,6 +18,15 @@ from eventmw.protocols.eventbunker import agents
 
 if TYPE_CHECKING:
     from eventmw.eventbunker.stores import Stores
+    from eventmw.protocols.eventbunker import Names
+    from eventmw.tracking import Projects
+
+
+class ProjectsHost(Protocol):
+    """Who judges events for projects: asked at each of them, as tests replace its parts."""
+
+    clock: Clock
+    names: Names
 
 
 def journal(config: Config) -> Journal:
@@ -29,7 +39,8 @@ def journal(config: Config) -> Journal:
         return MemoryJournal(cap_bytes=config.journal_bytes, rewrite=rewrite)
     from eventmw.journal.files import FileJournal  # noqa: PLC0415 - a memory journal needs none of it
 
-    return FileJournal(config.data_dir, cap_bytes=config.journal_bytes, site=config.path or "", rewrite=rewrite)
+    site = config.path or config.eventbunker_path or ""
+    return FileJournal(config.data_dir, cap_bytes=config.journal_bytes, site=site, rewrite=rewrite)
 
 
 def stores(config: Config) -> Stores | None:
@@ -43,6 +54,15 @@ def stores(config: Config) -> Stores | None:
     from eventmw.eventbunker.stores import Stores  # noqa: PLC0415 - no other site has its libraries
 
     return Stores.of(config)
+
+
+def projects(config: Config, stores: Stores | None, host: ProjectsHost) -> Projects | None:
+    """Return what judges the events that the site's own code tracks into a project; None without `eventbunker_path`."""
+    if stores is None:
+        return None
+    from eventmw.eventbunker.own import OwnTracking  # noqa: PLC0415 - as above
+
+    return OwnTracking(config, stores, lambda: host.clock, lambda: host.names)
 
 
 def transport(*, reads_agents: bool) -> Transport:

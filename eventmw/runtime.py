@@ -7,13 +7,14 @@ for one future.
 from __future__ import annotations
 
 import logging
+import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Literal, Protocol
 
 from eventmw import lifetimes, opening
 from eventmw import record as records
@@ -111,6 +112,7 @@ class Runtime:
         archive: where tracked events become rows; None as above.
         watch: is told what happens, when logs or metrics are set.
         keys: the keys of the EventBunker API; there are none without `eventbunker_path`.
+        projects: judges what the site's own code tracks into a project; None as above.
         names: counts the names of each project's events; as it is here, it takes all.
         calls: where the calls of the EventBunker API are answered.
         managing: where those are that make and revoke keys.
@@ -142,10 +144,11 @@ class Runtime:
         self.recent, self.rates = Recent(), self._fresh_rates()
         self.keys: Keys = NoKeys() if self.stores is None else self.stores.ring
         self.names: Names = AnyName() if self.stores is None else self.stores.names
+        self.projects = opening.projects(config, self.stores, self)
         self.calls, self.managing = CallPool(), manage_pool()
         self._courier: Courier | None = None
         self._started = self._is_whole = False
-        self._said = False
+        self._said = self._serves = False
         self._control: ControlServer | None = None
         self._starting = threading.Lock()
         lifetimes.join(self)
@@ -165,6 +168,11 @@ class Runtime:
     def _fresh_rates(self) -> Rates | None:
         limits = self.config.limits
         return Rates(limits.requests_per_s, limits.burst) if limits.requests_per_s else None
+
+    @property
+    def delivered_by(self) -> Literal["site", "worker"]:
+        """What delivers the events of this site; see `eventmw.Receipt`."""
+        return "site" if self.config.courier == "thread" else "worker"
 
     @property
     def courier(self) -> Courier:
@@ -230,6 +238,7 @@ class Runtime:
 
         A journal on disk may hold events from before a restart, which are to be delivered though no new one comes.
         """
+        self._serves = True
         if self.stores is not None:
             self.stores.awake()
         if self.journal.durability == "memory":
@@ -248,12 +257,30 @@ class Runtime:
         if self.journal.durability != "memory":
             self._courier.stop(min(_LANDING_S, self.config.limits.exit_grace_s))
             self._started = self._is_whole = False  # the process may go on: a site that has no lifespan ends it at once
+            self._say_what_waits()
             return
         if self._courier.drain(self.config.limits.exit_grace_s):
             return
         for tool in self.journal.stats().tools:
             if waiting := tool.backlog_events + tool.parked:
                 log.warning("the process ends, and %d events for tool %s with it: journal='memory'", waiting, tool.tool)
+
+    def _say_what_waits(self) -> None:
+        """Log how many events a script leaves behind: it may be the only process of its site, and nothing else would say so.
+
+        A process that served requests is followed by the next one, as at any restart.
+        """
+        if self._serves:
+            return
+        stats = self.journal.stats()
+        waiting = {tool.tool: count for tool in stats.tools if (count := tool.backlog_events + tool.parked)}
+        if waiting and stats.leader_pid in {None, os.getpid()}:
+            log.warning(
+                "this process ends before its events are delivered: %s. They are kept in %s, and delivered once the site or "
+                "`eventmw worker` runs there. A script that is to deliver them itself calls close() first",
+                ", ".join(f"{count} for {printable(tool)}" for tool, count in waiting.items()),
+                self.config.data_dir,
+            )
 
     def show(self) -> bool:
         """Open the control channel, by which commands and `eventmw.Tracker` find this process. Returns whether it opens."""

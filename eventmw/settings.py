@@ -46,7 +46,7 @@ _TEXTS: Final = (
     ),
 )
 _COUNTS: Final = ("trusted_proxies", "archive_days")
-_FLAGS: Final = ("strict", "dry_run")
+_FLAGS: Final = ("mounted", "strict", "dry_run")
 _LISTS: Final = ("keys", "allowed_origins", "person_fields", "frame_ancestors")
 _VARIABLES: Final = frozenset(name.upper() for name in (*_TEXTS, *_FLAGS, *_LISTS, "receipt", *_COUNTS))
 _named_key = re.compile(r"([A-Za-z0-9_.-]+):(.*)").fullmatch
@@ -132,14 +132,14 @@ def _secrets_of(tool: object) -> Iterator[EnvSecret]:
 def _of_files(merged: Mapping[str, Any]) -> tuple[str, ...]:
     """Return what is wrong with files that a site opens at its start, so that it is told beside all else that is wrong."""
     geoip = merged.get("geoip")
-    if not isinstance(geoip, str) or not geoip:
+    if not isinstance(geoip, str | os.PathLike) or not geoip:
         return ()
     from eventmw.eventbunker.places import problems_of  # noqa: PLC0415 - only when the start fails anyway
 
-    return problems_of(geoip)
+    return problems_of(os.fspath(cast("str | os.PathLike[str]", geoip)))
 
 
-def from_toml(path: str | Path) -> Settings:
+def from_toml(path: str | os.PathLike[str]) -> Settings:
     """Return the parameters that a TOML file sets, with environment variables before them.
 
     Tools are tables: ``[[tools]]`` with ``type`` (the name of a tool of `eventmw.tools`, or ``package.module:Name``) and its

@@ -11,15 +11,15 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Mapping
-from datetime import datetime
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, Unpack
 
 from eventmw.errors import JournalDown
 from eventmw.event import Receipt
 
 if TYPE_CHECKING:
     from eventmw.control.view import View
+    from eventmw.payload import TrackOptions
 
 
 class Tracker:
@@ -43,29 +43,21 @@ class Tracker:
         self._lock = threading.Lock()
         self._view: View | None = None
 
-    def track(
-        self,
-        name: str,
-        properties: Mapping[str, Any] | None = None,
-        *,
-        ecommerce: bool = False,
-        system: Mapping[str, Any] | None = None,
-        id: str | None = None,  # noqa: A002 - the protocol's word
-        timestamp: datetime | str | float | None = None,
-    ) -> Receipt:
-        """Send one event through the site's pipeline. Blocks until the site has kept it. See `eventmw.site.Site.track`.
+    def track(self, name: str, properties: Mapping[str, Any] | None = None, **options: Unpack[TrackOptions]) -> Receipt:
+        """Send one event through the site's pipeline. Blocks until the site has kept it. See `eventmw.payload.TrackOptions`.
 
-        With an `id` of one's own, sending again after a `JournalDown` cannot count twice.
+        With an `id` of one's own, sending again after a `JournalDown` cannot count twice. Of a `request` everything is read
+        but the address: which proxies are trusted, only the site knows. A `project` needs a site that runs.
 
         Raises:
             InvalidEvent: it breaks the schema.
             JournalFull: the site has no room for it.
             JournalDown: nobody could keep it, or not in time. No site runs there, and there is no journal in files either.
         """
-        from eventmw.payload import payload  # noqa: PLC0415 - importing eventmw stays light
+        from eventmw.payload import own_event  # noqa: PLC0415 - importing eventmw stays light
 
-        body = payload(name, properties, ecommerce=ecommerce, system=system, id=id, timestamp=timestamp)
-        return self._look().track(body)
+        event = own_event(name, properties, None, **options)
+        return self._look().track(event)
 
     def _look(self) -> View:
         """Return the view of the data directory; the one of before, as long as it is of the same kind."""
@@ -80,21 +72,12 @@ class Tracker:
             return self._view or fresh
 
     async def atrack(
-        self,
-        name: str,
-        properties: Mapping[str, Any] | None = None,
-        *,
-        ecommerce: bool = False,
-        system: Mapping[str, Any] | None = None,
-        id: str | None = None,  # noqa: A002 - the protocol's word
-        timestamp: datetime | str | float | None = None,
+        self, name: str, properties: Mapping[str, Any] | None = None, **options: Unpack[TrackOptions]
     ) -> Receipt:
         """Do as `track` does, without blocking the event loop."""
         import asyncio  # noqa: PLC0415 - importing eventmw stays light
 
-        return await asyncio.to_thread(
-            self.track, name, properties, ecommerce=ecommerce, system=system, id=id, timestamp=timestamp
-        )
+        return await asyncio.to_thread(lambda: self.track(name, properties, **options))
 
     def close(self) -> None:
         """Send no more, and let go of the journal."""

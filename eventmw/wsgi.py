@@ -8,6 +8,7 @@ Source: PEP 3333.
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterable
 from concurrent.futures import Future
@@ -19,6 +20,7 @@ from werkzeug.wsgi import get_input_stream
 
 from eventmw.config import Settings
 from eventmw.exchange import Exchange
+from eventmw.frameworks import warn_of_bare_site
 from eventmw.http import Reply
 from eventmw.incoming import head_of_environ
 from eventmw.settings import complete, from_toml
@@ -36,10 +38,11 @@ class EventsMiddleware(Site):
 
     def __init__(self, app: WSGIApplication, **options: Unpack[Settings]) -> None:
         self.app = app
+        warn_of_bare_site(app)
         self._set_up(complete(options))
 
     @classmethod
-    def from_config(cls, app: WSGIApplication, path: str) -> EventsMiddleware:
+    def from_config(cls, app: WSGIApplication, path: str | os.PathLike[str]) -> EventsMiddleware:
         """Wrap a site with the settings of a TOML file; see `eventmw.EventsMiddleware.from_config`."""
         return cls(app, **from_toml(path))
 
@@ -52,13 +55,16 @@ class EventsMiddleware(Site):
     def _reply_to(self, environ: WSGIEnvironment) -> Reply | None:
         """Answer when the whole path is ours; None when it is the site's."""
         # A WSGI prefix is never part of PATH_INFO. Our path is ASCII, so the detour by latin-1 changes nothing.
-        path = environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", "")
+        prefix, path = environ.get("SCRIPT_NAME", ""), environ.get("PATH_INFO", "")
+        if not self._mounted and path[:1] in {"", "/"}:
+            path = prefix + path
         if path == self._path:
             return self._answer(self.exchange(head_of_environ(environ, environ["wsgi.url_scheme"])), environ)
         if (entry := self.entries.get(path)) is not None:
             return self._answer(entry.of_environ(environ, environ["wsgi.url_scheme"]), environ)
         if (page := self.pages.get(path)) is not None:
             return page.answer(head_of_environ(environ, environ["wsgi.url_scheme"]))
+        self.passed_by(prefix, path)
         return None
 
     def _answer(self, exchange: Exchange, environ: WSGIEnvironment) -> Reply:

@@ -7,12 +7,15 @@ See:         one line for each event on the server's output
 django_site.py shows the better form: here Django has read the whole body before eventmw may refuse it as too large.
 """
 
+from functools import partial
+
 from django.conf import settings  # type: ignore[import-untyped]
 from django.core.asgi import get_asgi_application  # type: ignore[import-untyped]
+from django.db import transaction  # type: ignore[import-untyped]
 from django.http import HttpRequest, HttpResponse  # type: ignore[import-untyped]
 from django.urls import path  # type: ignore[import-untyped]
 
-from eventmw.django import site
+import eventmw
 from eventmw.tools import Console
 
 
@@ -21,7 +24,8 @@ def front(request: HttpRequest) -> HttpResponse:
 
 
 def order(request: HttpRequest, number: int) -> HttpResponse:
-    site().track("order placed", {"number": number}, id=f"order-{number}")
+    track = partial(eventmw.track, "order placed", {"number": number}, id=f"order-{number}", request=request)
+    transaction.on_commit(track)  # not before: an order that is rolled back was never placed
     return HttpResponse(f"ordered {number}")
 
 
@@ -32,6 +36,7 @@ settings.configure(
     ROOT_URLCONF=__name__,
     SECRET_KEY="only for this example",  # noqa: S106 - it signs nothing
     MIDDLEWARE=["eventmw.django.EventsMiddleware", "django.middleware.common.CommonMiddleware"],  # ours first
+    DATABASES={"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}},
     EVENTMW={"path": "/zaraz/api", "tools": [Console()]},
 )
 

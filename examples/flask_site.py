@@ -1,6 +1,7 @@
 """A Flask site that takes events at /zaraz/api.
 
-Run it:      gunicorn --chdir examples flask_site:app
+Run it:      flask --app examples/flask_site.py run
+        or:  gunicorn --chdir examples flask_site:app
 Try it:      sh examples/seed_payloads.sh http://127.0.0.1:8000/zaraz/api
 See:         one line for each event on the server's output
 """

@@ -1,6 +1,7 @@
-"""A Litestar site that takes events at /zaraz/api.
+"""A Litestar site that takes events at /zaraz/api. Litestar's own `middleware` runs for existing routes only.
 
-Run it:      uvicorn --app-dir examples litestar_site:app
+Run it:      litestar --app-dir examples --app litestar_site:app run
+        or:  uvicorn --app-dir examples litestar_site:app
 Try it:      sh examples/seed_payloads.sh http://127.0.0.1:8000/zaraz/api
 See:         one line for each event on the server's output
 """
@@ -17,4 +18,5 @@ async def front() -> str:
     return "<h1>Hello from Litestar</h1>"
 
 
-app = EventsMiddleware(Litestar([front]), path="/zaraz/api", tools=[Console()])
+app = Litestar([front])
+app.asgi_handler = EventsMiddleware(app.asgi_handler, path="/zaraz/api", tools=[Console()])

@@ -90,13 +90,6 @@ class Peers:
             peer.register(*tools)
         return peer
 
-    def refused(self, **options: Any) -> str:
-        """Start a process that is not let in; return what it says."""
-        process = self._popen(options)
-        _, said = process.communicate(timeout=PATIENCE_S)
-        assert process.returncode == 3, said
-        return said
-
     def accept(self) -> Peer:
         """Return the next process that connects: one that was started, or a forked child."""
         connection, _ = self.listener.accept()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+from pathlib import Path
 from typing import Any, cast
 
 import pytest
@@ -32,6 +33,8 @@ BAD: list[tuple[str, Any, str]] = [
     ("tools", [FunctionTool("b", lambda _: None, when=cast(Any, iter("ab")))], "when must be"),
     ("consumers", {"a"}, "consumers must be a list"),
     ("data_dir", "", "data_dir"),
+    ("data_dir", 5, "data_dir must be the path of a folder, as text or as a pathlib.Path"),
+    ("archive", Path("archive.sqlite3"), "archive must be an address"),
     ("journal", "nats://x", "journal must be one of"),
     ("courier", "process", "courier must be one of"),
     ("batch", "all", "batch must be one of"),
@@ -181,3 +184,8 @@ def test_reserved_names_are_the_credentials_that_eventmw_gives() -> None:
 def test_every_limit_is_documented() -> None:
     text = inspect.getdoc(Limits) or ""
     assert all(f"    {field.name}: " in text for field in dataclasses.fields(Limits))
+
+
+def test_settings_that_are_paths_take_a_path() -> None:
+    config = Config(data_dir=cast(Any, Path("a/b")), geoip=cast(Any, Path("x.mmdb")), eventbunker_path="/eb")
+    assert (config.data_dir, config.geoip) == ("a/b", "x.mmdb")

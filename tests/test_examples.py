@@ -38,6 +38,7 @@ SITES = {
     "fastapi": (*UVICORN, "--app-dir", str(EXAMPLES), "fastapi_site:app"),
     "starlette": (*UVICORN, "--app-dir", str(EXAMPLES), "starlette_site:app"),
     "litestar": (*UVICORN, "--app-dir", str(EXAMPLES), "litestar_site:app"),
+    "quart": (*UVICORN, "--app-dir", str(EXAMPLES), "quart_site:app"),
 }
 
 

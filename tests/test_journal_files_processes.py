@@ -334,19 +334,35 @@ def test_what_a_leader_did_and_could_not_say_is_not_done_again(peers: Peers) -> 
 # Two configurations
 
 
-def test_two_sites_in_one_folder_are_refused_while_both_live(peers: Peers) -> None:
-    first = peers.start(site="/a")
-    said = peers.refused(site="/b")
-    assert said.startswith("ConfigError")
-    assert str(first.pid) in said
-    assert str(peers.data) in said
-    assert "/a" in said
-    assert "/b" in said
-    peers.start(site="/a")
-    peers.start()
-    for peer in list(peers.connected):
-        peers.kill(peer)
-    peers.start(site="/b")
+def test_a_release_with_another_path_starts_beside_the_old_one(peers: Peers) -> None:
+    """Both take events; one delivers those of both."""
+    old, new = peers.start("a", site="/old"), peers.start("a", site="/new")
+    for number, peer in enumerate((old, new, old)):
+        peer.put(f"{number}")
+    assert [peer.lead() for peer in (old, new)] == [True, False]
+    old.tend()
+    assert sorted(old.take("a")) == ["0", "1", "2"]
+
+
+@pytest.mark.parametrize(("mine", "warned"), [("/b", True), ("/a", False), ("", False)])
+def test_two_sites_in_one_folder_are_warned_of(
+    peers: Peers, caplog: pytest.LogCaptureFixture, mine: str, warned: bool
+) -> None:
+    other = peers.start(site="/a")
+    journal = FileJournal(peers.data, site=mine)
+    journal.close(0)
+    journal.leave()
+    said = [line for line in caplog.messages if line.startswith(f"process {other.pid} answers /a")]
+    assert [("which answers /b" in line, str(peers.data) in line) for line in said] == [(True, True)] * warned
+
+
+def test_two_sites_of_one_process_in_one_folder(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    first, second = FileJournal(tmp_path, site="/a"), FileJournal(tmp_path, site="/b")
+    [said] = [line for line in caplog.messages if "/b" in line]
+    assert said.startswith("another wrapped site of this process answers /a")
+    for journal in (first, second):
+        journal.close(0)
+        journal.leave()
 
 
 # Order

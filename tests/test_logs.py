@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import logging
 import logging.handlers
@@ -17,7 +19,7 @@ from hypothesis import strategies as st
 from pythonjsonlogger.json import JsonFormatter as PythonJsonLogger
 
 from eventmw.logs import EVENT_TYPES, LOGGER, JsonFormatter, printable
-from eventmw.watching.eventlog import EventLog
+from eventmw.watching.eventlog import EventLog, _ToStderr
 from tests.eventlog import captured
 from tests.strategies import VALUES
 
@@ -176,3 +178,26 @@ def test_json_goes_to_stderr_once_and_to_no_handler_of_the_sites(tmp_path: Any) 
         200,
     )
     assert others == "SITE of the site"
+
+
+def test_json_goes_to_what_stderr_is_now(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Notebooks and tests replace it, and may close what was there before."""
+    handler, stream, closed = _ToStderr(), io.StringIO(), io.StringIO()
+    handler.setFormatter(JsonFormatter())
+    closed.close()
+    for current in (closed, None, stream):
+        monkeypatch.setattr(sys, "stderr", current)
+        with contextlib.suppress(ValueError):
+            handler.handle(record())
+    assert json.loads(stream.getvalue())["message"] == "x"
+
+
+def test_a_closed_stderr_costs_the_site_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    closed = io.StringIO()
+    closed.close()
+    handler = _ToStderr()
+    handler.setFormatter(JsonFormatter())
+    logger = logging.getLogger(LOGGER)
+    monkeypatch.setattr(logger, "handlers", [handler])
+    monkeypatch.setattr(sys, "stderr", closed)
+    EventLog().say("outcomes", logging.ERROR)

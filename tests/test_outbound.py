@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import io
 import os
 import socket
 import stat
+import sys
 import threading
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -188,6 +191,71 @@ def test_lines_are_appended_whole_by_many_at_once(tmp_path: Path) -> None:
 def test_a_dash_is_standard_output(capfdbinary: pytest.CaptureFixture[bytes]) -> None:
     assert send(Write("-", b"a line\n")).status == 200
     assert capfdbinary.readouterr().out == b"a line\n"
+
+
+LINE = 'bought "café €5 😀"\n'
+
+
+def encoded(encoding: str) -> io.TextIOWrapper:
+    return io.TextIOWrapper(io.BytesIO(), encoding)
+
+
+@pytest.mark.parametrize(
+    ("encoding", "shown"),
+    [
+        ("utf-8", 'bought "café €5 😀"'),
+        ("latin-1", r'bought "café \u20ac5 \ud83d\ude00"'),
+        ("ascii", r'bought "caf\u00e9 \u20ac5 \ud83d\ude00"'),
+        ("cp1252", r'bought "café €5 \ud83d\ude00"'),
+    ],
+)
+def test_a_character_that_standard_output_lacks_is_escaped(encoding: str, shown: str) -> None:
+    """As JSON escapes it, so that a line of JSON stays one."""
+    stream = encoded(encoding)
+    with contextlib.redirect_stdout(stream):
+        assert send(Write("-", LINE.encode())).status == 200
+    stream.seek(0)
+    assert stream.read() == shown + "\n"
+
+
+class NoBuffer:
+    """A stream as notebooks and IDLE have it: `write`, and little else."""
+
+    def __init__(self) -> None:
+        self.text = ""
+
+    def write(self, text: str) -> None:
+        self.text += text
+
+
+@pytest.mark.parametrize("make", [io.StringIO, NoBuffer])
+def test_standard_output_is_what_it_is_when_a_line_is_written(make: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    first, second = make(), make()
+
+    async def both(outbound: Outbound) -> None:
+        for stream in (first, second):
+            monkeypatch.setattr(sys, "stdout", stream)
+            await outbound.send(Write("-", LINE.encode()), timeout_s=10)
+
+    using(both)
+    texts = [stream.text if isinstance(stream, NoBuffer) else stream.getvalue() for stream in (first, second)]
+    assert texts == [LINE, LINE]
+
+
+def test_a_process_without_standard_output_prints_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdout", None)
+    assert send(Write("-", b"a line\n")).status == 200
+
+
+def test_standard_output_that_was_replaced_and_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    closed, original = io.StringIO(), io.StringIO()
+    closed.close()
+    monkeypatch.setattr(sys, "stdout", closed)
+    monkeypatch.setattr(sys, "__stdout__", original)
+    assert send(Write("-", b"a line\n")).status == 200
+    assert original.getvalue() == "a line\n"
+    monkeypatch.setattr(sys, "__stdout__", closed)
+    assert refused_message(Write("-", b"a line\n")) == "standard output is closed"
 
 
 def test_a_file_that_cannot_be_written_is_tried_again_later(tmp_path: Path) -> None:

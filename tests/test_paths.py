@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -150,10 +152,92 @@ def test_a_server_that_says_nothing_of_a_prefix() -> None:
     assert through_asgi(None, OURS).status == ANSWERED  # type: ignore[arg-type]
 
 
-def test_the_first_look_is_noticed_and_answers_as_the_tails_do() -> None:
-    noticed: list[frozenset[str | None]] = []
-    look = FirstLook(tails("/a/b"), noticed.append)
-    assert "/b" in look
-    assert "/c" not in look
-    assert None not in look
-    assert noticed == [tails("/a/b")] * 3
+def test_the_first_look_is_noticed_and_lets_every_request_be_looked_at() -> None:
+    noticed: list[int] = []
+    look = FirstLook(lambda: noticed.append(1))
+    assert "/c" in look
+    assert None in look
+    assert noticed == [1, 1]
+
+
+# Below a prefix
+
+
+def asking(kind: str, **options: Any) -> Callable[[str, str], int]:
+    """Return what asks one wrapped site: (prefix, path below it) → status. ASGI comes as uvicorn and as hypercorn show it."""
+    if kind == "wsgi":
+        site: Any = wsgi.EventsMiddleware(_wsgi_site, **options)
+        return lambda prefix, path: ask_wsgi(site, "GET", "/", SCRIPT_NAME=prefix, PATH_INFO=path).status
+    site = asgi.EventsMiddleware(_asgi_site, **options)
+    whole = kind == "uvicorn"
+    return lambda prefix, path: ask_asgi(site, "GET", prefix + path if whole else path, root_path=prefix).status
+
+
+KINDS = ("uvicorn", "hypercorn", "wsgi")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("before", [[], ["/"], ["/", "/page", "/other"]])
+def test_a_prefix_that_the_path_lacks_is_found_out(
+    kind: str, before: list[str], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    ask = asking(kind, path=OURS, ready_path="/ready", journal="memory", data_dir=tmp_path)
+    for path in before:
+        assert ask("/shop", path) == THE_SITES
+    assert not caplog.messages
+    for path in (OURS, "/ready", OURS):
+        assert ask("/shop", path) == THE_SITES
+    [said] = [line for line in caplog.messages if "below the prefix" in line]
+    assert "/shop/zaraz/api passed by unanswered" in said
+    assert "Set path='/shop/zaraz/api', or mounted=True" in said
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_hint_names_the_setting_that_gives_the_path(
+    kind: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    ask = asking(kind, path=OURS, eventbunker_path="/eb", journal="memory", data_dir=tmp_path)
+    assert ask("/a/b", "/eb/post") == THE_SITES
+    assert "Set eventbunker_path='/a/b/eb'" in caplog.text
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_no_hint_without_a_request_for_our_path(kind: str, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    ask = asking(kind, path=OURS, journal="memory", data_dir=tmp_path)
+    for prefix, path in [("/shop", "/"), ("/shop", "/zaraz"), ("/shop", "/api"), ("", "/shop/zaraz/api"), ("/x", "")]:
+        assert ask(prefix, path) == THE_SITES
+    assert not [line for line in caplog.messages if "prefix" in line]
+
+
+MOUNTED = [
+    ("", OURS, True),
+    ("/shop", OURS, True),
+    ("/a/b", OURS, True),
+    ("/shop", "/ready", True),
+    ("/shop", "/eb/post", True),
+    ("", "/ready", True),
+    ("/shop", "/", False),
+    ("", "/x" + OURS, False),
+    ("/shop", "/x" + OURS, False),
+    ("/shop", OURS + "/", False),
+    ("/zaraz", "/api", False),
+    ("", "", False),
+]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_mounted_paths_are_below_any_prefix(kind: str, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    options = {"path": OURS, "eventbunker_path": "/eb", "ready_path": "/ready", "journal": "memory"}
+    ask = asking(kind, mounted=True, data_dir=tmp_path, **options)
+    for _ in range(2):  # the first request is looked at in another way
+        for prefix, path, ours in MOUNTED:
+            assert (ask(prefix, path) != THE_SITES) is ours, (prefix, path)
+    assert "prefix" not in caplog.text
+
+
+def test_a_foreign_request_costs_one_look_into_a_set_whatever_the_prefix(tmp_path: Path) -> None:
+    site = asgi.EventsMiddleware(_asgi_site, path=OURS, journal="memory", data_dir=tmp_path)
+    for path in ("/shop/", "/shop/page", "/shop/zaraz/api"):
+        ask_asgi(site, "GET", path, root_path="/shop")
+        assert type(site._tails) is frozenset
+        assert "/shop/page" not in site._tails

@@ -46,6 +46,7 @@ def _first_requests() -> Iterator[None]:
     """The first request of a process starts what runs beside the site; every other starts nothing."""
     gateways = (_asgi_gateway, _wsgi_gateway, _asgi_idle, _wsgi_idle)
     for gateway in gateways:
+        assert "/" in gateway._tails, "the first request is looked at"
         assert "/" not in gateway._tails
     yield
     for gateway in gateways:

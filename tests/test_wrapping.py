@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import subprocess
 import sys
+import typing
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ import flask
 import litestar
 import pytest
 import quart
+import werkzeug
 from fastapi import FastAPI
 from fastapi.responses import PlainTextResponse as FastText
 from starlette.applications import Starlette
@@ -218,6 +220,89 @@ def test_wsgi_sites(name: str, wrap: Wrap) -> None:
     app = wrap(WSGI_SITES[name]())
     assert type(app) is wsgi.EventsMiddleware
     check(ask_wsgi(app, "GET", "/"), ask_wsgi(app, "POST", PATH, SEED))
+
+
+class Wsgified:
+    """As webob's ``wsgify`` looks: called with one request by its author, and with two arguments by a server."""
+
+    def __call__(self, *args: Any, **named: Any) -> Any:
+        return wsgi_function(*args)
+
+
+@werkzeug.Request.application
+def of_werkzeug(_request: werkzeug.Request) -> werkzeug.Response:
+    return werkzeug.Response("page")
+
+
+def wsgi_forwarding(environ: Any, *more: Any) -> Any:
+    return wsgi_function(environ, *more)
+
+
+def asgi_forwarding(scope: Any, *more: Any) -> Any:
+    return asgi_function(scope, *more)
+
+
+@pytest.mark.parametrize(
+    ("told_by", "gateway"),
+    [
+        (of_werkzeug, wsgi),
+        (type("wsgify", (Wsgified,), {"__module__": "webob.dec"})(), wsgi),
+        (wsgi_forwarding, wsgi),
+        (asgi_forwarding, asgi),
+    ],
+)
+def test_a_site_that_hides_its_arguments_is_told_by_its_library_or_their_names(
+    told_by: Any, gateway: Any, wrap: Wrap
+) -> None:
+    app = wrap(told_by)
+    assert type(app) is gateway.EventsMiddleware
+    ask = ask_asgi if gateway is asgi else ask_wsgi
+    check(ask(app, "GET", "/"), ask(app, "POST", PATH, SEED))
+
+
+@pytest.mark.parametrize(
+    ("app", "words"),
+    [(lambda: asgi_function, "may be a factory: call it"), (lambda scope: None, "an ASGI 2 application")],
+)
+def test_what_else_an_object_may_be(app: Any, words: str) -> None:
+    with pytest.raises(TypeError, match=words):
+        eventmw.EventsMiddleware(app, path=PATH)
+
+
+INSIDE = [
+    (of_fastapi, "dependency_overrides", "app.add_middleware(EventsMiddleware, path=…) leaves `app` a FastAPI"),
+    (of_fastapi, "url_path_for", "app.add_middleware"),
+    (of_starlette, "state", "leaves `app` a Starlette"),
+    (of_flask, "test_client", "app.wsgi_app = EventsMiddleware(app.wsgi_app, path=…) leaves `app` a Flask"),
+    (of_quart, "test_client", "app.asgi_app = EventsMiddleware(app.asgi_app, path=…) leaves `app` a Quart"),
+    (of_litestar, "route_reverse", "app.asgi_handler = EventsMiddleware(app.asgi_handler, path=…) leaves `app` a Lit"),
+    (lambda: of_falcon(falcon.App, _Falcon()), "add_route", "app.app.add_route"),
+]
+
+
+@pytest.mark.parametrize(("make", "name", "form"), INSIDE)
+def test_an_attribute_of_the_application_inside_is_found_by_the_error(
+    make: Any, name: str, form: str, wrap: Wrap
+) -> None:
+    app = wrap(make())
+    with pytest.raises(AttributeError) as caught:
+        getattr(app, name)
+    assert f"the {type(app.app).__name__} inside has it: app.app.{name}" in str(caught.value)
+    assert form in str(caught.value)
+    assert not hasattr(app, name)
+
+
+@pytest.mark.parametrize("name", ["no_such_thing", "__wrapped__", "_is_coroutine"])
+def test_an_attribute_that_nothing_has(name: str, wrap: Wrap) -> None:
+    with pytest.raises(AttributeError) as caught:
+        getattr(wrap(of_fastapi()), name)
+    assert str(caught.value) == f"'EventsMiddleware' object has no attribute {name!r}"
+
+
+@pytest.mark.parametrize("make", [of_fastapi, of_flask])
+def test_annotations_can_be_resolved(make: Any, wrap: Wrap) -> None:
+    """Litestar's command does it with whatever it meets in a module."""
+    assert isinstance(typing.get_type_hints(wrap(make())), dict)
 
 
 @pytest.mark.parametrize("hidden", [hides, lambda scope: asgi_function, lambda *, scope: None, map])

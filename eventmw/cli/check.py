@@ -66,6 +66,7 @@ def _show_problems(problems: tuple[str, ...], source: str | None, *, in_json: bo
 def _active(config: Config) -> dict[str, Any]:
     return {
         "path": config.path,
+        "mounted": config.mounted,
         "eventbunker_path": config.eventbunker_path,
         "archive": None if config.eventbunker_path is None else risks.archive_of(config),
         "archive_days": config.archive_days,

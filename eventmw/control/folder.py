@@ -15,13 +15,13 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from eventmw import record as records
 from eventmw.assembly import assembled
 from eventmw.clock import Clock, SystemClock
 from eventmw.config import Config
-from eventmw.control.live import POLL_S, LiveView, belongs_to_another, receipt_of
+from eventmw.control.live import POLL_S, LiveView, asked_to_track, belongs_to_another, receipt_of
 from eventmw.control.merging import shared, unknown_to
 from eventmw.control.operations import Operations
 from eventmw.control.standing import as_json
@@ -36,6 +36,7 @@ from eventmw.journal.files.epochs import load
 from eventmw.journal.files.kept import Kept
 from eventmw.journal.files.layout import Layout
 from eventmw.journal.files.registry import Member, Membership, Tools
+from eventmw.payload import OwnEvent
 from eventmw.protocols.zaraz import Accepted
 
 _CHUNK: Final = 1000
@@ -62,7 +63,16 @@ class _Beside:
         self.clock: Clock = SystemClock()
         self.journal: Journal = journal
         self.courier = _Idle()
+        self.projects = None
         self._zaraz, self.engine = assembled(self.config)
+
+    @property
+    def delivered_by(self) -> Literal["nobody"]:
+        """What delivers: no process does now."""
+        return "nobody"
+
+    def remember(self, accepted: object) -> None:
+        """Do nothing: what was tracked by others is found out at delivery."""
 
     def part(self) -> Mapping[str, Any]:
         """Return nothing: a command delivers nothing."""
@@ -163,12 +173,14 @@ class FolderView:
         [answer] = self._ask({"op": "replay", "tool": tool, "since_ms": since_ms, "dry_run": dry_run})
         return int(answer["events"])
 
-    def track(self, payload: bytes) -> Receipt:
+    def track(self, event: OwnEvent) -> Receipt:
         """Send one event through a process of the site, or, when none runs, write it into the journal."""
         try:
-            return LiveView(self._data_dir).track(payload)  # one of its own: several threads may be here
-        except NobodyLive:
-            [told] = self._ask({"op": "track", "body": payload.decode()})
+            return LiveView(self._data_dir).track(event)  # one of its own: several threads may be here
+        except NobodyLive as error:
+            if event.project is not None:
+                raise JournalDown(f"project= needs a running site, which knows the projects. {error}") from None
+            [told] = self._ask(asked_to_track(event))
             return receipt_of(told)
 
     def tools(self) -> Sequence[Json]:

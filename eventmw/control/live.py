@@ -5,6 +5,7 @@ Layer: input and output. `view.View` has what each method promises, `server` the
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import random
 import time
@@ -22,6 +23,7 @@ from eventmw.erasure import Person
 from eventmw.errors import EventmwError, JournalDown, JournalFull
 from eventmw.event import Receipt
 from eventmw.jsontext import encode
+from eventmw.payload import OwnEvent
 
 TIMEOUT_S: Final = 5.0
 POLL_S: Final = 0.25
@@ -243,9 +245,9 @@ class LiveView:
             counts.update(items[0])
         return dict(counts)
 
-    def track(self, payload: bytes) -> Receipt:
+    def track(self, event: OwnEvent) -> Receipt:
         """Send one event through any process; one that is gone or cannot keep it is passed over for the next."""
-        request = {"op": "track", "body": payload.decode()}
+        request = asked_to_track(event)
         trouble: EventmwError | None = None
         for path in _shuffled(self._sockets()):
             try:
@@ -301,9 +303,17 @@ class LiveView:
 
 
 def receipt_of(told: dict[str, Any]) -> Receipt:
-    """Return the receipt that `Operations` tells as JSON values."""
-    warnings: Sequence[str] = told.pop("warnings")
-    return Receipt(**told, warnings=tuple(warnings))
+    """Return the receipt that `Operations` tells as JSON values; a newer process may tell more than is known here."""
+    known = {field.name: told[field.name] for field in dataclasses.fields(Receipt) if field.name in told}
+    return Receipt(**{**known, "warnings": tuple(told["warnings"])})
+
+
+def asked_to_track(event: OwnEvent) -> Json:
+    """Return the request for `Operations` that sends an event. An older process refuses one for a project."""
+    if event.project is None:
+        return {"op": "track", "body": event.body.decode()}
+    parts = {"project": event.project, "id": event.id, "sender": dict(event.sender)}
+    return {"op": "track_project", "body": event.body.decode(), **parts}
 
 
 def _recorded(event: Json) -> str:

@@ -6,6 +6,7 @@ rests in between.
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import time
 from collections import deque
@@ -20,6 +21,7 @@ from eventmw.erasure import Person, events_of
 from eventmw.event import Event
 from eventmw.formats import to_iso
 from eventmw.journal import DeadLetter, Entry, Key, Position
+from eventmw.payload import OwnEvent
 from eventmw.record import ERASED, Erased
 from eventmw.toolkit.eventjson import as_json
 from eventmw.tracking import Keeper, Tracking
@@ -98,6 +100,7 @@ class Operations:
             "export": self._export,
             "erase": self._erase,
             "track": self._track,
+            "track_project": self._track,
         }
 
     def __call__(self, request: Request) -> Iterable[Any]:
@@ -302,14 +305,9 @@ class Operations:
 
     def _track(self, request: Request) -> Iterable[Any]:
         body = str(request["body"]).encode()
-        receipt = Tracking.of(self._host, body).result(self._host.config.limits.append_timeout_s)
-        yield {
-            "id": receipt.id,
-            "event_id": receipt.event_id,
-            "recorded_ms": receipt.recorded_ms,
-            "durability": receipt.durability,
-            "warnings": receipt.warnings,
-        }
+        event = OwnEvent(body, request.get("project"), request.get("id"), request.get("sender") or {})
+        receipt = Tracking.of(self._host, event).result(self._host.config.limits.append_timeout_s)
+        yield dataclasses.asdict(receipt)
 
 
 def _shown(event: Event | Erased, entry: Entry) -> Mapping[str, Any]:

@@ -14,6 +14,7 @@ from typing import Any, Protocol
 from eventmw.erasure import Person
 from eventmw.errors import EventmwError, JournalDown
 from eventmw.event import Receipt
+from eventmw.payload import OwnEvent
 
 Json = Mapping[str, Any]
 
@@ -116,7 +117,7 @@ class View(Protocol):
         """
         ...
 
-    def track(self, payload: bytes) -> Receipt:
+    def track(self, event: OwnEvent) -> Receipt:
         """Send one event, see `eventmw.payload`.
 
         Raises:

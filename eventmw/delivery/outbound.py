@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import json
 import os
 import sys
 import time
@@ -108,6 +109,8 @@ class Outbound:
         if not done:
             raise TransportError(f"{what} took longer than {timeout_s:g} s")
         if (error := task.result()) is not None:
+            if isinstance(error, TransportError):
+                raise error
             raise TransportError(f"{what} {told(error)}", raised=error, what=what, function=function)
 
 
@@ -264,11 +267,46 @@ async def _outlive(work: Coroutine[Any, Any, None]) -> BaseException | None:
     return None
 
 
+def _print(text: str) -> None:
+    """Write text where `print` would: to what ``sys.stdout`` is now, in Jupyter, redirected or captured.
+
+    Raises:
+        TransportError: standard output is closed. As with a full disk, the tool tries again.
+    """
+    stream = next((stream for stream in (sys.stdout, sys.__stdout__) if not getattr(stream, "closed", False)), None)
+    if stream is None:
+        # As `print` does: a process without standard output (pythonw, a daemon) has nobody who could read it.
+        if sys.stdout is None:  # pyright: ignore[reportUnnecessaryComparison] - the type does not say so
+            return
+        raise TransportError("standard output is closed")
+    stream.write(_encodable(text, getattr(stream, "encoding", None)))
+    if (flush := getattr(stream, "flush", None)) is not None:
+        flush()
+
+
+def _encodable(text: str, encoding: str | None) -> str:
+    """Return the text with JSON's escapes for the characters that a stream's encoding lacks."""
+    encoding = encoding or "utf-8"
+    try:
+        if _can_encode(text, encoding):
+            return text
+        lacking = {char for char in text if not _can_encode(char, encoding)}
+    except LookupError:  # a codec that only the stream itself knows
+        return text
+    return text.translate({ord(char): json.dumps(char)[1:-1] for char in lacking})
+
+
+def _can_encode(text: str, encoding: str) -> bool:
+    try:
+        text.encode(encoding)
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def _append(path: str, data: bytes) -> None:
     if path == "-":
-        sys.stdout.buffer.write(data)
-        sys.stdout.buffer.flush()
-        return
+        return _print(data.decode(errors="backslashreplace"))
     descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         # One write: lines of several processes do not mix. A short one means that the disk is full.

@@ -8,7 +8,8 @@ from __future__ import annotations
 import logging
 import re
 import sys
-from typing import Final
+from contextlib import suppress
+from typing import Final, TextIO
 
 from eventmw.logs import LOGGER, EventType, Field, JsonFormatter, printable
 
@@ -45,11 +46,23 @@ def _clean(value: Field) -> Field:
 def _complain(error: Exception) -> None:
     """Do as logging does with a handler that fails: tell stderr, while Python is told to."""
     if logging.raiseExceptions and sys.stderr is not None:  # pyright: ignore[reportUnnecessaryComparison] - pythonw has none
-        print(f"eventmw: a logging filter or handler raised {type(error).__name__}", file=sys.stderr)  # noqa: T201
+        with suppress(Exception):  # stderr itself may be closed
+            print(f"eventmw: a logging filter or handler raised {type(error).__name__}", file=sys.stderr)  # noqa: T201
 
 
 class _ToStderr(logging.StreamHandler):  # type: ignore[type-arg]  # at run time it takes none before 3.11.4
-    """Our own handler: found again when a second site of the process asks for it."""
+    """Our own handler: found again when a second site of the process asks for it.
+
+    It writes to what ``sys.stderr`` is at that moment, as `logging.lastResort` does: tests and notebooks replace it.
+    """
+
+    def __init__(self) -> None:
+        logging.Handler.__init__(self)
+
+    @property
+    def stream(self) -> TextIO:
+        """Standard error, as it is now."""
+        return sys.stderr
 
 
 def write_json_to_stderr() -> None:

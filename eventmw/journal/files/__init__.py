@@ -53,10 +53,10 @@ class FileJournal:
         dead_bytes: bytes of dead letters, compressed; past it the oldest go, counted as `DEAD_EVICTED`.
         retain_s: seconds for which a consumed segment is kept, for ``tail`` and ``replay``.
         rewrite: takes a person out of a record, for `erase`.
-        site: names what is configured; a live process that names it otherwise is not let in. "" goes with any.
+        site: the path that the site answers; a live process with another one is warned of. "" goes with any.
 
     Raises:
-        ConfigError: the folder cannot be used, or another site's process uses it.
+        ConfigError: the folder cannot be used.
     """
 
     def __init__(

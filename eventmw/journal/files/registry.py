@@ -2,7 +2,7 @@
 
 A tool is registered by a file that is made once, durably, and says where the log ended then: before any record of a process
 that knows the tool. A process is a member as long as it holds the lock on its file, in which it says what it is configured
-for: so two sites in one folder are found out, and a leader learns that a newer process knows more tools than it does.
+for: so two sites in one folder are warned of, and a leader learns that a newer process knows more tools than it does.
 
 Layer: input and output.
 Source: JOURNAL.md «Files in ``data_dir``», «Retirement» and «Locks».
@@ -20,7 +20,6 @@ from typing import Final
 
 import msgspec
 
-from eventmw.errors import ConfigError
 from eventmw.journal.files import disk
 from eventmw.journal.files.frames import Total
 from eventmw.journal.files.layout import Layout
@@ -148,10 +147,9 @@ class Membership:
         return self._lock is not None
 
     def join(self) -> None:
-        """Become a member, unless this process is one.
+        """Become a member, unless this process is one, and warn of members that answer another path.
 
         Raises:
-            ConfigError: a live process with another configuration has this folder.
             OSError: the file could not be made.
         """
         if self._lock is None:
@@ -164,15 +162,27 @@ class Membership:
             except OSError:
                 self.leave()
                 raise
-        for other in self.others():
-            if self._site and other.site and other.site != self._site:
-                self.leave()
-                folder = str(self._places.root)
-                problem = (
-                    f"data_dir {folder!r} belongs to a site that is configured otherwise: process {other.pid} answers "
-                    f"{other.site}, and this one {self._site}. Give each site a data_dir of its own"
-                )
-                raise ConfigError([problem])
+            self._warn_of_others()
+
+    def _warn_of_others(self) -> None:
+        """Log that a site with another path uses this folder.
+
+        It may be another site by mistake, or the same site's other release during a deploy: that must start, or a changed
+        path would cost the whole site its boot.
+        """
+        found = {other.site: other.pid for other in self.others() if other.site and other.site != self._site}
+        if not self._site or not found:
+            return
+        site, pid = found.popitem()
+        whose = "another wrapped site of this process" if pid == os.getpid() else f"process {pid}"
+        log.warning(
+            "%s answers %s and uses the same data_dir as this site, which answers %s: %s. Two releases of one site may do "
+            "so during a deploy. Two sites may not, since one would deliver the other's events: give each its own data_dir",
+            whose,
+            site,
+            self._site,
+            self._places.root,
+        )
 
     def know(self, tools: Sequence[str], *, delivers: bool) -> None:
         """Say which tools this process is configured for, and whether it delivers."""

@@ -31,6 +31,7 @@ __all__ = [
     "Tracked",
     "Writer",
     "accept",
+    "event_id",
     "message_of",
     "refuse",
     "reply",
