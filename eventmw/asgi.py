@@ -64,7 +64,7 @@ class EventsMiddleware(Site):
         try:
             return await self.app(scope, receive, send)
         finally:
-            if scope.get("type") == "lifespan":
+            if scope.get("type") == "lifespan" and self.is_open:
                 self.runtime.finish()
                 self._look_first()
 

@@ -6,13 +6,15 @@ Layer: gateways.
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Callable, Container, Mapping, MutableMapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 from weakref import WeakSet
 
+from eventmw import lifetimes
 from eventmw.config import Config
 from eventmw.errors import JournalDown, told
 from eventmw.event import Receipt
@@ -61,12 +63,14 @@ class Site:
     """The part of a gateway that the site's own code uses. Everything is thread-safe.
 
     Attributes:
+        config: the validated settings.
         runtime: the engine, journal and courier behind this site.
         exchange: makes the exchange of a request to the HTTP Events API from its head.
         entries: public path → where requests to an API below `eventbunker_path` come in.
         pages: public path → what is answered beside the APIs.
     """
 
+    config: Config
     runtime: Runtime
     exchange: Callable[[RequestHead], Exchange]
     _tails: Container[object]
@@ -74,15 +78,47 @@ class Site:
     pages: Mapping[str, Page]
 
     def _set_up(self, config: Config) -> None:
-        self.runtime = Runtime(config)
-        self.exchange = self._exchanges(EventsApi(self.runtime))
+        self.config = config
         self._path = config.path
-        self.entries = {} if config.eventbunker_path is None else self._eventbunker()
-        self.pages = {page.path: page for page in pages_of(self.runtime)}
-        self._look_first()
+        if not lifetimes.sites_open_late:
+            self.use(runtime_makers[-1](config))
         sites.add(self)
 
+    def use(self, runtime: Runtime) -> None:
+        """Serve with this runtime from the next request on. `eventmw.testing` gives a site one for each test."""
+        self.runtime = runtime
+        self.exchange = self._exchanges(EventsApi(runtime))
+        self.entries = {} if self.config.eventbunker_path is None else self._eventbunker()
+        self.pages = {page.path: page for page in pages_of(runtime)}
+        self._look_first()
+
+    def put_aside(self) -> Mapping[str, Any]:
+        """Take the runtime out and return its parts, which `take_back` puts in; the next use makes another runtime."""
+        return {name: vars(self).pop(name) for name in _OF_RUNTIME if name in vars(self)}
+
+    def take_back(self, parts: Mapping[str, Any]) -> None:
+        """Put in what `put_aside` returned, in the place of what is there now."""
+        self.put_aside()
+        vars(self).update(parts)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether there is a runtime now; else the next use makes one."""
+        return "runtime" in vars(self)
+
+    if not TYPE_CHECKING:  # a checker would take every misspelt attribute for one of these
+
+        def __getattr__(self, name: str) -> Any:
+            """Make the runtime of a site that has none: it was put aside, or made while sites open late."""
+            if name not in _OF_RUNTIME or "config" not in vars(self):
+                raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+            with _opening:
+                if name not in vars(self):
+                    self.use(runtime_makers[-1](self.config))
+            return vars(self)[name]
+
     def _exchanges(self, api: Api[Any, Any]) -> Callable[[RequestHead], Exchange]:
+        api = self.runtime.around(api)
         watch = self.runtime.watch
         return partial(Exchange, api) if watch is None else partial(WatchedExchange, api, watch)
 
@@ -164,8 +200,16 @@ class Site:
 
         Nobody has to call it: what is not delivered stays in the journal as long as that lasts.
         """
-        return self.runtime.close(grace_s)
+        return not self.is_open or self.runtime.close(grace_s)
 
 
 sites: Final[WeakSet[Site]] = WeakSet()
 """The wrapped sites of this process, as long as something else refers to them."""
+
+runtime_makers: Final[list[Callable[[Config], Runtime]]] = [Runtime]
+"""The last one makes the runtime of a site; `eventmw.testing.captured` puts its own on top."""
+
+_OF_RUNTIME: Final = ("runtime", "exchange", "entries", "pages", "_tails")
+"""The attributes of a site that `Site.use` sets. A site without a runtime has none of them."""
+
+_opening: Final = threading.RLock()
