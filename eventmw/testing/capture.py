@@ -460,9 +460,10 @@ class Captured:
 
     def _check(self, tool: str) -> None:
         """Refuse the id of a tool that no site has. Without a site there is nothing to hold it against yet."""
-        known = {bound.id for site in list(sites) for bound in site.config.bound_tools}
+        here = {ident for runtime in self._runtimes for ident in runtime.bare}
+        known = here | {bound.id for site in list(sites) for bound in site.config.bound_tools}
         if known and tool not in known:
-            raise UnknownTool(tool, known)
+            raise UnknownTool(tool, here or known)
 
     def _waiting(self) -> dict[str, int]:
         counts: dict[str, int] = {}

@@ -253,10 +253,7 @@ def _noting(tool: BoundTool, note: Callable[[str, BaseException], None]) -> Boun
             except Exception as error:
                 note(tool.id, error)
                 raise
-            if not isinstance(result, Iterator):
-                return result
-            steps: Iterator[Any] = result
-            return stepped(steps)
+            return stepped(result) if isinstance(cast(object, result), Iterator) else result
 
         def stepped(steps: Iterator[Any]) -> Iterator[Any]:
             try:

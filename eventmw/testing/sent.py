@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
 from typing import Any, Final, Generic, TypeVar, cast
 
+from eventmw import strictjson
 from eventmw.effects import Effect
 from eventmw.errors import Fault
 from eventmw.event import Event, Receipt
@@ -184,7 +185,7 @@ def _value(value: object) -> str:
 
 def refusal(refused: RefusedEvent) -> str:
     """Return a refused event on one line."""
-    name = "a request" if refused.index is None else f"{refused.name!r}"
+    name = "a request" if refused.index is None else repr(refused.name) if refused.name else "an event without a name"
     return f"{name} by {refused.where}: {refused.code}, {refused.reason}"
 
 
@@ -273,11 +274,10 @@ def decoded(raw: bytes) -> Any:
 
 def events_in(body: bytes) -> list[Any]:
     """Return the events of a body of either API, as far as it can be read."""
-    document: Any = decoded(body)
-    if isinstance(document, dict):
-        document = document.get("events", document)
-    events: list[Any] = document if isinstance(document, list) else [document] if isinstance(document, dict) else []
-    return events
+    document = decoded(body)
+    whole = strictjson.object_in(document)
+    events: Any = document if whole is None else whole.get("events", [whole])
+    return list(events) if isinstance(cast(object, events), list) else []
 
 
 def faults_of(judgement: Any, index: int) -> Sequence[Fault]:
@@ -310,9 +310,7 @@ def refused_event(
 
 
 def _name_of(event: Any) -> str | None:
-    if not isinstance(event, dict):
-        return None
-    fields = cast(dict[str, Any], event)
-    client: Any = fields.get("client")
-    name = cast(dict[str, Any], client).get("__zarazTrack") if isinstance(client, dict) else fields.get("event_name")
+    whole = strictjson.object_in(event) or {}
+    client = strictjson.object_in(whole.get("client"))
+    name = whole.get("event_name") if client is None else client.get("__zarazTrack")
     return name if isinstance(name, str) else None
