@@ -326,11 +326,15 @@ BROKEN = """
         if event.name == "odd":
             return Send("text")
 
+    @tool("bell", when="doorbell", answers=True)
+    def bell(event):
+        raise OSError("no bell")
+
     @consumer("crm", when="crash")
     def crm(event):
         raise LookupError("no such customer")
 
-    app = EventsMiddleware(lambda environ, start_response: [], path="/zaraz/api", tools=[picky], consumers=[crm])
+    app = EventsMiddleware(lambda environ, start_response: [], path="/zaraz/api", tools=[picky, bell], consumers=[crm])
 
     def send(*events):
         Client(app).post("/zaraz/api", json={"events": [{"client": client} for client in events]})
@@ -367,11 +371,7 @@ BROKEN = """
         eventmw_events.deliver()
 
     def test_raised_and_never_looked_at(eventmw_events):
-        app.track("crash")
-        try:
-            eventmw_events.deliver()
-        except LookupError:
-            pass
+        app.track("doorbell")
 
     def test_looked_at(eventmw_events):
         app.track("crash")
@@ -418,7 +418,7 @@ def test_failures_say_what_happened_and_show_no_secret(suite: pytest.Pytester) -
     said("test_consumer_raises", 'raise LookupError("no such customer")', "the tool or consumer 'crm'")
     said("test_tool_raises", 'raise KeyError("no price")', "'boom' at picky tool_error")
     said("test_tool_breaks_its_contract", "the tool 'picky'", "Send(str)")
-    said("test_raised_and_never_looked_at", "LookupError: no such customer")
+    said("test_raised_and_never_looked_at", "OSError: no bell")
     said("test_two_requests", "<HttpRequest POST https://www.google-analytics.com ", "the bodies differ")
     assert not [secret for secret in ("s3cret-of-ga4", "token-of-hook") if secret in result.stdout.str()]
 

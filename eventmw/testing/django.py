@@ -1,7 +1,7 @@
 """Test clients for a Django site whose ``application`` is wrapped.
 
-``django.test.Client`` calls Django's own handler and never looks at ``wsgi.py`` or ``asgi.py``, so a site that is wrapped there
-answers 404 to it on our paths. These clients ask the wrapped application first::
+``django.test.Client`` calls Django's own handler and never looks at ``wsgi.py`` or ``asgi.py``, so a site that is wrapped
+there answers 404 to it on our paths. These clients ask the wrapped application first::
 
     from eventmw.testing.django import Client
 
