@@ -21,7 +21,7 @@ from eventmw.http import Headers, Reply, RequestHead
 from eventmw.incoming import head_of_scope
 from eventmw.intake.paths import public_path
 from eventmw.settings import complete, from_toml
-from eventmw.site import Site
+from eventmw.site import Site, is_open
 from eventmw.waiting import Within, here, wait
 from eventmw.watching.pages import Page
 
@@ -64,7 +64,7 @@ class EventsMiddleware(Site):
         try:
             return await self.app(scope, receive, send)
         finally:
-            if scope.get("type") == "lifespan" and self.is_open:
+            if scope.get("type") == "lifespan" and is_open(self):
                 self.runtime.finish()
                 self._look_first()
 

@@ -81,30 +81,15 @@ class Site:
         self.config = config
         self._path = config.path
         if not lifetimes.sites_open_late:
-            self.use(runtime_makers[-1](config))
+            self._use(runtime_makers[-1](config))
         sites.add(self)
 
-    def use(self, runtime: Runtime) -> None:
-        """Serve with this runtime from the next request on. `eventmw.testing` gives a site one for each test."""
+    def _use(self, runtime: Runtime) -> None:
         self.runtime = runtime
         self.exchange = self._exchanges(EventsApi(runtime))
         self.entries = {} if self.config.eventbunker_path is None else self._eventbunker()
         self.pages = {page.path: page for page in pages_of(runtime)}
         self._look_first()
-
-    def put_aside(self) -> Mapping[str, Any]:
-        """Take the runtime out and return its parts, which `take_back` puts in; the next use makes another runtime."""
-        return {name: vars(self).pop(name) for name in _OF_RUNTIME if name in vars(self)}
-
-    def take_back(self, parts: Mapping[str, Any]) -> None:
-        """Put in what `put_aside` returned, in the place of what is there now."""
-        self.put_aside()
-        vars(self).update(parts)
-
-    @property
-    def is_open(self) -> bool:
-        """Whether there is a runtime now; else the next use makes one."""
-        return "runtime" in vars(self)
 
     if not TYPE_CHECKING:  # a checker would take every misspelt attribute for one of these
 
@@ -114,7 +99,7 @@ class Site:
                 raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
             with _opening:
                 if name not in vars(self):
-                    self.use(runtime_makers[-1](self.config))
+                    self._use(runtime_makers[-1](self.config))
             return vars(self)[name]
 
     def _exchanges(self, api: Api[Any, Any]) -> Callable[[RequestHead], Exchange]:
@@ -200,7 +185,7 @@ class Site:
 
         Nobody has to call it: what is not delivered stays in the journal as long as that lasts.
         """
-        return not self.is_open or self.runtime.close(grace_s)
+        return not is_open(self) or self.runtime.close(grace_s)
 
 
 sites: Final[WeakSet[Site]] = WeakSet()
@@ -210,6 +195,27 @@ runtime_makers: Final[list[Callable[[Config], Runtime]]] = [Runtime]
 """The last one makes the runtime of a site; `eventmw.testing.captured` puts its own on top."""
 
 _OF_RUNTIME: Final = ("runtime", "exchange", "entries", "pages", "_tails")
-"""The attributes of a site that `Site.use` sets. A site without a runtime has none of them."""
+"""The attributes that serving with a runtime sets. A site without one has none of them, and makes one when asked."""
 
 _opening: Final = threading.RLock()
+
+
+def is_open(site: Site) -> bool:
+    """Return whether a site has a runtime now; else its next use makes one."""
+    return "runtime" in vars(site)
+
+
+def serve_with(site: Site, runtime: Runtime) -> None:
+    """Serve with this runtime from the next request on."""
+    site._use(runtime)  # noqa: SLF001 - of this module, and no business of the site's owner
+
+
+def put_aside(site: Site) -> Mapping[str, Any]:
+    """Take the runtime out of a site. Returns its parts, for `take_back`; the next use of the site makes another runtime."""
+    return {name: vars(site).pop(name) for name in _OF_RUNTIME if name in vars(site)}
+
+
+def take_back(site: Site, parts: Mapping[str, Any]) -> None:
+    """Put in what `put_aside` returned, in the place of what is there now."""
+    put_aside(site)
+    vars(site).update(parts)

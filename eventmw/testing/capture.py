@@ -30,7 +30,7 @@ from eventmw.http import HttpRequest
 from eventmw.keys import Key, KeyKind
 from eventmw.outcome import Outcome
 from eventmw.runtime import Keepable, Runtime
-from eventmw.site import Site, runtime_makers, sites
+from eventmw.site import Site, put_aside, runtime_makers, sites, take_back
 from eventmw.testing import sent as told
 from eventmw.testing.parts import FrozenClock
 from eventmw.testing.runtime import CapturedRuntime
@@ -506,7 +506,7 @@ def captured(*, clock: FrozenClock | None = None) -> Generator[Captured]:
     events = Captured(clock)
     before: WeakKeyDictionary[Site, Mapping[str, Any]] = WeakKeyDictionary()
     for site in list(sites):
-        before[site] = site.put_aside()
+        before[site] = put_aside(site)
     make = events.make_runtime
     runtime_makers.append(make)
     try:
@@ -515,7 +515,7 @@ def captured(*, clock: FrozenClock | None = None) -> Generator[Captured]:
     finally:
         runtime_makers.remove(make)
         for site in list(sites):
-            site.take_back(before.get(site, {}))
+            take_back(site, before.get(site, {}))
         events.close()
 
 

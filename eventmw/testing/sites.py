@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from eventmw.keys import Key
-from eventmw.site import Site
+from eventmw.site import Site, serve_with
 from eventmw.testing.parts import FixedKeys, FrozenClock, RecordingTransport
 from eventmw.testing.runtime import CapturedRuntime
 
@@ -38,7 +38,7 @@ def freeze(app: Site, clock: FrozenClock | None = None) -> FrozenClock:
     """
     frozen = FrozenClock() if clock is None else clock
     app.runtime.refit(clock=frozen)
-    app.use(app.runtime)  # the calls of the EventBunker API hold the clock that they were made with
+    serve_with(app, app.runtime)  # the calls of the EventBunker API hold the clock that they were made with
     return frozen
 
 
