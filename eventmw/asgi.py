@@ -23,7 +23,7 @@ from eventmw.http import Headers, Reply, RequestHead
 from eventmw.incoming import head_of_scope
 from eventmw.intake.paths import path_below, public_path
 from eventmw.settings import complete, from_toml
-from eventmw.site import Site
+from eventmw.site import Site, is_open
 from eventmw.waiting import Within, here, wait
 from eventmw.watching.pages import Page
 
@@ -69,7 +69,7 @@ class EventsMiddleware(Site):
         try:
             return await self.app(scope, receive, send)
         finally:
-            if scope.get("type") == "lifespan":
+            if scope.get("type") == "lifespan" and is_open(self):
                 self.runtime.finish()
                 self._look_first()
 

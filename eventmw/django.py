@@ -25,6 +25,7 @@ from typing import Any, Final, Protocol, cast
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction, sync_to_async
 from django.conf import settings  # type: ignore[import-untyped]
 from django.core.exceptions import RequestDataTooBig  # type: ignore[import-untyped]
+from django.core.signals import setting_changed  # type: ignore[import-untyped]
 from django.http import HttpResponse  # type: ignore[import-untyped]
 from django.http.request import RawPostDataException, UnreadablePostError  # type: ignore[import-untyped]
 
@@ -67,25 +68,50 @@ class DjangoSite(Site):
         self._set_up(complete(cast(Any, options)))
 
 
-_made: list[DjangoSite] = []
-_making = threading.Lock()
+_made: list[DjangoSite | None] = [None]
+"""The site of the settings, None until it is asked for, and on top one for each ``override_settings`` that is in force."""
+
+_making = threading.RLock()
 
 
 def site() -> DjangoSite:
-    """Return the one site of this process, for ``site().track("purchase", {…})`` in views, commands and tasks.
+    """Return the site of the settings in force, for ``site().track("purchase", {…})`` in views, commands and tasks.
 
     Raises:
         ConfigError: with every problem of the settings, when it is first asked for.
     """
+    if (found := _made[-1]) is not None:
+        return found
     with _making:
-        if not _made:
-            _made.append(DjangoSite())
-        return _made[0]
+        if (found := _made[-1]) is None:
+            found = _made[-1] = DjangoSite()
+        return found
 
 
 def made() -> DjangoSite | None:
-    """Return the one site of this process when there is one already."""
-    return _made[0] if _made else None
+    """Return the site of the settings in force when there is one already."""
+    return _made[-1]
+
+
+def _on_setting_changed(*, setting: str, enter: bool, **_: object) -> None:
+    """Follow ``override_settings(EVENTMW=…)``: its site lasts as long as the override, and then the one before is back.
+
+    Source: docs.djangoproject.com, «Signals», ``django.test.signals.setting_changed``.
+    """
+    if setting != SETTING:
+        return
+    with _making:
+        if enter:
+            _made.append(None)
+            return
+        ended = _made.pop()
+        if not _made:  # the override began before this module was imported
+            _made.append(None)
+    if ended is not None:
+        ended.close(0)
+
+
+setting_changed.connect(_on_setting_changed)  # pyright: ignore[reportUnknownMemberType] - as said at the top
 
 
 class EventsMiddleware:
@@ -93,35 +119,38 @@ class EventsMiddleware:
 
     Args:
         get_response: what Django calls next. A request that is not ours is passed to it untouched.
+        find_site: returns the site whose paths are answered; it is asked at each request, as settings change in tests.
+
+    Raises:
+        ConfigError: with every problem of the settings.
     """
 
     sync_capable = True
     async_capable = True
 
-    def __init__(self, get_response: Callable[[_Request], Any]) -> None:
+    def __init__(self, get_response: Callable[[_Request], Any], find_site: Callable[[], Site] = site) -> None:
         self.get_response = get_response
-        self._site = site()
-        self._runtime = self._site.runtime
-        self._path = self._runtime.config.path
-        self._mounted = self._runtime.config.mounted
+        self._find_site = find_site
+        find_site()  # at start, when the problems of the settings are to be seen
         self._async = iscoroutinefunction(get_response)  # pyright: ignore[reportDeprecated] - 3.11 has no other
         if self._async:
             markcoroutinefunction(self)
 
     def __call__(self, request: _Request) -> HttpResponse | Awaitable[HttpResponse]:
         """Answer a request on our path; pass everything else."""
-        if not self._site.may_be_ours(request.path_info):
+        ours = self._find_site()
+        if not ours.may_be_ours(request.path_info):
             return self.get_response(request)
         prefix = request.META.get("SCRIPT_NAME", "")
-        path = request.path_info if self._mounted else public_path(prefix, request.path)
-        if path == self._path:
-            exchange = self._site.exchange(head_of_environ(request.META, request.scheme))
-        elif (entry := self._site.entries.get(path)) is not None:
+        path = request.path_info if ours.config.mounted else public_path(prefix, request.path)
+        if path == ours.config.path:
+            exchange = ours.exchange(head_of_environ(request.META, request.scheme))
+        elif (entry := ours.entries.get(path)) is not None:
             exchange = entry.of_environ(request.META, request.scheme)
-        elif (page := self._site.pages.get(path)) is not None:
+        elif (page := ours.pages.get(path)) is not None:
             return self._show(page, request)
         else:
-            self._site.passed_by(prefix, request.path)
+            ours.passed_by(prefix, request.path)
             return self.get_response(request)
         return self._aanswer(exchange, request) if self._async else self._answer(exchange, request)
 
@@ -159,7 +188,7 @@ class EventsMiddleware:
         try:
             body = request.body
         except RequestDataTooBig:
-            limit = min(self._runtime.config.limits.max_body_bytes, settings.DATA_UPLOAD_MAX_MEMORY_SIZE)
+            limit = min(exchange.api.max_body_bytes, settings.DATA_UPLOAD_MAX_MEMORY_SIZE)
             return exchange.refuse("body_too_large", too_large(limit).detail)
         except UnreadablePostError:
             return exchange.gone()

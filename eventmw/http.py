@@ -5,9 +5,10 @@ Layer: vocabulary (standard library only). Nothing here reads or writes a socket
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import NamedTuple, cast
+from typing import Any, NamedTuple, cast
 from urllib.parse import urlsplit
 
 from eventmw.errors import Misuse
@@ -80,6 +81,14 @@ class HttpRequest:
             raise Misuse(
                 f"made an HttpRequest whose headers are {type(headers).__name__}, not pairs ((name, value), …)"
             )
+
+    def json(self) -> Any:
+        """Return the body, decoded from JSON: for tests.
+
+        Raises:
+            ValueError: it is not JSON.
+        """
+        return json.loads(self.body)
 
     def __repr__(self) -> str:
         parts = urlsplit(self.url)

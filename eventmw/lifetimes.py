@@ -27,6 +27,13 @@ class Living(Protocol):
         ...
 
 
+sites_open_late = False
+"""Whether a site that is made now opens its journal at its first use instead of at once.
+
+Set while pytest imports test modules: a test that uses the fixture ``eventmw_events`` must find no folder that the import
+of the site has made. It is here because the plugin may import nothing heavy.
+"""
+
 _living: WeakSet[Living] = WeakSet()
 
 

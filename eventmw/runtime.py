@@ -57,6 +57,10 @@ def _never() -> bool:
     return False
 
 
+def _as_it_is(api: Any) -> Any:
+    return api
+
+
 class Counted(Protocol):
     """What became of each event of a request, as far as it is counted."""
 
@@ -104,8 +108,10 @@ class Runtime:
         config: the validated configuration.
 
     Attributes:
-        clock: time and chance; tests put a frozen one here before the first request.
-        transport: makes the courier's transport; tests put a recording one here before the first request.
+        clock: time and chance; `refit` replaces it.
+        transport: makes the courier's transport; `refit` replaces it.
+        around: is put around each API of the site as it is made; tests see by it what is refused.
+        is_closed: whether `close` was called.
         journal: where records are kept.
         engine: the tools and the dialects.
         stores: the databases behind the EventBunker API; None without `eventbunker_path`.
@@ -132,6 +138,8 @@ class Runtime:
         self.watch = Watch.wanted(config.logs, figures=config.metrics_path is not None)
         self.zaraz, self.engine = assembled(config, self.watch.at_the_door if self.watch else None)
         self.polite = True
+        self.is_closed = False
+        self.around: Callable[[Any], Any] = _as_it_is
         self.clock: Clock = SystemClock()
         self.transport: Callable[[], Transport] = partial(
             opening.transport, reads_agents=config.eventbunker_path is not None
@@ -194,6 +202,40 @@ class Runtime:
                     jobs=self._jobs(),
                 )
             return self._courier
+
+    def refit(self, *, clock: Clock | None = None, transport: Callable[[], Transport] | None = None) -> None:
+        """Replace the clock, the transport or both, also while the courier delivers: it stops, and starts again with them.
+
+        What is in flight has `_LANDING_S` seconds to come back; what did not goes out again.
+
+        Raises:
+            RuntimeError: the site is closed; or another process or site delivers what its journal holds, so another
+                transport would get nothing.
+        """
+        if self.is_closed:
+            raise RuntimeError("this site is closed, so nothing of it can be replaced any more: wrap the site anew")
+        courier, was_started = self._courier, self._started
+        if courier is not None:
+            courier.stop(_LANDING_S)
+        delivers = transport is None or self._may_deliver()
+        self.clock = clock or self.clock
+        self.transport = transport if transport and delivers else self.transport
+        self._courier = None
+        self._started = self._is_whole = False
+        if was_started:
+            self.start()
+        if not delivers:
+            raise RuntimeError(
+                f"another process or site delivers the events in {self.config.data_dir!r}, so another transport here would "
+                "get none of them: give this site a data_dir of its own, or journal='memory'"
+            )
+
+    def _may_deliver(self) -> bool:
+        """Return whether the journal's lease is free. Call it while the courier does not run."""
+        lease = self.journal.lead()
+        if lease is not None:
+            lease.close()
+        return lease is not None
 
     def _jobs(self) -> list[Job]:
         if self.archive is None:
@@ -387,6 +429,7 @@ class Runtime:
 
     def close(self, grace_s: float) -> bool:
         """Take no more records, deliver for at most `grace_s` seconds, stop. Returns whether all was delivered."""
+        self.is_closed = True
         self.journal.close(grace_s)
         self.calls.close()
         self.managing.close()

@@ -6,13 +6,15 @@ Layer: gateways.
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Callable, Container, Mapping, MutableMapping
 from dataclasses import dataclass
 from functools import partial
 from itertools import count
-from typing import TYPE_CHECKING, Any, Final, NoReturn, Unpack
+from typing import TYPE_CHECKING, Any, Final, Unpack
 from weakref import WeakSet
 
+from eventmw import lifetimes
 from eventmw.config import Config
 from eventmw.errors import JournalDown, told
 from eventmw.event import Receipt
@@ -63,6 +65,7 @@ class Site:
     """The part of a gateway that the site's own code uses. Everything is thread-safe.
 
     Attributes:
+        config: the validated settings.
         runtime: the engine, journal and courier behind this site.
         exchange: makes the exchange of a request to the HTTP Events API from its head.
         number: counts the sites of this process.
@@ -72,6 +75,7 @@ class Site:
 
     # Not at run time: Litestar's command resolves the annotations of whatever object it meets in a module.
     if TYPE_CHECKING:
+        config: Config
         runtime: Runtime
         number: int
         exchange: Callable[[RequestHead], Exchange]
@@ -82,24 +86,38 @@ class Site:
 
     def _set_up(self, config: Config) -> None:
         warn_of_variables(config)
-        self.runtime = Runtime(config)
-        self.exchange = self._exchanges(EventsApi(self.runtime))
+        self.config = config
         self._path = config.path
         self._mounted = config.mounted
-        self.entries = {} if config.eventbunker_path is None else self._eventbunker()
-        self.pages = {page.path: page for page in pages_of(self.runtime)}
-        self._hint = PrefixHint({} if config.mounted else self._settings_of_paths())
-        self._look_first()
         self.number = next(_numbers)
+        if not lifetimes.sites_open_late:
+            self._use(runtime_makers[-1](config))
         sites.add(self)
+
+    def _use(self, runtime: Runtime) -> None:
+        self.runtime = runtime
+        self.exchange = self._exchanges(EventsApi(runtime))
+        self.entries = {} if self.config.eventbunker_path is None else self._eventbunker()
+        self.pages = {page.path: page for page in pages_of(runtime)}
+        self._hint = PrefixHint({} if self._mounted else self._settings_of_paths())
+        self._look_first()
 
     if not TYPE_CHECKING:  # type checkers report a name that is not here by themselves
 
-        def __getattr__(self, name: str) -> NoReturn:
-            """Say where an attribute of the wrapped application is."""
-            raise AttributeError(no_attribute(self, vars(self).get("app"), name), name=name, obj=self)
+        def __getattr__(self, name: str) -> Any:
+            """Make the runtime of a site that has none; else say where an attribute of the wrapped application is.
+
+            A site has no runtime when it was made while sites open late, or when a test has put it aside.
+            """
+            if name not in _OF_RUNTIME or "config" not in vars(self):
+                raise AttributeError(no_attribute(self, vars(self).get("app"), name), name=name, obj=self)
+            with _opening:
+                if name not in vars(self):
+                    self._use(runtime_makers[-1](self.config))
+            return vars(self)[name]
 
     def _exchanges(self, api: Api[Any, Any]) -> Callable[[RequestHead], Exchange]:
+        api = self.runtime.around(api)
         watch = self.runtime.watch
         return partial(Exchange, api) if watch is None else partial(WatchedExchange, api, watch)
 
@@ -120,7 +138,7 @@ class Site:
 
     def _settings_of_paths(self) -> Mapping[str, tuple[str, str]]:
         """Return each path of ours with the setting that gives it, and that setting's value."""
-        config = self.runtime.config
+        config = self.config
         names = ("path", "metrics_path", "ready_path")
         found = {path: (name, path) for name in names if (path := getattr(config, name)) is not None}
         below = config.eventbunker_path or ""
@@ -190,10 +208,39 @@ class Site:
         Nobody has to call it: what is not delivered stays in the journal as long as that lasts.
         """
         sites.discard(self)
-        return self.runtime.close(grace_s)
+        return not is_open(self) or self.runtime.close(grace_s)
 
 
 _numbers: Final = count()
 
 sites: Final[WeakSet[Site]] = WeakSet()
 """The wrapped sites of this process, as long as something else refers to them."""
+
+runtime_makers: Final[list[Callable[[Config], Runtime]]] = [Runtime]
+"""The last one makes the runtime of a site; `eventmw.testing.captured` puts its own on top."""
+
+_OF_RUNTIME: Final = ("runtime", "exchange", "entries", "pages", "_hint", "_known", "_tails")
+"""The attributes that serving with a runtime sets. A site without one has none of them, and makes one when asked."""
+
+_opening: Final = threading.RLock()
+
+
+def is_open(site: Site) -> bool:
+    """Return whether a site has a runtime now; else its next use makes one."""
+    return "runtime" in vars(site)
+
+
+def serve_with(site: Site, runtime: Runtime) -> None:
+    """Serve with this runtime from the next request on."""
+    site._use(runtime)  # noqa: SLF001 - of this module, and no business of the site's owner
+
+
+def put_aside(site: Site) -> Mapping[str, Any]:
+    """Take the runtime out of a site. Returns its parts, for `take_back`; the next use of the site makes another runtime."""
+    return {name: vars(site).pop(name) for name in _OF_RUNTIME if name in vars(site)}
+
+
+def take_back(site: Site, parts: Mapping[str, Any]) -> None:
+    """Put in what `put_aside` returned, in the place of what is there now."""
+    put_aside(site)
+    vars(site).update(parts)

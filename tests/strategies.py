@@ -1,4 +1,4 @@
-"""Hypothesis strategies: JSON values, Event Objects good and bad, payloads, and their bytes."""
+"""Hypothesis strategies for our own tests: those that come with the package, and what senders get wrong or barely right."""
 
 from __future__ import annotations
 
@@ -9,25 +9,43 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-# Surrogates cannot be written as UTF-8, and so never come as a decoded value.
-TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
-SCALARS = (
-    st.none()
-    | st.booleans()
-    | st.integers(-(10**30), 10**30)
-    | st.floats(allow_nan=False, allow_infinity=False)
-    | TEXTS
-)
-VALUES = st.recursive(
+from eventmw.testing.strategies import (
+    ADDRESSES,
+    NAMES,
+    PROPERTIES,
     SCALARS,
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXTS, inner, max_size=3),
-    max_leaves=8,
+    SIZES,
+    SYSTEMS,
+    TEXTS,
+    URLS,
+    VALUES,
+    objects,
+    zaraz_events,
 )
+from eventmw.testing.strategies import enveloped as payloads
 
-NAMES = st.sampled_from(["transaction successful", "Pageview", "purchase", "é", "x" * 300]) | TEXTS.filter(bool)
-SIZES = st.builds("{}x{}".format, st.integers(0, 99999), st.integers(0, 99999))
-ADDRESSES = st.ip_addresses().map(str)
-URLS = st.sampled_from(["https://example.com", "https://example.com/a?b=c#d", "http://x.example", "app://screen"])
+__all__ = [
+    "ADDRESSES",
+    "BAD_EVENTS",
+    "BATCHES",
+    "EVENTS",
+    "GOOD_BATCHES",
+    "GOOD_EVENTS",
+    "NAMES",
+    "ODD_VALUES",
+    "PROPERTIES",
+    "SCALARS",
+    "SIZES",
+    "SURPRISES",
+    "SYSTEMS",
+    "TEXTS",
+    "URLS",
+    "VALUES",
+    "as_bytes",
+    "nearly",
+    "payloads",
+]
+
 IDS = st.text(st.characters(exclude_categories=["Cs"]), max_size=128) | st.integers(-(10**30), 10**30) | st.none()
 TIMES = st.integers(946_684_800_000, 1_700_000_000_000) | st.sampled_from(
     [
@@ -41,25 +59,14 @@ TIMES = st.integers(946_684_800_000, 1_700_000_000_000) | st.sampled_from(
 )
 
 
-def objects(**parts: st.SearchStrategy[Any]) -> st.SearchStrategy[dict[str, Any]]:
-    """Objects with any of these keys."""
-    return st.fixed_dictionaries({}, optional={name.replace("__dash__", "-"): part for name, part in parts.items()})
-
-
-PROPERTIES = st.dictionaries(TEXTS.filter(lambda key: not key.startswith("__zaraz")), VALUES, max_size=4)
 CLIENTS = st.builds(
     lambda properties, reserved: properties | reserved,
     PROPERTIES,
     objects(__zarazTrack=NAMES, __zarazEcommerce=st.sampled_from([True, False, None, ""])),
 )
-SYSTEMS = objects(
-    cookies=st.dictionaries(TEXTS, TEXTS, max_size=3),
-    device=objects(ip=ADDRESSES, resolution=SIZES, viewport=SIZES, language=TEXTS, user__dash__agent=TEXTS),
-    page=objects(url=URLS, title=TEXTS, referrer=URLS, encoding=TEXTS),
-)
 OWNS = objects(id=IDS, timestamp=TIMES)
 
-GOOD_EVENTS = st.fixed_dictionaries({"client": CLIENTS}, optional={"system": SYSTEMS, "eventmw": OWNS})
+GOOD_EVENTS = zaraz_events() | st.fixed_dictionaries({"client": CLIENTS}, optional={"system": SYSTEMS, "eventmw": OWNS})
 
 # What PHP, hurried people and other systems send in place of the right thing, and values on both sides of every bound.
 ODD_VALUES: list[Any] = [
@@ -136,12 +143,3 @@ def as_bytes(draw: Callable[..., Any], document: Any) -> bytes:
     )
     mark: bytes = draw(st.sampled_from([b"", b"", b"\xef\xbb\xbf"]))
     return mark + text.encode()
-
-
-def payloads(events: st.SearchStrategy[list[Any]]) -> st.SearchStrategy[dict[str, Any]]:
-    """Envelopes around batches, some with keys of their own."""
-    return st.builds(
-        lambda batch, extra: extra | {"events": batch},
-        events,
-        st.just({}) | st.dictionaries(TEXTS, VALUES, max_size=2),
-    )

@@ -4,20 +4,36 @@ from __future__ import annotations
 
 import asyncio
 import http.client
+from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from werkzeug.test import Client
 
 import eventmw.testing
-from eventmw import Drop, Event, HttpReply, HttpRequest, Limits, Send, tool
+from eventmw import Drop, Event, EventsMiddleware, HttpReply, HttpRequest, Limits, Send, tool
 from eventmw.clock import Clock
+from eventmw.delivery.outbound import Outbound
 from eventmw.delivery.transport import Transport, TransportError
 from eventmw.engine import Flood
 from eventmw.event import Device, Page
-from eventmw.testing import NOW_MS, FrozenClock, RecordingTransport, an_event, deliver, effects_of, freeze, record
+from eventmw.testing import (
+    NOW_MS,
+    FrozenClock,
+    RecordingTransport,
+    Vendor,
+    an_event,
+    captured,
+    deliver,
+    effects_of,
+    freeze,
+    record,
+    with_keys,
+)
 from eventmw.toolkit.templates import Template
+from tests.eventbunker import QUERY, track, tracking
 from tests.gateways import both
 
 REQUEST = HttpRequest("POST", "https://vendor.example/collect")
@@ -26,6 +42,10 @@ REQUEST = HttpRequest("POST", "https://vendor.example/collect")
 @tool("vendor", when="buy")
 def vendor(event: Event) -> Send:
     return Send(HttpRequest("POST", "https://vendor.example/collect", body=event.id.encode()))
+
+
+def sender(real: Vendor) -> object:
+    return tool("sender")(lambda event: Send(HttpRequest("POST", f"{real.url}/collect", body=event.name.encode())))
 
 
 def rubbish(_event: Event) -> Any:
@@ -134,6 +154,129 @@ def test_freezing_and_recording_take_their_own() -> None:
         assert freeze(pair.behind_wsgi, clock) is clock
         assert record(pair.behind_wsgi, transport) is transport
         assert pair.behind_wsgi.track("x").recorded_ms == 5
+
+
+def test_recording_works_after_the_first_delivery() -> None:
+    """Nothing goes to the vendor from then on, and a second transport takes the first one's place."""
+    with eventmw.testing.Vendor() as real, both(tools=[sender(real)]) as pair:
+        for site in pair.sites:
+            site.runtime.refit(transport=Outbound)
+            site.track("real")
+            deliver(site)
+            reached = len(real.arrivals)
+            for number in range(3):
+                transport = record(site)
+                site.track(f"recorded {number}")
+                deliver(site)
+                assert [request.body for request in transport.requests] == [f"recorded {number}".encode()]
+            assert len(real.arrivals) == reached
+
+
+def test_what_waits_goes_to_the_transport_that_comes_later() -> None:
+    with both(tools=[vendor]) as pair:
+        site = pair.behind_wsgi
+        record(site, RecordingTransport(lambda _: 503))
+        clock = freeze(site)
+        site.track("buy", id="waits")
+        with pytest.raises(TimeoutError):
+            deliver(site, timeout_s=0.3)
+        transport = record(site)
+        clock.advance(3600)
+        deliver(site)
+        assert [request.body for request in transport.requests] == [b"waits"]
+
+
+def test_freezing_works_after_the_first_event() -> None:
+    with both() as pair:
+        for site in pair.sites:
+            site.track("real")
+            clock = freeze(site, FrozenClock(7))
+            assert site.track("x").recorded_ms == 7
+            clock.advance(1)
+            assert site.track("x").recorded_ms == 1007
+
+
+def test_a_frozen_clock_is_that_of_the_calls_as_well() -> None:
+    pair = tracking()
+    with pair:
+        site = pair.behind_wsgi
+        site.track("begin")
+        freeze(site, FrozenClock(NOW_MS))
+        question = {"time_period": "minus_5_minutes", "computations": [{"field_name": "*", "function": "count"}]}
+        client = Client(site)
+        asked = client.post("/eb/v1/query/json", json=question, headers={"x-eventbunker-query-key": QUERY})
+        assert asked.json is not None
+        assert asked.json["time_period"]["from"].startswith("2021-06-28T20:0")
+
+
+def test_keys_may_be_given_at_any_time() -> None:
+    pair = tracking()
+    with pair:
+        assert track(pair, {"event_name": "x"}).status == 200
+        for site in pair.sites:
+            with_keys(site, {})
+        assert track(pair, {"event_name": "x"}).status == 401
+
+
+def test_what_would_have_no_effect_raises(tmp_path: Path) -> None:
+    with both(tools=[vendor]) as pair:
+        site = pair.behind_wsgi
+        with pytest.raises(RuntimeError, match="no eventbunker_path"):
+            with_keys(site, {})
+        site.close()
+        for late in (record, freeze, deliver):
+            with pytest.raises(RuntimeError, match="this site is closed"):
+                late(site)
+    pair = tracking()
+    with pair:
+        pair.behind_wsgi.close()
+        with pytest.raises(RuntimeError, match="this site is closed"):
+            with_keys(pair.behind_wsgi, {})
+
+
+def test_recording_beside_a_site_that_delivers_raises(tmp_path: Path) -> None:
+    """Two sites on one folder: the one that holds the lease sends what both take in."""
+    options: Any = {"path": "/x", "tools": [vendor], "journal": "file", "data_dir": str(tmp_path / "shared")}
+    one, other = (EventsMiddleware(lambda _environ, _start: [], **options) for _ in range(2))
+    try:
+        transport = record(one)
+        one.track("buy", id="first")
+        deliver(one)
+        with pytest.raises(RuntimeError, match="another process or site delivers the events in"):
+            record(other)
+        other.track("buy", id="second")
+        one.runtime.courier.wake()
+        deliver(one)
+        assert {request.body for request in transport.requests} >= {b"first"}
+        assert record(one) is not transport
+    finally:
+        one.close()
+        other.close()
+
+
+def test_a_site_without_a_courier_delivers_when_told() -> None:
+    """``courier="off"`` leaves it to a worker; in a test there is none."""
+    site = EventsMiddleware(lambda _environ, _start: [], path="/x", tools=[vendor], journal="file", courier="off")
+    try:
+        transport = record(site)
+        site.track("buy")
+        deliver(site)
+        assert len(transport.requests) == 1
+    finally:
+        site.close()
+
+
+def test_a_captured_site_has_a_clock_and_vendors_already() -> None:
+    with captured() as events:
+        site = EventsMiddleware(lambda _environ, _start: [], path="/x", tools=[vendor])
+        assert freeze(site, events.clock) is events.clock
+        with pytest.raises(RuntimeError, match=r"events\.clock"):
+            freeze(site)
+        with pytest.raises(RuntimeError, match=r"events.requests\(\)"):
+            record(site)
+        site.track("buy")
+        deliver(site)
+        assert len(events.requests("vendor")) == 1
 
 
 def test_a_vendor_is_a_real_server() -> None:

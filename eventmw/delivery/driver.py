@@ -84,6 +84,13 @@ class Driver:
             else:
                 self._failures = 0
 
+    def is_resting(self) -> bool:
+        """Return whether nothing is under way, and nothing is due before the clock moves or the lane is kicked."""
+        if self.flights or self.kick.is_set() or self.begun != self.finished or self.lane.queue.endings:
+            return False
+        wait_s = self.lane.wait_s()
+        return wait_s is None or wait_s > 0
+
     async def _turn(self) -> bool:
         """Read, depart, commit. Returns whether there is more to do at once."""
         self.begun += 1

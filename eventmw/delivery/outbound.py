@@ -15,9 +15,10 @@ import os
 import sys
 import time
 from collections.abc import Callable, Coroutine, Hashable, Sequence
+from concurrent.futures import Future
 from contextlib import suppress
 from functools import partial
-from typing import Any, Final, TypeVar, cast
+from typing import Any, Final, Protocol, TypeVar, cast
 from urllib.parse import urlsplit
 
 import aiohttp
@@ -42,12 +43,24 @@ _OK: Final = HttpReply(200)
 _T = TypeVar("_T")
 
 
+class Pool(Protocol):
+    """What runs the owner's functions."""
+
+    def submit(self, function: Callable[[], _T]) -> Future[_T]:
+        """Call `function`, and fulfil the future with what it returns or raises."""
+        ...
+
+    def close(self) -> None:
+        """Let threads end when they have nothing to do."""
+        ...
+
+
 class Outbound:
     """The transport of a running site. Make it on the loop that uses it."""
 
     def __init__(self) -> None:
         self._http = HttpTransport()
-        self._pools: dict[Hashable, DaemonPool] = {}
+        self._pools: dict[Hashable, Pool] = {}
         self._under_way: set[asyncio.Task[BaseException | None]] = set()
 
     async def send(self, order: Order, *, timeout_s: float, connect_timeout_s: float = CONNECT_S) -> HttpReply:
@@ -86,11 +99,15 @@ class Outbound:
     async def _in_thread(self, key: Hashable, function: Callable[[], _T], size: int) -> _T:
         pool = self._pools.get(key)
         if pool is None:
-            pool = self._pools[key] = DaemonPool("eventmw-call", size)
+            pool = self._pools[key] = self.new_pool(size)
         value, error = await asyncio.wrap_future(pool.submit(partial(_attempt, function)))
         if error is not None:
             raise _Failed(error)
         return cast("_T", value)
+
+    def new_pool(self, size: int) -> Pool:
+        """Return what runs an owner's function, at most `size` calls at once."""
+        return DaemonPool("eventmw-call", size)
 
     async def _within(
         self, timeout_s: float, what: str, work: Coroutine[Any, Any, None], function: object = None

@@ -138,18 +138,30 @@ class Shift:
 
     async def has_drained(self) -> bool:
         """Return whether every lane, looking anew, finds nothing to do and has nothing under way."""
+        drained = await self._look_anew()
+        return self._calmed(is_done=drained and all(driver.lane.is_idle() for driver in self._drivers))
+
+    async def has_settled(self) -> bool:
+        """Return whether every lane, looking anew, finds nothing due now; what waits for a later time may be left."""
+        drained = await self._look_anew(every_s=0.001)
+        return self._calmed(is_done=drained and all(driver.is_resting() for driver in self._drivers))
+
+    def _calmed(self, *, is_done: bool) -> bool:
+        """Let events linger again once all is done. Returns whether it is."""
+        if is_done:
+            for driver in self._drivers:
+                driver.lane.queue.hurry(on=False)
+        return is_done
+
+    async def _look_anew(self, every_s: float = 0.005) -> bool:
+        """Have each lane and each job look for work, and wait for that. Returns whether the jobs found none."""
         marks = [driver.begun for driver in self._drivers]
         for driver in self._drivers:
             driver.lane.queue.hurry(on=True)  # whoever waits for the end waits for no company
         self.kick()
         while any(driver.finished <= mark for driver, mark in zip(self._drivers, marks, strict=True)):  # noqa: ASYNC110
-            await asyncio.sleep(0.005)
-        drained = [await job.has_drained() for job in self._jobs.values()]
-        is_done = all(drained) and all(driver.lane.is_idle() for driver in self._drivers)
-        if is_done:
-            for driver in self._drivers:
-                driver.lane.queue.hurry(on=False)
-        return is_done
+            await asyncio.sleep(every_s)
+        return all([await job.has_drained() for job in self._jobs.values()])
 
     def on_append(self) -> None:
         """Wake the lanes after `LINGER_S`. Called on the appending thread, once for each time it was given away."""

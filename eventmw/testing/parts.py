@@ -1,28 +1,13 @@
-"""For the tests of people who write tools or wrap sites: events, a still clock, a transport that records, a vendor.
+"""The parts that tests are made of: an event, a still clock, a transport that records, keys that are what they are.
 
-::
-
-    from eventmw.testing import an_event, effects_of
-
-    def test_my_tool():
-        assert effects_of(MyTool(), an_event("purchase", {"value": 12})) == [Send(...)]
-
-and with a whole site::
-
-    app = EventsMiddleware(site, path="/zaraz/api", tools=[MyTool()])
-    transport = record(app)
-    ...  # post events to app with the test client of the framework
-    deliver(app)
-    assert transport.requests[0].url == "https://vendor.example/collect"
-
-Layer: gateways and people. Needs no test framework.
+Layer: input and output. Needs no test framework.
 """
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from eventmw import engine
 from eventmw.contract import bind
@@ -30,36 +15,9 @@ from eventmw.effects import Effect, Order
 from eventmw.event import Device, Event, Kind, Page
 from eventmw.http import HttpReply, HttpRequest
 from eventmw.keys import Key
-from eventmw.site import Site
-
-if TYPE_CHECKING:
-    from eventmw.vendor import Vendor
 
 NOW_MS: Final = 1_624_910_874_832
 """Where a `FrozenClock` stands: 2021-06-28T20:07:54.832Z."""
-
-__all__ = [
-    "NOW_MS",
-    "FixedKeys",
-    "FrozenClock",
-    "RecordingTransport",
-    "Vendor",
-    "an_event",
-    "deliver",
-    "effects_of",
-    "freeze",
-    "record",
-    "with_keys",
-]
-
-
-def __getattr__(name: str) -> Any:
-    """Import `Vendor` when it is asked for: it brings a web server."""
-    if name == "Vendor":
-        from eventmw.vendor import Vendor  # noqa: PLC0415 - as said above
-
-        return Vendor
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def an_event(name: str = "test", properties: Mapping[str, Any] | None = None, **overrides: Any) -> Event:
@@ -232,41 +190,3 @@ class FixedKeys:
     def lists(self, origin: str) -> bool:
         """Return whether any key may be used by pages of this browser origin."""
         return any(origin in key.origins for key in self._keys.values())
-
-
-def with_keys(app: Site, keys: Mapping[str, Key]) -> FixedKeys:
-    """Give a wrapped site these keys of the EventBunker API, and no others. Call it before the site's first request."""
-    fixed = FixedKeys(keys)
-    app.runtime.keys = fixed
-    return fixed
-
-
-def freeze(app: Site, clock: FrozenClock | None = None) -> FrozenClock:
-    """Give a wrapped site a still clock. Call it before the site's first request.
-
-    Returns the clock, which also measures the courier's back-off: `FrozenClock.advance` lets a retry become due.
-    """
-    frozen = FrozenClock() if clock is None else clock
-    app.runtime.clock = frozen
-    return frozen
-
-
-def record(app: Site, transport: RecordingTransport | None = None) -> RecordingTransport:
-    """Have a wrapped site's deliveries recorded instead of sent. Call it before the site's first request."""
-    recording = RecordingTransport() if transport is None else transport
-    app.runtime.transport = lambda: recording
-    return recording
-
-
-def deliver(app: Site, timeout_s: float = 10.0) -> None:
-    """Wait until every tool of a wrapped site has nothing left that can be delivered now.
-
-    Raises:
-        TimeoutError: something was left after `timeout_s` seconds, such as events of a vendor that refuses everything.
-    """
-    if not app.runtime.engine.tools:
-        return
-    app.runtime.start()
-    if not app.runtime.courier.drain(timeout_s):
-        left = {tool: numbers["backlog_events"] for tool, numbers in app.stats()["tools"].items()}
-        raise TimeoutError(f"not everything was delivered within {timeout_s:g} s; events left for each tool: {left}")
