@@ -31,6 +31,8 @@ RESERVED: Final = frozenset({"anonymous", "track"})
 MIN_KEY: Final = 16
 """Characters of a key: as many random ones resist guessing over a network."""
 
+DEFAULT_DATA_DIR: Final = "eventmw-data"
+
 _is_frame_source = re.compile(r"'self'|'none'|https?://(\*\.)?[a-z0-9.-]+(:[0-9]{1,5})?|https:").fullmatch
 """What stands in ``frame-ancestors``. Source: CSP Level 3, 6.4.2; without ``*`` and ``http:``, which are anybody at all."""
 
@@ -117,7 +119,7 @@ class Config:
     archive_days: int | None = None
     tools: Sequence[object] = ()
     consumers: Sequence[object] = ()
-    data_dir: str = "eventmw-data"
+    data_dir: str = DEFAULT_DATA_DIR
     journal: str = "file"
     courier: Literal["thread", "off"] = "thread"
     batch: Literal["independent", "atomic"] = "independent"

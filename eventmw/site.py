@@ -10,8 +10,9 @@ from collections.abc import Callable, Container, Mapping, MutableMapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
-from typing import Any, Final
-from weakref import WeakSet
+from types import TracebackType
+from typing import Any, Final, Self
+from weakref import WeakMethod, WeakSet, finalize
 
 from eventmw.config import Config
 from eventmw.errors import JournalDown, told
@@ -21,6 +22,7 @@ from eventmw.exchange import Api, Exchange
 from eventmw.http import RequestHead
 from eventmw.incoming import FIELDS, Fields, head_of_environ, head_of_scope
 from eventmw.intake.paths import FirstLook, tails
+from eventmw.lifetimes import caretaker
 from eventmw.payload import payload
 from eventmw.runtime import Runtime
 from eventmw.tracking import Tracking
@@ -74,7 +76,10 @@ class Site:
     pages: Mapping[str, Page]
 
     def _set_up(self, config: Config) -> None:
+        caretaker.make_room()
         self.runtime = Runtime(config)
+        # What runs beside the site refers to the runtime alone: the site goes with its last reference, and this is called.
+        finalize(self, self.runtime.drop).atexit = False
         self.exchange = self._exchanges(EventsApi(self.runtime))
         self._path = config.path
         self.entries = {} if config.eventbunker_path is None else self._eventbunker()
@@ -97,7 +102,13 @@ class Site:
     def _look_first(self) -> None:
         """Have the next request of any kind wake the runtime: the first, or the first after the site's lifespan ended."""
         paths = (self._path, *self.entries, *self.pages)
-        self._tails = FirstLook(frozenset[str | None]({None}).union(*map(tails, paths)), self._first_request)
+        notice = WeakMethod(self._first_request)  # else site and tails would refer to each other
+
+        def noticed(known: frozenset[str | None]) -> None:
+            if (first := notice()) is not None:
+                first(known)
+
+        self._tails = FirstLook(frozenset[str | None]({None}).union(*map(tails, paths)), noticed)
 
     def _first_request(self, known: frozenset[str | None]) -> None:
         self._tails = known
@@ -162,9 +173,19 @@ class Site:
     def close(self, grace_s: float = 5.0) -> bool:
         """Take no more events, deliver for at most `grace_s` seconds, and stop. Returns whether all was delivered.
 
-        Nobody has to call it: what is not delivered stays in the journal as long as that lasts.
+        Every thread, descriptor and socket is given back. The site's own requests go on; its events are refused with 503.
+        Nobody has to call it: a site that is dropped gives all back by itself, as the end of an ASGI lifespan does.
+        ``with EventsMiddleware(…) as app:`` calls it at the end.
         """
         return self.runtime.close(grace_s)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
 
 
 sites: Final[WeakSet[Site]] = WeakSet()
