@@ -100,6 +100,17 @@ class Caretaker:
                 self._jobs.remove(job)
             raise
 
+    def do_soon(self, job: Callable[[], object]) -> None:
+        """Do as `do`; the thread itself does the job at once.
+
+        Raises:
+            RuntimeError: as `do`.
+        """
+        if threading.current_thread() is self._thread:
+            job()
+        else:
+            self.do(job)
+
     def keep(self, one: Living) -> None:
         """Look after a site, until it is taken out of `kept`.
 

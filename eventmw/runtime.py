@@ -217,6 +217,7 @@ class Runtime:
             caretaker.keep(self)
         if self.stores is not None:
             self.stores.awake()
+        shown = not self._shows() or self.show()  # first: a command that comes at once finds the process
         if self.config.courier == "thread" and (
             self.engine.tools or self.archive or self.journal.durability != "memory"
         ):
@@ -226,8 +227,7 @@ class Runtime:
                 self._wait_for_threads(error)
                 return
         self._started = True
-        self._is_whole = not self._shows() or self.show()
-        self._asked = self._is_whole
+        self._is_whole = self._asked = shown
 
     def _start_soon(self) -> None:
         """Have the process's own thread start what runs beside the site. No request waits for that."""
@@ -249,17 +249,16 @@ class Runtime:
     def awake(self) -> None:
         """Do what the first request of any kind in a process asks for.
 
-        A journal on disk may hold events from before a restart, which must be delivered though no new one comes. A journal
-        in memory is empty: nothing runs before the first event, but that commands find the process. A site for which nothing
-        is configured has nothing to do.
+        A journal on disk may hold events from before a restart, or of a process that ends, which must be delivered though no
+        new one comes. A journal in memory is empty: nothing runs before the first event, but that commands find the process.
+        Without tools there is nothing to deliver: then all waits for the first event.
         """
         forks.notice()
-        config = self.config
-        if config.path is None and self.stores is None and not self.engine.tools:
+        if self.stores is None and not self.engine.tools:
             return
         if self.journal.durability != "memory":
             self._start_soon()
-        elif self.stores is not None or Path(config.data_dir).exists():
+        elif self.stores is not None or Path(self.config.data_dir).exists():
             with suppress(RuntimeError):  # no threads: the first event tries again
                 caretaker.keep(self)
                 caretaker.do(self._awake_in_memory)

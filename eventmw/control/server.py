@@ -89,7 +89,7 @@ class ControlServer:
         if self._pid == os.getpid():
             return True
         try:
-            caretaker.do(self._open)
+            caretaker.do_soon(self._open)
         except RuntimeError as error:
             if not self._said:
                 log.warning("`eventmw` commands cannot reach this process until it gets a thread for them: %s", error)
