@@ -61,7 +61,7 @@ class EventsMiddleware(Site):
         return await self.app(scope, receive, send)
 
     async def _live(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the lifespan by identity; when the site has ended, deliver what would end with the process.
+        """Pass the lifespan by identity; when the site has ended, give back all that runs beside it.
 
         Nothing is awaited after the site's end: uvicorn goes on as soon as the loop turns, and ends the process by a signal.
         A site that refuses the lifespan, or returns from it at once, has not ended: its next request wakes all again.
@@ -70,7 +70,7 @@ class EventsMiddleware(Site):
             return await self.app(scope, receive, send)
         finally:
             if scope.get("type") == "lifespan" and is_open(self):
-                self.runtime.finish()
+                self.runtime.rest()
                 self._look_first()
 
     async def _answer(self, exchange: Exchange, receive: Receive) -> Reply:

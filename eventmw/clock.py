@@ -10,6 +10,8 @@ import random
 import time
 from typing import Final, Protocol
 
+from eventmw.forks import after_fork_in_child
+
 _AT_ONCE: Final = 256
 """Ids whose chance is fetched in one call: the system takes as long for ten bytes as for some hundreds."""
 
@@ -53,7 +55,7 @@ def _fresh_tails() -> list[str]:
 
 # Taking one out is atomic, so threads never get the same. A forked child begins with none of its parent's.
 _tails: Final[list[str]] = []
-os.register_at_fork(after_in_child=_tails.clear)
+after_fork_in_child(_tails.clear)
 
 
 class SystemClock:

@@ -41,6 +41,8 @@ anybody at all."""
 _user: Final = re.compile(r"(//)[^/@]*@").sub
 _any_subdomain: Final = re.compile(r"(https?://)\*\.").subn
 
+DEFAULT_DATA_DIR: Final = "eventmw-data"
+
 _MIB: Final = 1024 * 1024
 _JOURNALS: Final[Mapping[str, int]] = {"file": 2048 * _MIB, "memory": 64 * _MIB}
 """Journal → bytes that may wait for tools. On a disk that is well above what one tool may be behind (`Delivery`): a tool
@@ -131,7 +133,7 @@ class Config:
     archive_days: int | None = None
     tools: Sequence[object] = ()
     consumers: Sequence[object] = ()
-    data_dir: str = "eventmw-data"
+    data_dir: str = DEFAULT_DATA_DIR
     journal: str = "file"
     courier: Literal["thread", "off"] = "thread"
     batch: Literal["independent", "atomic"] = "independent"

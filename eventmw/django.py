@@ -17,7 +17,6 @@ Layer: gateways. Source: docs.djangoproject.com, «Middleware», «Asynchronous 
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Future
 from typing import Any, Final, Protocol, cast
@@ -31,6 +30,7 @@ from django.http.request import RawPostDataException, UnreadablePostError  # typ
 
 from eventmw.errors import ConfigError
 from eventmw.exchange import Exchange
+from eventmw.forks import LateLock
 from eventmw.http import Reply
 from eventmw.incoming import head_of_environ
 from eventmw.intake.body import too_large
@@ -71,7 +71,7 @@ class DjangoSite(Site):
 _made: list[DjangoSite | None] = [None]
 """The site of the settings, None until it is asked for, and on top one for each ``override_settings`` that is in force."""
 
-_making = threading.RLock()
+_making = LateLock()  # a site may connect to a database while it is made
 
 
 def site() -> DjangoSite:

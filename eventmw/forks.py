@@ -6,17 +6,26 @@ nobody knows of, a module that never becomes whole. So forks wait for these mome
 Threads in such moments do not wait for each other. While a fork waits, nobody new comes in before it, or a busy process
 would never fork; who is in already may come in again, since the fork waits for it.
 
+What a child must do first is registered here, too: `after_fork_in_child`. uWSGI forks its workers in C and does not tell
+Python, so the functions are also called by `notice`, at the first call in a process that it does not know.
+
 Layer: input and output.
 """
 
 from __future__ import annotations
 
+import logging
 import os
+import threading
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from queue import Empty, SimpleQueue
 from threading import RLock, get_ident
+from types import TracebackType
 from typing import Final
+
+log = logging.getLogger("eventmw")
 
 PATIENCE_S: Final = 5.0
 
@@ -91,6 +100,66 @@ def _after_in_child() -> None:
     _forks.forking = _forks.left = None
     for thread in _others():
         del _forks.held[thread]
+    _here.pid = os.getpid()
+    for function in _in_child:
+        try:
+            function()
+        except Exception:
+            log.exception("a forked process could not give up what it inherited")
+
+
+class _Here:
+    """The process that this module knows, and the lock under which it learns of another."""
+
+    def __init__(self) -> None:
+        self.pid = os.getpid()
+        self.lock = threading.Lock()
+
+
+_here: Final = _Here()
+_in_child: Final[list[Callable[[], None]]] = []
+
+
+def after_fork_in_child(function: Callable[[], None]) -> Callable[[], None]:
+    """Call a function in each forked child before anything of ours runs there, in the order of registration."""
+    _in_child.append(function)
+    return function
+
+
+def notice() -> None:
+    """Call the functions of `after_fork_in_child` if this process was forked without Python's knowledge."""
+    if _here.pid != os.getpid():
+        with _here.lock:
+            if _here.pid != os.getpid():
+                _after_in_child()
+
+
+class LateLock:
+    """A lock that is made when it is first taken, by ``threading`` as it is then: ``with lock:``.
+
+    gevent and eventlet replace ``threading.Lock``. A lock that was made before blocks the one thread in which all greenlets
+    run. Code that waits for a network or a new thread while it holds a lock takes one of these.
+    """
+
+    __slots__ = ("_held", "_made")
+
+    def __init__(self) -> None:
+        self._made: dict[tuple[int, object], threading.Lock] = {}
+        self._held: threading.Lock | None = None
+
+    def __enter__(self) -> None:
+        key = (os.getpid(), threading.Lock)
+        # `setdefault` is atomic: two threads that come at the same time get the same lock.
+        lock = self._made.get(key) or self._made.setdefault(key, threading.Lock())
+        lock.acquire()
+        self._held = lock
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        lock, self._held = self._held, None
+        if lock is not None:
+            lock.release()
 
 
 def _others() -> list[int]:

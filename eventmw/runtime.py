@@ -16,22 +16,23 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, Protocol
 
-from eventmw import lifetimes, opening
+from eventmw import forks, lifetimes, opening
 from eventmw import record as records
 from eventmw.archive import ARCHIVE
 from eventmw.assembly import assembled
 from eventmw.clock import Clock, SystemClock
-from eventmw.config import Config
+from eventmw.config import DEFAULT_DATA_DIR, Config
 from eventmw.delivery.transport import Transport
 from eventmw.errors import JournalFull, Refused, told
 from eventmw.event import Record
 from eventmw.eventbunker.pool import CallPool, manage_pool
-from eventmw.forks import HeldOff
+from eventmw.forks import HeldOff, LateLock
 from eventmw.intake.door import ANONYMOUS, Door, Visit, Visitor
 from eventmw.intake.keyed import Keys, NoKeys
 from eventmw.intake.rates import Rates, sender_of
 from eventmw.intake.recent import Recent
 from eventmw.journal import Journal, Position
+from eventmw.lifetimes import THREAD_NAME, caretaker
 from eventmw.logs import printable
 from eventmw.protocols.eventbunker import AnyName, Names
 from eventmw.protocols.zaraz import Accepted
@@ -154,18 +155,22 @@ class Runtime:
         self.names: Names = AnyName() if self.stores is None else self.stores.names
         self.projects = opening.projects(config, self.stores, self)
         self.calls, self.managing = CallPool(), manage_pool()
+        self.is_dropped = False
         self._courier: Courier | None = None
-        self._started = self._is_whole = False
+        self._asked = self._started = self._is_whole = False
         self._said = self._serves = False
         self._control: ControlServer | None = None
-        self._starting = threading.Lock()
+        self._making = LateLock()
         lifetimes.join(self)
+        lifetimes.heed_exit()
 
     def leave_parent_behind(self) -> None:
         """Begin anew in a forked child: it has no courier thread, and the lock may have been held when it was forked."""
-        self._starting = threading.Lock()
-        self._courier = None
-        self._started = self._is_whole = False
+        self._making = LateLock()
+        if self._control is not None:
+            self._control.after_fork()  # before the last reference to its sockets goes
+        self._courier = self._control = None
+        self._asked = self._started = self._is_whole = False
         self.recent, self.rates = Recent(), self._fresh_rates()
         self.calls, self.managing = CallPool(), manage_pool()
         if self.archive is not None:
@@ -185,7 +190,7 @@ class Runtime:
     @property
     def courier(self) -> Courier:
         """The courier of this process, made when it is first asked for."""
-        with self._starting:
+        with self._making:
             if self._courier is None:
                 with HeldOff():
                     from eventmw.delivery.courier import Courier  # noqa: PLC0415 - asyncio is needed by no site without events
@@ -214,14 +219,15 @@ class Runtime:
         """
         if self.is_closed:
             raise RuntimeError("this site is closed, so nothing of it can be replaced any more: wrap the site anew")
-        courier, was_started = self._courier, self._started
-        if courier is not None:
+        if was_started := self._asked or self._started:
+            caretaker.call()  # what is starting has started then
+        if (courier := self._courier) is not None:
             courier.stop(_LANDING_S)
         delivers = transport is None or self._may_deliver()
         self.clock = clock or self.clock
         self.transport = transport if transport and delivers else self.transport
         self._courier = None
-        self._started = self._is_whole = False
+        self._asked = self._started = self._is_whole = False
         if was_started:
             self.start()
         if not delivers:
@@ -253,40 +259,77 @@ class Runtime:
         return None if self.watch is None else WatchedDelivery(self.watch, self.clock)
 
     def start(self) -> None:
-        """Start the courier's thread in this process, when it is to run here, and the control channel; once a process.
+        """Start the courier's thread in this process, when it must run here, and the control channel; once a process.
 
         A system that gives no more threads costs no request anything: each one tries again.
         """
-        if self._is_whole:
+        if self._is_whole or self.is_closed or (self.is_dropped and self.journal.durability != "memory"):
             return
-        lifetimes.heed_exit()
+        with suppress(RuntimeError):
+            caretaker.keep(self)
+        if self.stores is not None:
+            self.stores.awake()
+        shown = not self._shows() or self.show()  # first: a command that comes at once finds the process
         if self.config.courier == "thread" and (
             self.engine.tools or self.archive or self.journal.durability != "memory"
         ):
             try:
                 self.courier.start()
             except RuntimeError as error:
-                if not self._said:
-                    log.error(  # noqa: TRY400 - where it was refused tells nothing
-                        "events are kept, and delivered once the courier gets a thread: %s", error
-                    )
-                self._said = True
+                self._wait_for_threads(error)
                 return
         self._started = True
-        self._is_whole = self.show()
+        self._is_whole = self._asked = shown
+
+    def _start_soon(self) -> None:
+        """Have the process's own thread start what runs beside the site. No request waits for that."""
+        if self._asked or self.is_closed:
+            return
+        self._asked = True
+        try:
+            caretaker.keep(self)
+            caretaker.do(self.start)
+        except RuntimeError as error:
+            self._wait_for_threads(error)
+
+    def _wait_for_threads(self, error: RuntimeError) -> None:
+        self._asked = False
+        if not self._said:
+            log.error("events are kept, and delivered once the courier gets a thread: %s", error)
+        self._said = True
 
     def awake(self) -> None:
         """Do what the first request of any kind in a process asks for.
 
-        A journal on disk may hold events from before a restart, which are to be delivered though no new one comes.
+        A journal on disk may hold events from before a restart, or of a process that ends, which must be delivered though no
+        new one comes. A journal in memory is empty: nothing runs before the first event, but that commands find the process.
+        Without tools there is nothing to deliver: then all waits for the first event.
         """
         self._serves = True
+        forks.notice()
+        if self.stores is None and not self.engine.tools:
+            return
+        if self.journal.durability != "memory":
+            self._start_soon()
+        elif self.stores is not None or Path(self.config.data_dir).exists():
+            with suppress(RuntimeError):  # no threads: the first event tries again
+                caretaker.keep(self)
+                caretaker.do(self._awake_in_memory)
+
+    def _awake_in_memory(self) -> None:
+        if self.is_closed or self.is_dropped:
+            return
         if self.stores is not None:
             self.stores.awake()
-        if self.journal.durability == "memory":
+        if Path(self.config.data_dir).exists():
             self.show()
-        else:
-            self.start()
+
+    def _shows(self) -> bool:
+        """Return whether commands may find this process: a journal in memory makes no folder that its owner did not name."""
+        config = self.config
+        return (
+            self.journal.durability != "memory" or config.data_dir != DEFAULT_DATA_DIR or Path(config.data_dir).exists()
+        )
 
     def finish(self) -> None:
         """Deliver what this process holds in memory, for at most `Limits.exit_grace_s` seconds; say what is lost.
@@ -294,18 +337,84 @@ class Runtime:
         Of a journal on disk, wait a moment for what is on its way, so that it does not go out again after a restart.
         A courtesy at the end of a process: nothing relies on it, and a process that is killed does not get here.
         """
-        if self._courier is None or not self._started:
-            return
+        self._land("the process")
+
+    def _land(self, what: str) -> None:
+        grace_s = self.config.limits.exit_grace_s
         if self.journal.durability != "memory":
-            self._courier.stop(min(_LANDING_S, self.config.limits.exit_grace_s))
-            self._started = self._is_whole = False  # the process may go on: a site that has no lifespan ends it at once
-            self._say_what_waits()
+            if self._courier is not None and self._started:
+                self._courier.stop(min(_LANDING_S, grace_s))
+                self._started = self._is_whole = self._asked = False  # the process may go on
+                self._say_what_waits()
             return
-        if self._courier.drain(self.config.limits.exit_grace_s):
+        if self._asked and not self._started:  # it ends before the thread got to it
+            caretaker.call(self.start)
+        if self._courier is None or not self._started or self._courier.drain(grace_s):
             return
         for tool in self.journal.stats().tools:
             if waiting := tool.backlog_events + tool.parked:
-                log.warning("the process ends, and %d events for tool %s with it: journal='memory'", waiting, tool.tool)
+                log.warning("%s ends, and %d events for tool %s with it: journal='memory'", what, waiting, tool.tool)
+
+    def rest(self) -> None:
+        """Deliver as at the end of the process, and give back every thread, descriptor and socket.
+
+        The next request starts all again. The lifespan of a site ends so, which may begin once more.
+        """
+        if self not in caretaker.kept:
+            return
+        caretaker.call()  # what is starting has started then
+        self._land("the process")
+        if self._courier is not None:
+            self._courier.stop()
+        self._give_back()
+        self.journal.rest(_LANDING_S)
+        if self.stores is not None:
+            self.stores.rest()
+        self.calls, self.managing = CallPool(), manage_pool()
+        self._asked = self._started = self._is_whole = False
+        caretaker.settle()
+
+    def drop(self) -> None:
+        """Give everything back soon, in a thread of its own: the site is gone. Takes no lock: a finaliser calls it."""
+        self.is_dropped = True
+        if self in caretaker.kept:
+            caretaker.note(self._end_beside)
+
+    def _end_beside(self) -> None:
+        try:
+            threading.Thread(target=self._end, name=f"{THREAD_NAME}-end", daemon=True).start()
+        except RuntimeError:  # no more threads
+            self._end()
+
+    def _end(self) -> None:
+        """Give back what a dropped site held. What it has on the disk is delivered by the next process that opens it."""
+        try:
+            self._land("a site")
+            self.is_closed = True
+            self.journal.close(_LANDING_S)
+            self._let_go()
+        except Exception as error:  # noqa: BLE001 - nobody can do anything about it
+            log.warning("a site that was dropped could not give back all: %s", told(error))
+        finally:
+            caretaker.note(lambda: caretaker.kept.discard(self))
+
+    def _give_back(self) -> None:
+        """End the threads that answer calls and commands."""
+        self.calls.close()
+        self.managing.close()
+        control, self._control = self._control, None
+        if control is not None:
+            control.close()
+        caretaker.kept.discard(self)
+
+    def _let_go(self) -> None:
+        """Stop, for good."""
+        if self._courier is not None:
+            self._courier.stop()
+        self._give_back()
+        self.journal.leave()
+        if self.stores is not None:
+            self.stores.close()
 
     def _say_what_waits(self) -> None:
         """Log how many events a script leaves behind: it may be the only process of its site, and nothing else would say so.
@@ -329,8 +438,8 @@ class Runtime:
         from eventmw.control.operations import Operations  # noqa: PLC0415 - as above
         from eventmw.control.server import ControlServer  # noqa: PLC0415 - not needed before the first event
 
-        with self._starting:
-            self._control = self._control or ControlServer(self.config.data_dir, Operations(self))
+        if self._control is None:
+            self._control = ControlServer(self.config.data_dir, Operations(self))
         return self._control.start()
 
     def append(self, accepted: Keepable) -> Future[Position]:
@@ -340,8 +449,9 @@ class Runtime:
             JournalFull: no room.
             JournalDown: it cannot be written now.
         """
-        if not self._is_whole:
-            self.start()
+        forks.notice()
+        if not self._asked:
+            self._start_soon()
         record, events = accepted.record, accepted.judgement.accepted
         watch, stamp = self.watch, self.clock.stamp_ns()
         since_s = 0.0 if watch is None else watch.now_s()
@@ -429,17 +539,11 @@ class Runtime:
 
     def close(self, grace_s: float) -> bool:
         """Take no more records, deliver for at most `grace_s` seconds, stop. Returns whether all was delivered."""
+        if self._asked:
+            caretaker.call(self.start)
         self.is_closed = True
         self.journal.close(grace_s)
-        self.calls.close()
-        self.managing.close()
-        drained = True
-        if self._courier is not None:
-            drained = self._courier.drain(grace_s)
-            self._courier.stop()
-        if self._control is not None:
-            self._control.close()
-        self.journal.leave()
-        if self.stores is not None:
-            self.stores.close()
+        drained = self._courier is None or self._courier.drain(grace_s)
+        self._let_go()
+        caretaker.settle()
         return drained

@@ -6,13 +6,13 @@ Layer: gateways.
 from __future__ import annotations
 
 import logging
-import threading
 from collections.abc import Callable, Container, Mapping, MutableMapping
 from dataclasses import dataclass
 from functools import partial
 from itertools import count
-from typing import TYPE_CHECKING, Any, Final, Unpack
-from weakref import WeakSet
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Final, Self, Unpack
+from weakref import WeakMethod, WeakSet, finalize
 
 from eventmw import lifetimes
 from eventmw.config import Config
@@ -20,10 +20,12 @@ from eventmw.errors import JournalDown, told
 from eventmw.event import Receipt
 from eventmw.events_api import EventsApi
 from eventmw.exchange import Api, Exchange
+from eventmw.forks import LateLock
 from eventmw.frameworks import no_attribute
 from eventmw.http import RequestHead
 from eventmw.incoming import FIELDS, Fields, head_of_environ, head_of_scope
 from eventmw.intake.paths import Endings, FirstLook, PrefixHint, tails
+from eventmw.lifetimes import caretaker
 from eventmw.payload import TrackOptions, own_event
 from eventmw.runtime import Runtime
 from eventmw.settings import warn_of_variables
@@ -83,9 +85,11 @@ class Site:
         _known: Endings | frozenset[str | None]
         entries: Mapping[str, Entry]
         pages: Mapping[str, Page]
+        _end: finalize[[], Self]
 
     def _set_up(self, config: Config) -> None:
         warn_of_variables(config)
+        caretaker.make_room()
         self.config = config
         self._path = config.path
         self._mounted = config.mounted
@@ -96,6 +100,9 @@ class Site:
 
     def _use(self, runtime: Runtime) -> None:
         self.runtime = runtime
+        # What runs beside the site refers to the runtime alone: the site goes with its last reference, and this is called.
+        self._end = finalize(self, runtime.drop)
+        self._end.atexit = False
         self.exchange = self._exchanges(EventsApi(runtime))
         self.entries = {} if self.config.eventbunker_path is None else self._eventbunker()
         self.pages = {page.path: page for page in pages_of(runtime)}
@@ -134,7 +141,13 @@ class Site:
         paths = [path for path in (self._path, *self.entries, *self.pages) if path is not None]
         shown = frozenset[str | None]({None}).union(*map(tails, paths))
         self._known = Endings(paths) if self._mounted else shown
-        self._tails = FirstLook(self._first_request)
+        notice = WeakMethod(self._first_request)  # else site and tails would refer to each other
+
+        def noticed() -> None:
+            if (first := notice()) is not None:
+                first()
+
+        self._tails = FirstLook(noticed)
 
     def _settings_of_paths(self) -> Mapping[str, tuple[str, str]]:
         """Return each path of ours with the setting that gives it, and that setting's value."""
@@ -205,10 +218,20 @@ class Site:
     def close(self, grace_s: float = 5.0) -> bool:
         """Take no more events, deliver for at most `grace_s` seconds, and stop. Returns whether all was delivered.
 
-        Nobody has to call it: what is not delivered stays in the journal as long as that lasts.
+        Every thread, descriptor and socket is given back. The site's own requests go on; its events are refused with 503.
+        Nobody has to call it: a site that is dropped gives all back by itself, as the end of an ASGI lifespan does.
+        ``with EventsMiddleware(…) as app:`` calls it at the end.
         """
         sites.discard(self)
         return not is_open(self) or self.runtime.close(grace_s)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
 
 
 _numbers: Final = count()
@@ -219,10 +242,10 @@ sites: Final[WeakSet[Site]] = WeakSet()
 runtime_makers: Final[list[Callable[[Config], Runtime]]] = [Runtime]
 """The last one makes the runtime of a site; `eventmw.testing.captured` puts its own on top."""
 
-_OF_RUNTIME: Final = ("runtime", "exchange", "entries", "pages", "_hint", "_known", "_tails")
+_OF_RUNTIME: Final = ("runtime", "exchange", "entries", "pages", "_end", "_hint", "_known", "_tails")
 """The attributes that serving with a runtime sets. A site without one has none of them, and makes one when asked."""
 
-_opening: Final = threading.RLock()
+_opening: Final = LateLock()
 
 
 def is_open(site: Site) -> bool:
@@ -237,6 +260,8 @@ def serve_with(site: Site, runtime: Runtime) -> None:
 
 def put_aside(site: Site) -> Mapping[str, Any]:
     """Take the runtime out of a site. Returns its parts, for `take_back`; the next use of the site makes another runtime."""
+    if is_open(site):
+        site._end.detach()  # noqa: SLF001 - as above
     return {name: vars(site).pop(name) for name in _OF_RUNTIME if name in vars(site)}
 
 
@@ -244,3 +269,6 @@ def take_back(site: Site, parts: Mapping[str, Any]) -> None:
     """Put in what `put_aside` returned, in the place of what is there now."""
     put_aside(site)
     vars(site).update(parts)
+    if is_open(site):
+        site._end = finalize(site, site.runtime.drop)  # noqa: SLF001 - as above
+        site._end.atexit = False  # noqa: SLF001 - as above

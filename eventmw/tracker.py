@@ -9,13 +9,13 @@ Layer: input and output. Making a `Tracker` imports and opens nothing.
 from __future__ import annotations
 
 import os
-import threading
 from collections.abc import Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, Unpack
 
 from eventmw.errors import JournalDown
 from eventmw.event import Receipt
+from eventmw.forks import LateLock
 
 if TYPE_CHECKING:
     from eventmw.control.view import View
@@ -40,7 +40,7 @@ class Tracker:
     def __init__(self, data_dir: str | os.PathLike[str] | None = None) -> None:
         self._data_dir = data_dir
         self._closed = False
-        self._lock = threading.Lock()
+        self._lock = LateLock()  # sockets are connected to meanwhile
         self._view: View | None = None
 
     def track(self, name: str, properties: Mapping[str, Any] | None = None, **options: Unpack[TrackOptions]) -> Receipt:

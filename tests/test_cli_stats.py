@@ -170,6 +170,7 @@ def test_a_process_that_shares_its_journal_tells_only_its_part(tmp_path: Path) -
     """To count what stands in the folder takes a while; whoever asks does it once, not each process for it."""
     with serving(tmp_path, journal="file") as site:
         site.post("hello")
+        site.live()
         process = LiveView(tmp_path).processes()[0]
         [figures] = ask(site.live(), {"op": "figures"})
         assert process["stats"].keys() == figures["stats"].keys() == {"not_ready", "cap_bytes", "tools"}

@@ -32,25 +32,33 @@ class NameCount:
         self._archive = archive
         self._refresh_s = refresh_s
         self._pid = 0
+        self._closed = False
         self._ended = threading.Event()
         self._thread: threading.Thread | None = None
 
     def may_name(self, project_id: str, name: str) -> bool:
         """Return whether an event of this name may be taken: it is known, or gets the room for one more. Never waits."""
-        if self._pid != os.getpid():
+        if self._pid != os.getpid() and not self._closed:
             self._begin()
         return self._archive.may_name(project_id, name)
 
     def close(self) -> None:
-        """End the thread."""
+        """End the thread, for good."""
+        self._closed = True
+        self.rest()
+
+    def rest(self) -> None:
+        """End the thread; the next question begins another."""
         self._ended.set()
         if self._thread is not None and self._pid == os.getpid():
             self._thread.join(_JOIN_S)
+        self._pid = 0
 
     def _begin(self) -> None:
-        """Start the thread of this process. Two at once do no harm: they read the same."""
+        """Start the thread of this process."""
         self._pid = os.getpid()
         self._ended = threading.Event()
+        # No lock: two at the same time do no harm, and a greenlet that starts would find it held.
         thread = threading.Thread(target=self._watch, args=(self._ended,), name="eventmw-names", daemon=True)
         with suppress(RuntimeError):  # the system gives no more threads: what is known has to do
             thread.start()

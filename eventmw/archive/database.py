@@ -8,7 +8,6 @@ write, in every version before 3.51.3, which is what most Pythons have. Source: 
 
 from __future__ import annotations
 
-import os
 import sqlite3
 from collections.abc import Generator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -20,7 +19,7 @@ from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError, OperationalError
 
 from eventmw.errors import ConfigError
-from eventmw.forks import HeldOff
+from eventmw.forks import HeldOff, after_fork_in_child
 
 _BUSY_S: Final = 10.0
 """Seconds that one waits while another connection writes to SQLite."""
@@ -51,7 +50,7 @@ def _after_fork() -> None:
         engine.dispose(close=False)
 
 
-os.register_at_fork(after_in_child=_after_fork)
+after_fork_in_child(_after_fork)
 
 
 def engine_of(address: str) -> Engine:

@@ -18,6 +18,7 @@ from sqlalchemy import Connection, func, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from eventmw.archive.tables import Row, deletions, names, state
+from eventmw.forks import LateLock
 
 MAX_NAMES: Final = 2000
 """Distinct names of one project. Source: reference of the track API, PROTOCOLS.md 3.1."""
@@ -65,7 +66,7 @@ class Ledger:
     """Names and deletions as this process knows them. Thread-safe; who only asks waits for nobody."""
 
     def __init__(self) -> None:
-        self._refreshing = threading.Lock()
+        self._refreshing = LateLock()  # a database answers meanwhile
         self._accepting = threading.Lock()
         self._changed = -1
         self._names: dict[str, set[str]] = {}

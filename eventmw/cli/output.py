@@ -23,7 +23,8 @@ from rich.console import Console
 from rich.padding import Padding
 from rich.text import Text
 
-from eventmw.control.inspection import DATA_DIR, DEFAULT_DATA_DIR, look_into, resolved
+from eventmw.config import DEFAULT_DATA_DIR
+from eventmw.control.inspection import DATA_DIR, look_into, resolved
 from eventmw.control.view import NobodyLive, View
 from eventmw.errors import ConfigError, EventmwError
 from eventmw.journal.files import filesystem

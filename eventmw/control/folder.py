@@ -10,7 +10,6 @@ Layer: input and output. `view.View` has what each method promises.
 from __future__ import annotations
 
 import os
-import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
@@ -29,6 +28,7 @@ from eventmw.control.view import Json, NobodyLive, NotAllowed
 from eventmw.erasure import PERSON_FIELDS, Person, events_of, rewrite
 from eventmw.errors import ConfigError, JournalDown
 from eventmw.event import Receipt
+from eventmw.forks import LateLock
 from eventmw.intake.door import Visit
 from eventmw.journal import FAILURES, Journal, Position, failures_in
 from eventmw.journal.files import FileJournal
@@ -111,7 +111,7 @@ class FolderView:
         self._data_dir = data_dir
         self._layout = Layout(data_dir)
         self._live = LiveView(data_dir)
-        self._opening = threading.Lock()
+        self._opening = LateLock()
         self._beside: _Beside | None = None
         self._journal: FileJournal | None = None
 

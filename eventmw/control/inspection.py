@@ -9,12 +9,12 @@ import os
 from pathlib import Path
 from typing import Final
 
+from eventmw.config import DEFAULT_DATA_DIR
 from eventmw.control.live import LiveView
 from eventmw.control.sockets import folder_of, found, is_answered
 from eventmw.control.view import View
 
 DATA_DIR: Final = "EVENTMW_DATA_DIR"
-DEFAULT_DATA_DIR: Final = "eventmw-data"
 STREAMS: Final = "w"
 """The folder that a journal in files has. Source: JOURNAL.md «Files in `data_dir`»."""
 

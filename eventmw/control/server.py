@@ -16,24 +16,25 @@ import logging
 import os
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 from weakref import WeakSet
 
-from eventmw.control.sockets import SUFFIX, connected, folder_of, is_answered, prepare, short
+from eventmw.control.sockets import SUFFIX, folder_of, is_answered, prepare, short
 from eventmw.errors import InvalidEvent, JournalDown, JournalFull
+from eventmw.forks import after_fork_in_child
 from eventmw.jsontext import encode
+from eventmw.lifetimes import THREAD_NAME, caretaker
 
 log = logging.getLogger("eventmw.control.server")
 
-THREAD_NAME: Final = "eventmw-control"
 MAX_REQUEST_BYTES: Final = 8 * 1024 * 1024
 """A payload is a mebibyte at most by default, and JSON inside JSON grows."""
 
 _MAX_CONNECTIONS: Final = 16
-_MAX_SERVERS: Final = 100
+_MAX_SERVERS: Final = 100_000
 _PATIENCE_S: Final = 10.0  # with a client that was stopped in the middle
 _PAUSE_S: Final = 1.0
 
@@ -51,7 +52,9 @@ ERRORS: Final[Mapping[str, type[Exception]]] = {
 
 
 class ControlServer:
-    """Answers on this process's socket, with one thread for each connection. Fork-safe: a child starts its own.
+    """Answers on a socket of this process. Fork-safe: a child starts its own.
+
+    One thread of the process waits for all its sockets (`eventmw.lifetimes.Caretaker`); each connection has one of its own.
 
     Args:
         data_dir: the folder in which commands look for live processes; made when it is not there.
@@ -67,9 +70,10 @@ class ControlServer:
     def _start_afresh(self) -> None:
         self._pid = 0
         self._path: Path | None = None
+        self._listener: socket.socket | None = None
         self._open_sockets: set[socket.socket] = set()
-        self._free = threading.BoundedSemaphore(_MAX_CONNECTIONS)
-        self._closed = threading.Event()
+        self._attended = 0
+        self._closed = False
         self._said = False
 
     @property
@@ -82,37 +86,35 @@ class ControlServer:
 
         Returns whether there is a thread; the system may refuse it, and may give one at the next call.
         """
-        with _names.lock:
-            if self._pid == os.getpid():
-                return True
-            try:
-                threading.Thread(target=self._live, args=(self._closed,), name=THREAD_NAME, daemon=True).start()
-            except RuntimeError as error:
-                if not self._said:
-                    log.warning(
-                        "`eventmw` commands cannot reach this process until it gets a thread for them: %s", error
-                    )
-                self._said = True
-                return False
-            self._pid = os.getpid()
+        if self._pid == os.getpid():
             return True
+        try:
+            caretaker.do_soon(self._open)
+        except RuntimeError as error:
+            if not self._said:
+                log.warning("`eventmw` commands cannot reach this process until it gets a thread for them: %s", error)
+            self._said = True
+            return False
+        self._pid = os.getpid()
+        return True
 
     def close(self) -> None:
-        """Stop answering; the thread takes the socket away."""
-        self._closed.set()
-        if self._path is not None and self._pid == os.getpid():
-            with suppress(OSError), connected(self._path, _PAUSE_S):
-                pass  # the thread that waits for a connection gets this one, and sees that it was the last
+        """Stop answering, and take the socket away."""
+        self._closed = True
+        if self._pid == os.getpid():
+            caretaker.call(self._shut)
 
     def after_fork(self) -> None:
-        """Close what a child inherited, so that connections find the parent and nobody else."""
+        """Close what a child inherited, so that connections find the parent and no other process."""
         for inherited in self._open_sockets:
             inherited.close()
         self._start_afresh()
 
-    def _live(self, closed: threading.Event) -> None:
+    def _open(self) -> None:
+        if self._listener is not None or self._closed:
+            return
         try:
-            listener = self._open()
+            listener = self._listening()
         except OSError as error:
             log.warning(
                 "`eventmw` commands cannot reach this process, which goes on without: no socket in %s: %s",
@@ -120,30 +122,43 @@ class ControlServer:
                 error.strerror or error,
             )
             return
-        try:
-            self._listen(listener, closed)
-        finally:
-            self._drop(listener)
-            if self._path is not None:
-                self._path.unlink(missing_ok=True)
+        self._listener = listener
+        caretaker.watch(listener, self._accept)
 
-    def _open(self) -> socket.socket:
+    def _shut(self) -> None:
+        listener, self._listener = self._listener, None
+        path, self._path = self._path, None
+        if listener is not None:
+            caretaker.unwatch(listener)
+            self._drop(listener)
+        if path is not None:
+            _taken.discard(path)
+            path.unlink(missing_ok=True)
+
+    def _listening(self) -> socket.socket:
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self._open_sockets.add(listener)
         try:
             prepare(self._folder)
-            with _names.lock:
-                self._path = self._bind(listener)
-                listener.listen(_MAX_CONNECTIONS)
+            path = self._bind(listener)
+            listener.listen(_MAX_CONNECTIONS)
+            listener.setblocking(False)
         except OSError:
             self._drop(listener)
             raise
+        self._path = path
         return listener
 
     def _bind(self, listener: socket.socket) -> Path:
-        """Take the first free name: a process may hold several sites, and containers may share a folder and their ids."""
+        """Take the first free name: a process may hold several sites, and containers may share a folder and their ids.
+
+        One thread of the process does this for all its sites. Before a socket is listened on, another would take it for that
+        of a dead process.
+        """
         for number in range(_MAX_SERVERS):
-            path = self._folder / (f"{self._pid}-{number}{SUFFIX}" if number else f"{self._pid}{SUFFIX}")
+            path = self._folder / (f"{os.getpid()}-{number}{SUFFIX}" if number else f"{os.getpid()}{SUFFIX}")
+            if path in _taken:
+                continue
             if path.exists() and not is_answered(path):
                 path.unlink(missing_ok=True)
             try:
@@ -153,36 +168,42 @@ class ControlServer:
                 if error.errno != errno.EADDRINUSE:
                     raise
                 continue
+            _taken.add(path)
             return path
         raise OSError(errno.EADDRINUSE, f"all {_MAX_SERVERS} names for this process are taken")
 
-    def _listen(self, listener: socket.socket, closed: threading.Event) -> None:
-        while not closed.is_set():
-            self._free.acquire()  # past that many, commands wait their turn
-            connection = self._accepted(listener, closed)
-            if connection is None:
-                self._free.release()
-            else:
-                self._hand_over(connection)
-
-    def _accepted(self, listener: socket.socket, closed: threading.Event) -> socket.socket | None:
+    def _accept(self) -> None:
+        if (listener := self._listener) is None:
+            return
         try:
             connection, _ = listener.accept()
+        except BlockingIOError:
+            return  # the client left, or another process answered it
         except OSError:
-            closed.wait(_PAUSE_S)  # the site may be out of descriptors
-            return None
-        if closed.is_set():
-            connection.close()
-            return None
+            time.sleep(_PAUSE_S)  # the site may be out of descriptors
+            return
+        connection.setblocking(True)
         self._open_sockets.add(connection)
-        return connection
+        self._attended += 1
+        if self._attended >= _MAX_CONNECTIONS:
+            caretaker.pause(listener)  # past that many, commands wait their turn
+        self._hand_over(connection)
 
     def _hand_over(self, connection: socket.socket) -> None:
         try:
             threading.Thread(target=self._attend, args=(connection,), name=THREAD_NAME, daemon=True).start()
         except RuntimeError:  # the system gives no more threads, or the interpreter is ending
             self._drop(connection)
-            self._free.release()
+            self._left()
+
+    def _leave(self, connection: socket.socket) -> None:
+        self._drop(connection)
+        caretaker.note(self._left)
+
+    def _left(self) -> None:
+        self._attended -= 1
+        if self._listener is not None and self._attended == _MAX_CONNECTIONS - 1:
+            caretaker.watch(self._listener, self._accept)
 
     def _attend(self, connection: socket.socket) -> None:
         try:
@@ -194,8 +215,7 @@ class ControlServer:
         except OSError:
             log.debug("a command left before its answer was over")
         finally:
-            self._drop(connection)
-            self._free.release()
+            self._leave(connection)
 
     def _drop(self, connection: socket.socket) -> None:
         self._open_sockets.discard(connection)
@@ -218,20 +238,16 @@ def _told(error: Exception) -> dict[str, str]:
     return {"error": kind, "message": str(error)}
 
 
-class _Names:
-    """One server at a time takes its name: before it listens, another would take its socket for that of a dead process."""
+_taken: Final[set[Path]] = set()
+"""The sockets of this process."""
 
-    lock = threading.Lock()
-
-
-_names: Final = _Names()
 _servers: Final[WeakSet[ControlServer]] = WeakSet()
 
 
 def _after_fork_in_child() -> None:
-    _names.lock = threading.Lock()
-    for server in _servers:
+    _taken.clear()
+    for server in list(_servers):
         server.after_fork()
 
 
-os.register_at_fork(after_in_child=_after_fork_in_child)
+after_fork_in_child(_after_fork_in_child)

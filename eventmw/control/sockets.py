@@ -21,7 +21,7 @@ from typing import Final
 FOLDER: Final = "live"
 SUFFIX: Final = ".sock"
 _MAX_ADDRESS_BYTES: Final = 103  # macOS gives 104 with the closing NUL, Linux 108
-_LONGEST_NAME: Final = len("/4194304-99.sock")
+_LONGEST_NAME: Final = len("/4194304-99999.sock")
 _PROBE_S: Final = 1.0
 _UNBORN_S: Final = 60.0
 """A socket that nobody listens on may be one that is just being made; after this time its process id means another."""

@@ -90,7 +90,7 @@ class Courier:
         self._look_s = look_s
         self._off: dict[str, str] = {}
         self._duplicates = Duplicates()
-        self._lock = threading.Lock()
+        self._starting = threading.Lock()  # never waited for: a thread that starts is a greenlet where they are patched
         self._thread: threading.Thread | None = None
         self._stopping = threading.Event()
         self._grace_s = 0.0
@@ -105,14 +105,23 @@ class Courier:
         Raises:
             RuntimeError: the system gives no more threads.
         """
-        with self._lock:
-            if self._thread is not None and self._thread.is_alive():
+        if not self._starting.acquire(blocking=False):
+            return  # another thread is starting it
+        try:
+            if self._is_alive():
                 return
             self._stopping = threading.Event()
             self._loop = self._shift = None
-            thread = threading.Thread(target=self._live, args=(self._stopping,), name=THREAD_NAME, daemon=True)
-            thread.start()
-            self._thread = thread
+            self._thread = thread = threading.Thread(
+                target=self._live, args=(self._stopping,), name=THREAD_NAME, daemon=True
+            )
+            try:
+                thread.start()
+            except RuntimeError:
+                self._thread = None
+                raise
+        finally:
+            self._starting.release()
 
     def stop(self, grace_s: float = 0.0) -> bool:
         """Send nothing more, wait at most `grace_s` seconds for what is in flight, commit, and give the lease back.
@@ -124,7 +133,7 @@ class Courier:
         if self._stop is not None:
             self._call_soon(self._stop.set)
         thread = self._thread
-        if thread is not None and thread is not threading.current_thread():
+        if thread is not None and thread.ident is not None and thread is not threading.current_thread():
             thread.join(grace_s + _JOIN_MARGIN_S)
             return self._drained and not thread.is_alive()
         return self._drained
@@ -170,7 +179,9 @@ class Courier:
         return 0 if shift is None else shift.turns()
 
     def _is_alive(self) -> bool:
-        return self._thread is not None and self._thread.is_alive()
+        """Return whether the thread runs, or is being started."""
+        thread = self._thread
+        return thread is not None and (thread.ident is None or thread.is_alive())
 
     def _call_soon(self, function: Callable[[], object]) -> None:
         if (running := self._loop) is not None:

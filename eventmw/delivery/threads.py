@@ -40,24 +40,32 @@ class DaemonPool:
             RuntimeError: there is no thread, and the system gives none: `function` will not be called.
         """
         future: Future[_T] = Future()
+
+        def job() -> None:
+            _fulfil(future, function)
+
         with self._changed:
-            self._jobs.append(lambda: _fulfil(future, function))
-            if self._free < len(self._jobs) and self._threads < self._size:
-                self._start_another()
+            self._jobs.append(job)
+            wanted = self._free < len(self._jobs) and self._threads < self._size
+            if wanted:
+                self._threads += 1
             else:
                 self._changed.notify()
+        if wanted:  # not under the lock: a greenlet that is started runs at once, and would wait for it
+            self._start_another(job)
         return future
 
-    def _start_another(self) -> None:
-        """Start a thread for the job that came last; when the system refuses, those that there are will take it."""
+    def _start_another(self, job: _Job) -> None:
+        """Start a thread for a job; when the system refuses, the threads that there are will take it."""
         try:
             threading.Thread(target=self._work, name=self._name, daemon=True).start()
         except RuntimeError:
-            if self._threads:
-                return
-            self._jobs.pop()
+            with self._changed:
+                self._threads -= 1
+                if self._threads or job not in self._jobs:
+                    return
+                self._jobs.remove(job)
             raise
-        self._threads += 1  # a thread that began already waits for the lock that is held here
 
     def close(self) -> None:
         """Let threads end when they have nothing to do. Does not wait."""

@@ -82,19 +82,19 @@ class Watchdog:
         self._look_s = look_s
         self._watched = watched
         self._stopped = threading.Event()
-        self._starting = threading.Lock()
+        self._starting = threading.Lock()  # not held while the thread starts: that may switch to another greenlet
         self._again_s = 0.0
 
     def start(self) -> None:
         """Start the thread, unless it runs."""
         with self._starting:
-            if not self.on_duty and not self._stopped.is_set():
-                self.on_duty = self._started()
+            if self.on_duty or self._stopped.is_set() or time.monotonic() < self._again_s:
+                return
+            self.on_duty = True
+        self.on_duty = self._started()
 
     def _started(self) -> bool:
         """Return whether the thread began. The system may refuse it: nobody is watched then, and deliveries go on."""
-        if time.monotonic() < self._again_s:
-            return False
         try:
             threading.Thread(target=self._look_on, name=THREAD_NAME, daemon=True).start()
         except RuntimeError as error:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from eventmw.control.inspection import DEFAULT_DATA_DIR
+from eventmw.config import DEFAULT_DATA_DIR
 from eventmw.keys.grants import Grant
 from eventmw.keys.place import keys_engine
 from eventmw.keys.store import KeyStore

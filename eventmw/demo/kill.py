@@ -17,7 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Final
 
-from eventmw.control.inspection import DEFAULT_DATA_DIR
+from eventmw.config import DEFAULT_DATA_DIR
 from eventmw.demo.ordeal import Ordeal
 from eventmw.demo.play import (
     OK,

@@ -18,7 +18,7 @@ from rich.rule import Rule
 from rich.table import Table
 from rich.text import Text
 
-from eventmw.control.inspection import DEFAULT_DATA_DIR
+from eventmw.config import DEFAULT_DATA_DIR
 from eventmw.demo.ordeal import Fact
 from eventmw.demo.play import PATHS, SiteKind, Stage, events_in
 from eventmw.demo.servers import Server

@@ -72,10 +72,19 @@ class Stores:
         """Have the keys read, without waiting for them."""
         self.ring.begin()
 
+    def rest(self) -> None:
+        """Give back threads and connections; the next request takes them again."""
+        self.ring.rest()
+        self.names.rest()
+        self._let_go()
+
     def close(self) -> None:
         """Follow the databases no longer, and let go of their connections."""
         self.ring.close()
         self.names.close()
+        self._let_go()
+
+    def _let_go(self) -> None:
         self.keys.dispose()
         self.archive.engine.dispose()
 

@@ -370,6 +370,13 @@ class Journal(Protocol):
         """
         ...
 
+    def rest(self, grace_s: float = 0.0) -> None:
+        """Wait at most `grace_s` seconds for appends that are under way, and give back threads, files and locks.
+
+        The next call takes them again. What is kept stays.
+        """
+        ...
+
     def leave(self) -> None:
         """Let go of every file and lock. Nothing is asked of the journal afterwards; what it keeps stays. Idempotent."""
         ...

@@ -199,6 +199,9 @@ class MemoryJournal:
         with self._log:
             self._log.closed = True
 
+    def rest(self, grace_s: float = 0.0) -> None:
+        """Do nothing: it has no thread, and its memory is what it keeps."""
+
     def leave(self) -> None:
         """Do nothing: the memory goes with the journal."""
 

@@ -14,6 +14,7 @@ from typing import Final
 from weakref import WeakSet
 
 from eventmw.errors import JournalDown, JournalFull
+from eventmw.forks import after_fork_in_child
 from eventmw.journal import DEAD_EVICTED, ERASED, Commit, DeadLetter, Entry, Key
 from eventmw.journal.erasures import Erasures
 from eventmw.journal.place import Graveyard, Place, Size
@@ -203,4 +204,4 @@ def _after_fork_in_child() -> None:
         log.start_afresh()
 
 
-os.register_at_fork(after_in_child=_after_fork_in_child)
+after_fork_in_child(_after_fork_in_child)

@@ -15,7 +15,6 @@ import os
 import threading
 import time
 from collections import Counter
-from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 from weakref import WeakSet
@@ -24,6 +23,7 @@ from sqlalchemy import Connection, Engine, Row, select
 
 from eventmw.archive.database import allow
 from eventmw.errors import Refused, told
+from eventmw.forks import LateLock, after_fork_in_child
 from eventmw.keys import Key
 from eventmw.keys.schema import KeysAway, check_version, prepare, transaction
 from eventmw.keys.secrets import id_in, is_right
@@ -103,7 +103,7 @@ def _after_fork() -> None:
         ring.leave_parent_behind()
 
 
-os.register_at_fork(after_in_child=_after_fork)
+after_fork_in_child(_after_fork)
 
 
 class KeyRing:
@@ -125,7 +125,8 @@ class KeyRing:
         _rings.add(self)
 
     def _fresh(self) -> None:
-        self._starting, self._looking = threading.Lock(), threading.Lock()
+        self._starting = threading.Lock()  # not held while the thread starts, nor while anything waits
+        self._looking = LateLock()
         self._looked, self._ended = threading.Event(), threading.Event()
         self._waits_until_s = 0.0
         self._thread: threading.Thread | None = None
@@ -140,11 +141,14 @@ class KeyRing:
         with self._starting:
             if self._follows or self._ended.is_set():
                 return
-            thread = threading.Thread(target=self._follow, args=(self._ended,), name="eventmw-keys", daemon=True)
             self._waits_until_s = time.monotonic() + FIRST_S
-            with suppress(RuntimeError):  # the system gives no more threads: the next request tries again
-                thread.start()
-                self._thread, self._follows = thread, True
+            self._follows = True
+        thread = threading.Thread(target=self._follow, args=(self._ended,), name="eventmw-keys", daemon=True)
+        try:
+            thread.start()
+            self._thread = thread
+        except RuntimeError:  # the system gives no more threads: the next request tries again
+            self._follows = False
 
     def start(self) -> None:
         """Read the keys in the caller's thread, and keep following them. Waits for the database, and never fails."""
@@ -214,6 +218,11 @@ class KeyRing:
         self._ended.set()
         if self._thread is not None:
             self._thread.join(_LAST_LOOK_S)
+
+    def rest(self) -> None:
+        """Follow the database no longer; the next request begins anew."""
+        self.close()
+        self._fresh()
 
     def _now(self) -> _Known:
         if not self._follows:

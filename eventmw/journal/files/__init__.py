@@ -17,13 +17,13 @@ from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
-from threading import Lock as ThreadLock
 from typing import Any, Final, Literal
-from weakref import WeakSet
+from weakref import WeakMethod, WeakSet
 
 from eventmw.errors import ConfigError, JournalDown, JournalFull
+from eventmw.forks import LateLock, after_fork_in_child
 from eventmw.journal import DeadLetter, Durability, Entry, JournalStats, Key, Position, Rewrite
-from eventmw.journal.files import disk, figures, filesystem, orders
+from eventmw.journal.files import disk, figures, filesystem, heartbeat, orders
 from eventmw.journal.files.epochs import Reserve
 from eventmw.journal.files.erasure import PATIENCE_S, Erasure
 from eventmw.journal.files.graves import read_letters
@@ -74,12 +74,14 @@ class FileJournal:
         self._keeping = Keeping(retain_s=retain_s, cap_bytes=cap_bytes)
         self._rewrite = rewrite
         self._wake: Callable[[], None] | None = None
-        self._lock = ThreadLock()
+        self._lock = LateLock()
         self._lease: _Lease | None = None
         self._membership = Membership(self._places, site)
         self._walks = Walks(self._places)
         self._watch = Watch(self._places)
-        self._writer = Writer(self._places, cap_bytes, self._woken, retain_s)
+        # Weak, so that a journal that is dropped goes at once, with its locks, and waits for no garbage collection.
+        woken = WeakMethod(self._woken)
+        self._writer = Writer(self._places, cap_bytes, lambda: _call(woken()), retain_s)
         self._pending: tuple[str, ...] = ()
         self._without_room = False
         try:
@@ -207,9 +209,17 @@ class FileJournal:
         """Take no more records; write what waits. Leases and reading go on."""
         self._writer.close(grace_s)
 
+    def rest(self, grace_s: float = 0.0) -> None:
+        """Write what waits, and give back threads, files and locks. The next append takes them again."""
+        self._writer.rest(grace_s)
+        self._let_go()
+
     def leave(self) -> None:
         """Let go of every file and lock."""
         self.close()
+        self._let_go()
+
+    def _let_go(self) -> None:
         if self._lease is not None:
             self._lease.close()
         self._walks.close()
@@ -217,7 +227,7 @@ class FileJournal:
 
     def leave_parent_behind(self) -> None:
         """Begin anew in a forked child: close what belongs to the parent, with nothing undone that it holds."""
-        self._lock = ThreadLock()
+        self._lock = LateLock()
         self._wake = None
         if self._lease is not None:
             self._lease.leader.abandon()
@@ -270,6 +280,7 @@ class FileJournal:
             if not held.acquire():
                 self._watch.look()
                 return None
+            heartbeat.begin(held, self._membership.me)
             try:
                 self._lease = self._new_lease(held)
             except BaseException as error:
@@ -345,6 +356,11 @@ def _as_down() -> Generator[None]:
         raise JournalDown(f"the journal's folder fails: {error.strerror or error}") from error
 
 
+def _call(function: Callable[[], None] | None) -> None:
+    if function is not None:
+        function()
+
+
 @cache
 def _warn_of(root: Path) -> None:
     """Say once where a folder lies, when what is kept there may not stay."""
@@ -390,4 +406,4 @@ def _after_fork_in_child() -> None:
         journal.leave_parent_behind()
 
 
-os.register_at_fork(after_in_child=_after_fork_in_child)
+after_fork_in_child(_after_fork_in_child)

@@ -15,15 +15,13 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from typing import Final
 
-import msgspec
-
 from eventmw.errors import JournalDown
 from eventmw.journal import DEAD_EVICTED, MOST_READ_BYTES, Commit, Entry, Key, Parked, Position, Reading
 from eventmw.journal.erasures import Erasures
 from eventmw.journal.files.epochs import Epochs, Reserve, take_up
 from eventmw.journal.files.frames import Total
 from eventmw.journal.files.graves import Graves
-from eventmw.journal.files.heartbeat import Heartbeat
+from eventmw.journal.files.heartbeat import Heartbeat, encoded
 from eventmw.journal.files.kept import Kept
 from eventmw.journal.files.layout import Layout
 from eventmw.journal.files.locks import Board, Lock
@@ -288,7 +286,7 @@ class Leader:
     def say(self, heartbeat: Heartbeat) -> None:
         """Show that this process leads, unless the disk has no room for that."""
         with suppress(OSError):
-            self._held.write(msgspec.json.encode(heartbeat) + b"\n")
+            self._held.write(encoded(heartbeat))
 
     def oldest_ms(self, tool: str, ends: Mapping[str, Total]) -> int | None:
         """Return when the oldest record was recorded that has something left for a tool."""

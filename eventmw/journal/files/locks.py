@@ -21,7 +21,7 @@ from typing import Final
 from weakref import WeakSet
 from zlib import crc32
 
-from eventmw.forks import HeldOff
+from eventmw.forks import HeldOff, after_fork_in_child
 from eventmw.journal.files.frames import NOTHING, Total
 
 _numbers = struct.Struct("<QQQ")
@@ -98,7 +98,7 @@ def _after_fork_in_child() -> None:
         lock.release()
 
 
-os.register_at_fork(after_in_child=_after_fork_in_child)
+after_fork_in_child(_after_fork_in_child)
 
 
 def is_free(path: Path) -> bool:

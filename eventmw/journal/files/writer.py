@@ -87,6 +87,7 @@ class Writer:
         self._full = False
         self._refused_bytes = 0
         self._company = 0
+        self._resting = False
         self._waiting_records = self._waiting_bytes = 0
 
     def append(self, addition: Addition) -> Future[Position]:
@@ -102,11 +103,20 @@ class Writer:
             self._take_room(len(addition.record))
             self._queue.append((addition, future))
             self._count_waiting(1, len(addition.record))
-            if self._thread is None or not self._thread.is_alive():
-                self._start()
-            else:
+            thread = self._thread_to_start()
+            if thread is None:
                 self._wake()
+        if thread is not None:  # not under the lock: a greenlet that is started runs at once, and would wait for it
+            self._start(thread)
         return future
+
+    def _thread_to_start(self) -> threading.Thread | None:
+        """Return a new thread when none runs, and none is about to."""
+        thread = self._thread
+        if thread is not None and (thread.ident is None or thread.is_alive()):
+            return None
+        self._thread = threading.Thread(target=self._work, name=THREAD_NAME, daemon=True)
+        return self._thread
 
     def _wake(self) -> None:
         if self._idle:
@@ -138,8 +148,19 @@ class Writer:
             self.closed = True
             self._changed.notify()
             thread = self._thread
-        if thread is not None and thread is not threading.current_thread():
+        if thread is not None and thread.ident is not None and thread is not threading.current_thread():
             thread.join(max(grace_s, 0.05))
+        with self._changed:
+            self._room.close()
+
+    def rest(self, grace_s: float) -> None:
+        """Write what waits, seal the stream and end the thread, within `grace_s` seconds. The next append begins anew."""
+        with self._changed:
+            thread = self._thread
+            self._resting = thread is not None and thread.is_alive()
+            self._changed.notify()
+        if thread is not None and thread.ident is not None and thread is not threading.current_thread():
+            thread.join(grace_s)
         with self._changed:
             self._room.close()
 
@@ -169,17 +190,19 @@ class Writer:
         kind = JournalFull if self._full else JournalDown
         return kind(self._trouble)
 
-    def _start(self) -> None:
-        thread = threading.Thread(target=self._work, name=THREAD_NAME, daemon=True)
+    def _start(self, thread: threading.Thread) -> None:
         try:
             thread.start()
         except RuntimeError as error:  # the system gives no more threads
-            addition, future = self._queue.pop()
-            del future
-            self._count_waiting(-1, -len(addition.record))
-            self._room.used -= len(addition.record)
-            raise JournalDown(f"the journal's thread could not be started: {error}") from None
-        self._thread = thread
+            refusal = JournalDown(f"the journal's thread could not be started: {error}")
+            with self._changed:
+                self._thread = None
+                batch, self._queue = self._queue, []
+                size = sum(len(addition.record) for addition, _ in batch)
+                self._count_waiting(-len(batch), -size)
+                self._room.used -= size
+            self._refuse(batch, refusal)  # also those that came meanwhile, and counted on this thread
+            raise refusal from None
 
     def _work(self) -> None:
         going_on = True
@@ -193,8 +216,20 @@ class Writer:
                 self._refuse(batch, self._as_refusal(error))
             with self._changed:
                 self._count_waiting(-len(batch), -sum(len(addition.record) for addition, _ in batch))
+            if not going_on and not self._ends():
+                going_on = True
+
+    def _ends(self) -> bool:
+        """Seal the stream and end, unless an append came meanwhile: it counts on this thread."""
         with suppress(OSError):
             self._end_stream()
+        with self._changed:
+            if self._queue:
+                return False
+            self._resting = False
+            if self._thread is threading.current_thread():
+                self._thread = None
+            return True
 
     def _as_refusal(self, error: BaseException) -> BaseException:
         """Return what a request is told: of a disk that fails, that it does."""
@@ -204,9 +239,9 @@ class Writer:
         return self._refusal()
 
     def _next(self, batch: list[_Waiting]) -> bool:
-        """Put what waits into `batch`; return False when the writer is closed and nothing waits any more."""
+        """Put what waits into `batch`; return False when the writer is to end and nothing waits any more."""
         while not self._has_work():
-            if self.closed:
+            if self.closed or self._resting:
                 return False
             self._rest()
         self._gather()
@@ -220,7 +255,7 @@ class Writer:
     def _has_work(self) -> bool:
         """Wait until something is to be written: for a second at most, and less while there is no room."""
         with self._changed:
-            if not self._queue and not self.closed:
+            if not self._queue and not self.closed and not self._resting:
                 self._idle = True
                 self._changed.wait(LOOK_S if self._room.is_full() else _LOOK_S)
                 self._idle = False
