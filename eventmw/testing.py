@@ -233,6 +233,12 @@ class FixedKeys:
         """Return whether any key may be used by pages of this browser origin."""
         return any(origin in key.origins for key in self._keys.values())
 
+    def lookup(self, shown: str) -> None:
+        """Return that there is nothing to look for: no key comes after these."""
+
+    def lookup_origin(self, origin: str) -> None:
+        """Return that there is nothing to look for."""
+
 
 def with_keys(app: Site, keys: Mapping[str, Key]) -> FixedKeys:
     """Give a wrapped site these keys of the EventBunker API, and no others. Call it before the site's first request."""

@@ -369,6 +369,8 @@ class _Lease:
         self.reached = leader.reached
         self.keep = leader.keep
         self.kept = leader.kept
+        self.note = leader.note
+        self.noted = leader.noted
         self.sync = leader.sync
         self.close = leader.close
 
