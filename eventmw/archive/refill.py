@@ -77,8 +77,17 @@ def told(gap: Gap) -> str:
     return f"{begin}: {gap.filled:,} were filled again from the journal, {lost if gap.lost else 'none is missing'}"
 
 
-def trouble(note: FillNote | None, now_ms: int) -> str:
-    """Return what `eventmw stats` tells of the archive's rows; "" when there is nothing to tell."""
+def trouble(note: FillNote | None, now_ms: int, found: int | None = None) -> str:
+    """Return what `eventmw stats` tells of the archive's rows; "" when there is nothing to tell.
+
+    Args:
+        note: what the journal remembers.
+        now_ms: milliseconds since 1970.
+        found: how many rows of the journal the archive says that it has; None: not known.
+    """
+    if note is not None and found is not None and found < note.rows:
+        rows = f"{note.rows - found:,} rows that it had"
+        return f"the archive lacks {rows}: a site fills it again as far as the journal goes"
     gap = None if note is None else note.gap
     if gap is None or (gap.rows is None and not gap.filled) or now_ms - gap.seen_ms > TOLD_MS:
         return ""

@@ -7,9 +7,14 @@ from __future__ import annotations
 
 import json
 import os
+import sqlite3
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, NamedTuple
+from urllib.parse import quote
+
+from eventmw.archive.note import damage_of
 
 FILE: Final = "keys.json"
 
@@ -19,6 +24,15 @@ class Remembered(NamedTuple):
 
     lineage: str
     version: int
+
+
+def _state_in(file: Path) -> Remembered | None:
+    """Return which store a SQLite file is; None where nobody can tell now."""
+    try:
+        with closing(sqlite3.connect(f"file:{quote(str(file))}?mode=ro", uri=True, timeout=1.0)) as connection:
+            return Remembered(*connection.execute("SELECT lineage, version FROM eventmw_keys_state").fetchone())
+    except (sqlite3.Error, TypeError):
+        return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +49,17 @@ class KeyNote:
         except (OSError, ValueError, TypeError, KeyError):
             return None
         return Remembered(lineage, version) if isinstance(lineage, str) and isinstance(version, int) else None
+
+    def trouble(self, file: Path) -> str:
+        """Return what is wrong with the SQLite file of the key store, as far as can be seen without opening it for good."""
+        if damage := damage_of(file):
+            return f"{file} {damage}"
+        remembered, found = self.read(), _state_in(file)
+        if remembered is None or found is None:
+            return ""
+        if found.lineage != remembered.lineage:
+            return f"{file} is not the key store that this site had"
+        return f"{file} is older than the key store that this site had" if found.version < remembered.version else ""
 
     def write(self, remembered: Remembered) -> None:
         """Write the note. Several processes may do so at once.
