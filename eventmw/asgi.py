@@ -17,7 +17,7 @@ from typing import Unpack
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from eventmw.config import Settings
-from eventmw.exchange import Exchange
+from eventmw.exchange import LOOKUP_S, Exchange
 from eventmw.frameworks import warn_of_bare_site
 from eventmw.http import Headers, Reply, RequestHead
 from eventmw.incoming import head_of_scope
@@ -75,6 +75,8 @@ class EventsMiddleware(Site):
 
     async def _answer(self, exchange: Exchange, receive: Receive) -> Reply:
         turnstile = here().turnstile
+        if (looking := exchange.lookup()) is not None:
+            await wait(looking, LOOKUP_S)
         if (reply := exchange.open()) is not None:
             return reply
         if turnstile.is_full:

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Future
+from concurrent.futures import wait as wait_for
 from typing import Any, Final, Protocol, cast
 
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction, sync_to_async
@@ -29,7 +30,7 @@ from django.http import HttpResponse  # type: ignore[import-untyped]
 from django.http.request import RawPostDataException, UnreadablePostError  # type: ignore[import-untyped]
 
 from eventmw.errors import ConfigError
-from eventmw.exchange import Exchange
+from eventmw.exchange import LOOKUP_S, Exchange
 from eventmw.forks import LateLock
 from eventmw.http import Reply
 from eventmw.incoming import head_of_environ
@@ -161,6 +162,8 @@ class EventsMiddleware:
         return sync_to_async(show, thread_sensitive=False)() if self._async else show()
 
     def _answer(self, exchange: Exchange, request: _Request) -> HttpResponse:
+        if (looking := exchange.lookup()) is not None:
+            wait_for([looking], LOOKUP_S)
         kept = self._submit(exchange, request)
         if isinstance(kept, Reply):
             return _response(kept, request)
@@ -171,6 +174,8 @@ class EventsMiddleware:
         return _response(exchange.settle(kept), request)
 
     async def _aanswer(self, exchange: Exchange, request: _Request) -> HttpResponse:
+        if (looking := exchange.lookup()) is not None:
+            await wait(looking, LOOKUP_S)
         kept = self._submit(exchange, request)
         if isinstance(kept, Reply):
             return _response(kept, request)

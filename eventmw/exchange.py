@@ -23,13 +23,20 @@ log = logging.getLogger("eventmw")
 
 RETRY_AFTER_S: Final = "5"
 
+LOOKUP_S: Final = 1.0
+"""Seconds that a request waits for a look at the keys. Source: assumption."""
+
 V = TypeVar("V", bound=Visitor)
 V_co = TypeVar("V_co", bound=Visitor, covariant=True)
 A = TypeVar("A")
 
 
 class Gate(Protocol[V_co]):
-    """A door as an exchange sees it. `cors` and `is_preflight` never raise; the others raise `Refused`."""
+    """A door as an exchange sees it. `lookup`, `cors` and `is_preflight` never raise; the others raise `Refused`."""
+
+    def lookup(self, head: RequestHead, /) -> Future[None] | None:
+        """Return the future of a look at the keys that this request needs first; None: it needs none. Never raises."""
+        ...
 
     def cors(self, head: RequestHead, /) -> Headers:
         """Return the header fields by which a browser's page may read the answer."""
@@ -111,11 +118,12 @@ class Api(Protocol[V, A]):
 class Exchange:
     """One request that is ours, from its head to our answer, without any input or output of its own.
 
-    The gateway calls `open`, `feed` for each chunk, and `submit`. Each may return a `Reply`, which ends the exchange. When
-    `submit` returns a future instead, the gateway waits for it, at most `Api.patience_s`, and calls `settle`, or `late`.
+    The gateway calls `lookup`, and waits at most `LOOKUP_S` for the future that it may return; then `open`, `feed` for each
+    chunk, and `submit`. Each may return a `Reply`, which ends the exchange. When `submit` returns a future instead, the
+    gateway waits for it, at most `Api.patience_s`, and calls `settle`, or `late`.
     """
 
-    __slots__ = ("_accepted", "_body", "_cors", "_head", "_visit", "api")
+    __slots__ = ("_accepted", "_body", "_cors", "_head", "_looked", "_visit", "api")
 
     # What an API makes of a request is its own affair.
     _accepted: Any
@@ -126,11 +134,20 @@ class Exchange:
         self.api = api
         self._head = head
         self._cors: Headers = api.door.cors(head)
+        self._looked = False
+
+    def lookup(self) -> Future[None] | None:
+        """Return a future to wait for before `open`: the request shows a key that may have been made a moment ago."""
+        looking = self.api.door.lookup(self._head)
+        self._looked = looking is not None
+        return looking
 
     def open(self) -> Reply | None:
         """Decide from the head; None means that the body may come."""
         api, head = self.api, self._head
         door, runtime = api.door, api.runtime
+        if self._looked:  # a key that was found may list the origin whose page is to read this answer
+            self._cors = door.cors(head)
         try:
             if head.method != "POST" and door.is_preflight(head):
                 return Reply(204, (*self._cors, *door.preflight(head)))

@@ -503,7 +503,7 @@ class Runtime:
         from eventmw.control.standing import as_json  # noqa: PLC0415 - only people ask
 
         lanes = self._courier.state() if self._courier else {}
-        return as_json(self.journal.stats(), lanes, not_ready=self.not_ready())
+        return as_json(self.journal.stats(), lanes, not_ready=self.not_ready(), stores=self._troubles())
 
     def part(self) -> Mapping[str, Any]:
         """Return what others need of `stats`: all, or what only this process knows, when it shares its journal.
@@ -515,15 +515,20 @@ class Runtime:
         if self.journal.durability == "memory":
             return self.stats()
         lanes = self._courier.state() if self._courier else {}
-        return part_as_json(lanes, cap_bytes=self.config.journal_bytes, not_ready=self.not_ready())
+        return part_as_json(
+            lanes, cap_bytes=self.config.journal_bytes, not_ready=self.not_ready(), stores=self._troubles()
+        )
 
     def not_ready(self) -> str:
-        """Return "" when events would be kept now, else one sentence why not."""
+        """Return "" when events would be kept now and the stores are sound, else one sentence why not."""
         try:
-            return printable(self.journal.ready())
+            return printable(self.journal.ready()) or next(filter(None, self._troubles().values()), "")
         except Exception as error:  # noqa: BLE001 - a journal that cannot even say is not ready
             log.warning("the journal could not say whether it is ready: %s", told(error))
             return "the journal cannot be asked"
+
+    def _troubles(self) -> Mapping[str, str]:
+        return {} if self.stores is None else self.stores.troubles()
 
     def figures(self) -> Mapping[str, Any]:
         """Return what this process adds to the figures for Prometheus, as JSON values: ``{"stats", "ident", "tally"}``.

@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterable
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final, Unpack
 
@@ -19,7 +19,7 @@ from werkzeug.exceptions import ClientDisconnected
 from werkzeug.wsgi import get_input_stream
 
 from eventmw.config import Settings
-from eventmw.exchange import Exchange
+from eventmw.exchange import LOOKUP_S, Exchange
 from eventmw.frameworks import warn_of_bare_site
 from eventmw.http import Reply
 from eventmw.incoming import head_of_environ
@@ -68,6 +68,8 @@ class EventsMiddleware(Site):
         return None
 
     def _answer(self, exchange: Exchange, environ: WSGIEnvironment) -> Reply:
+        if (looking := exchange.lookup()) is not None:
+            wait([looking], LOOKUP_S)
         reply = exchange.open() or self._read(exchange, environ) or exchange.submit()
         return reply if isinstance(reply, Reply) else self._settle(exchange, reply)
 

@@ -225,7 +225,9 @@ def test_a_replay_fills_another_database(journal: Journal, archive: Archive, tmp
     with filling(journal, other) as courier:
         track(journal, "3")
         until(lambda: courier.drain(20))
-        assert idents(other) == ["3"]
+        assert idents(other) == (["3"] if journal.durability == "memory" else ["0", "1", "2", "3"]), (
+            "see archive.refill"
+        )
         journal.seek(ARCHIVE, to="start")
         courier.wake()
         assert courier.drain(20)

@@ -173,7 +173,7 @@ def test_a_process_that_shares_its_journal_tells_only_its_part(tmp_path: Path) -
         site.live()
         process = LiveView(tmp_path).processes()[0]
         [figures] = ask(site.live(), {"op": "figures"})
-        assert process["stats"].keys() == figures["stats"].keys() == {"not_ready", "cap_bytes", "tools"}
+        assert process["stats"].keys() == figures["stats"].keys() == {"not_ready", "stores", "cap_bytes", "tools"}
         assert all(tool.keys() == {"lane"} for tool in process["stats"]["tools"].values())
 
 

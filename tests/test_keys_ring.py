@@ -22,8 +22,11 @@ from eventmw.errors import Refused
 from eventmw.journal.files.locks import is_free
 from eventmw.keys import ring as rings
 from eventmw.keys.grants import Grant
+from eventmw.keys.note import KeyNote
 from eventmw.keys.place import keys_engine
 from eventmw.keys.ring import EVERY_S, KeyRing
+from eventmw.keys.schema import KeysAway
+from eventmw.keys.secrets import make
 from eventmw.keys.store import KeyStore
 from eventmw.keys.tables import state
 from eventmw.testing import FrozenClock
@@ -171,7 +174,9 @@ def test_an_older_state_of_the_database_is_read_anew(
     assert still.by_id(issued.key.id) is None
 
 
-def test_another_database_in_its_place_is_read_anew(tmp_path: Path) -> None:
+def test_another_database_in_its_place_is_read_anew_once_somebody_says_so(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     store = KeyStore(keys_engine(tmp_path / "a", None))
     shop = store.create_project(store.account(), "shop")[0].id
     issued = store.create_key(shop, WRITE)
@@ -182,9 +187,201 @@ def test_another_database_in_its_place_is_read_anew(tmp_path: Path) -> None:
     theirs = [other.create_key(till, WRITE) for _ in range(3)]
     (tmp_path / "b" / "keys.sqlite3").replace(tmp_path / "a" / "keys.sqlite3")
     ring.look()
-    assert ring.by_id(issued.key.id) is None
+    assert ring.find(issued.secret.reveal()) == issued.key, "what is known stays in force"
+    with pytest.raises(Refused, match="looked up"):
+        ring.find(theirs[0].secret.reveal())
+    assert ring.trouble() == "the keys are gone"
+    assert "is not the one that this site had" in caplog.text
+    KeyNote(tmp_path / "a").forget()
+    ring.look()
+    assert ring.trouble() == ""
+    assert ring.find(issued.secret.reveal()) is None
     assert [ring.by_id(one.key.id) for one in theirs] == [one.key for one in theirs]
     ring.close()
+
+
+def vanish(file: Path, how: str) -> None:
+    match how:
+        case "gone":
+            file.unlink()
+        case "empty":
+            file.write_bytes(b"")
+        case "junk":
+            file.write_bytes(os.urandom(4096))
+        case "half":
+            os.truncate(file, file.stat().st_size // 2)
+        case "folder":
+            file.unlink()
+            file.mkdir()
+
+
+VANISHED = ("gone", "empty", "junk", "half", "folder")
+
+
+@pytest.mark.parametrize("how", VANISHED)
+def test_a_store_that_vanished_is_never_made_anew_and_no_key_is_called_wrong(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, how: str
+) -> None:
+    store = KeyStore(keys_engine(tmp_path, None))
+    shop = store.create_project(store.account(), "shop")[0].id
+    known, unknown = store.create_key(shop, WRITE), make("write", bytes(40)).shown.reveal()
+    running = KeyRing(keys_engine(tmp_path, None), NEVER_S)
+    assert running.find(known.secret.reveal()) == known.key
+    vanish(tmp_path / "keys.sqlite3", how)
+    restarted = KeyRing(keys_engine(tmp_path, None), NEVER_S)
+    for ring, shown in ((running, unknown), (restarted, known.secret.reveal()), (restarted, "no key at all")):
+        for _ in range(2):
+            ring.look()
+            with pytest.raises(Refused) as refused:
+                ring.find(shown)
+            assert (refused.value.status, refused.value.code) == (503, "keys_down")
+            assert ring.trouble().startswith("the keys ")
+    assert running.find(known.secret.reveal()) == known.key, "what is known stays in force"
+    assert len(caplog.messages) == 2, "each process says it once"
+    assert not any("can be read again" in message for message in caplog.messages)
+    assert "answered 503" in caplog.messages[1]
+    with pytest.raises(KeysAway):
+        KeyStore(keys_engine(tmp_path, None))
+    if how == "gone":
+        assert not (tmp_path / "keys.sqlite3").exists()
+    for ring in (running, restarted):
+        ring.close()
+
+
+def test_a_store_that_is_put_back_is_used_again(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    store = KeyStore(keys_engine(tmp_path, None))
+    known = store.create_key(store.create_project(store.account(), "shop")[0].id, WRITE)
+    (tmp_path / "keys.sqlite3").rename(tmp_path / "away")
+    ring = KeyRing(keys_engine(tmp_path, None), NEVER_S)
+    ring.look()
+    (tmp_path / "away").rename(tmp_path / "keys.sqlite3")
+    ring.look()
+    assert ring.find(known.secret.reveal()) == known.key
+    assert ring.trouble() == ""
+    assert caplog.messages[-1] == "the keys can be read again"
+    ring.close()
+
+
+def test_an_older_copy_is_told_and_no_key_that_may_have_been_made_since_is_called_wrong(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    store = KeyStore(keys_engine(tmp_path, None))
+    shop = store.create_project(store.account(), "shop")[0].id
+    old = store.create_key(shop, WRITE)
+    copy = (tmp_path / "keys.sqlite3").read_bytes()
+    new = store.create_key(shop, WRITE)
+    (tmp_path / "keys.sqlite3").write_bytes(copy)
+    ring = KeyRing(keys_engine(tmp_path, None), NEVER_S)
+    assert ring.find(old.secret.reveal()) == old.key
+    with pytest.raises(Refused):
+        ring.find(new.secret.reveal())
+    assert "older" in ring.trouble()
+    assert [message for message in caplog.messages if "revoked since then are in force again" in message]
+    KeyNote(tmp_path).forget()
+    os.utime(tmp_path / "keys.sqlite3")
+    ring.look()
+    assert ring.find(new.secret.reveal()) is None
+    assert ring.trouble() == ""
+    ring.close()
+
+
+@pytest.mark.parametrize("table", ["eventmw_accounts, eventmw_projects, eventmw_keys", "eventmw_keys"])
+def test_tables_that_were_emptied_are_not_taken_for_a_store_without_keys(
+    tmp_path: Path, postgres: str, table: str
+) -> None:
+    engine = keys_engine(tmp_path, postgres)
+    store = KeyStore(engine)
+    known = store.create_key(store.create_project(store.account(), "shop")[0].id, WRITE)
+    with engine.begin() as connection:
+        connection.execute(text(f"TRUNCATE {table}"))
+    ring = KeyRing(engine, NEVER_S)
+    with pytest.raises(Refused):
+        ring.find(known.secret.reveal())
+    assert ring.trouble() == "the keys are gone"
+    with engine.begin() as connection:
+        connection.execute(text("DROP TABLE eventmw_keys, eventmw_projects, eventmw_accounts, eventmw_keys_state"))
+    ring.look()
+    with pytest.raises(Refused):
+        ring.find(known.secret.reveal())
+    ring.close()
+    engine.dispose()
+
+
+def test_a_store_in_which_nothing_was_made_yet_is_made_anew(tmp_path: Path) -> None:
+    KeyStore(keys_engine(tmp_path, None))
+    (tmp_path / "keys.sqlite3").unlink()
+    ring = KeyRing(keys_engine(tmp_path, None), NEVER_S)
+    assert ring.find("no key") is None
+    assert (tmp_path / "keys.sqlite3").stat().st_mode & 0o777 == 0o600
+    ring.close()
+
+
+def test_a_note_that_cannot_be_read_is_made_anew(tmp_path: Path) -> None:
+    store = KeyStore(keys_engine(tmp_path, None))
+    store.create_project(store.account(), "shop")
+    for damage in (lambda note: note.write_bytes(b"{"), lambda note: (note.unlink(), note.mkdir())):
+        damage(tmp_path / "keys.json")
+        ring = KeyRing(keys_engine(tmp_path, None), NEVER_S)
+        ring.start()
+        assert KeyNote(tmp_path).read() is not None
+        ring.close()
+
+
+# A key that was made a moment ago
+
+
+def test_a_fresh_key_is_found_by_one_look_and_a_wrong_one_is_looked_for_once(
+    store: KeyStore, shop: str, still: KeyRing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    still.start()
+    looks = 0
+    look = still.look
+
+    def counted() -> None:
+        nonlocal looks
+        looks += 1
+        look()
+
+    monkeypatch.setattr(still, "look", counted)
+    fresh = store.create_key(shop, Grant(kind="write", origins=("https://new.example",)))
+    shown = fresh.secret.reveal()
+    looking = still.lookup(shown)
+    assert looking is not None
+    looking.result(30)
+    assert still.find(shown) == fresh.key
+    assert still.lookup(shown) is None
+    assert still.lookup_origin("https://new.example") is None
+    assert still.lookup("no key at all") is None, "it has not the form of a key"
+    assert still.lookup(shown[:-1] + ("0" if shown[-1] != "0" else "1")) is None, "its id is known"
+    before = looks
+    wrong = make("write", bytes(40)).shown.reveal()
+    for _ in range(3):
+        if (looking := still.lookup(wrong)) is not None:
+            looking.result(30)
+        assert still.find(wrong) is None
+    assert looks == before + 1
+
+
+def test_guessed_keys_cost_the_database_a_few_looks(
+    store: KeyStore, shop: str, still: KeyRing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All that wait are served by one look, however many there are; and who waits is bounded."""
+    still.start()
+    looks, look = 0, still.look
+
+    def slow() -> None:
+        nonlocal looks
+        looks += 1
+        time.sleep(0.05)
+        look()
+
+    monkeypatch.setattr(still, "look", slow)
+    asked = [still.lookup(make("write", number.to_bytes(40, "big")).shown.reveal()) for number in range(1, 2001)]
+    waiting = [looking for looking in asked if looking is not None]
+    for looking in waiting:
+        looking.result(30)
+    assert len(waiting) >= 1000
+    assert looks <= 5
 
 
 def test_a_file_that_nobody_touched_is_not_opened(tmp_path: Path) -> None:

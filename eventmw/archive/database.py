@@ -53,8 +53,12 @@ def _after_fork() -> None:
 after_fork_in_child(_after_fork)
 
 
-def engine_of(address: str) -> Engine:
+def engine_of(address: str, *, makes_file: bool = True) -> Engine:
     """Return an engine for an address such as ``sqlite:///path/archive.sqlite3`` or ``postgresql+psycopg://…``.
+
+    Args:
+        address: as above.
+        makes_file: whether connecting to SQLite makes a file that is not there.
 
     Raises:
         ConfigError: it is none that works here.
@@ -68,7 +72,7 @@ def engine_of(address: str) -> Engine:
     if url.drivername.startswith("postgresql") and url.drivername not in _PSYCOPG:
         raise ConfigError([f"archive must begin with postgresql+psycopg://, not {url.drivername}://"])
     try:
-        engine = _sqlite(address) if url.get_backend_name() == "sqlite" else _postgresql(url)
+        engine = _sqlite(address, makes_file=makes_file) if url.get_backend_name() == "sqlite" else _postgresql(url)
     except ImportError as error:
         raise ConfigError(
             [f"archive needs a package that is missing: pip install 'eventmw[postgresql]' ({error.name})"]
@@ -134,11 +138,25 @@ def _postgresql(url: URL) -> Engine:
     return engine_at(url.set(drivername="postgresql+psycopg"))
 
 
-def _sqlite(address: str) -> Engine:
+def _sqlite(address: str, *, makes_file: bool) -> Engine:
     engine = create_engine(address, connect_args={"timeout": _BUSY_S}, hide_parameters=True)
+    if not makes_file:
+        event.listen(engine, "do_connect", _check_is_there)
     event.listen(engine, "connect", _prepare)
     event.listen(engine, "begin", _begin)
     return engine
+
+
+def _check_is_there(_: object, __: object, args: Any, options: Any) -> None:
+    """Refuse to connect to a file that is not there: SQLite would make an empty one, for everybody to read.
+
+    Who may make it does so before: `eventmw.archive.place.make_file`, `eventmw.keys.place.make_file`.
+    """
+    file = args[0] if args else options.get("database")
+    if file and file != ":memory:" and not os.path.exists(file):  # noqa: PTH110 - at each transaction
+        error = sqlite3.OperationalError("unable to open database file")
+        error.sqlite_errorcode = sqlite3.SQLITE_CANTOPEN
+        raise error
 
 
 def _prepare(connection: Any, _: object) -> None:

@@ -4,6 +4,8 @@ What is read becomes rows on the courier's loop, in slices, is written by a thre
 in between does no harm: the database knows, from the same transaction, which records are rows, and no event is a row twice.
 While the database is away the place stands, nobody else notices, and the journal keeps what waits.
 
+An archive that has lost rows is filled again from what the journal holds: see `eventmw.archive.refill`.
+
 An event that cannot be a row is a dead letter, synced before the cursor moves past it: `eventmw dead` shows it.
 
 Layer: input and output. Everything in here runs on the courier's loop, but for what `_in_thread` is given. Logs never hold a
@@ -21,10 +23,16 @@ from contextlib import suppress
 from functools import partial
 from typing import Any, Final, TypeVar
 
+import msgspec
+
 from eventmw.archive import ARCHIVE
 from eventmw.archive.batch import MAX_ROWS, Batch, step_of
+from eventmw.archive.ledger import Deletion
+from eventmw.archive.place import stamp_of
+from eventmw.archive.refill import FILLING, NOTE, FillNote, Gap, decode
+from eventmw.archive.refill import told as told_of_gap
 from eventmw.archive.rows import Span, grown
-from eventmw.archive.store import Archive, BadRows, Mark
+from eventmw.archive.store import Archive, BadRows, Behind, Filled, Mark
 from eventmw.archive.transactions import ArchiveAway
 from eventmw.delivery.driver import Work
 from eventmw.delivery.lane import LaneState
@@ -42,6 +50,13 @@ CHORES_S: Final = 600.0
 """How often retention is looked at."""
 
 MAX_PAUSE_S: Final = 15.0
+
+LOOK_S: Final = 5.0
+"""How often an idle archive is looked at: whether it is the same file, or still has its rows."""
+
+_DELETIONS: Final = "archive-deletions"
+_MAX_DELETIONS: Final = 10_000
+"""Deletions that are remembered beside the archive, the newest ones. Source: assumption."""
 
 _CHORE_STEP_S: Final = 0.05
 _MAX_REPORTS: Final = 100
@@ -88,9 +103,13 @@ class Filling:
         self._committed = committed
         self._pool = DaemonPool("eventmw-archive", 1)
         self._journal = _journal_of(lease) if filler.lasting else None
+        self._note = FillNote(self._journal or "")
+        self._is_noted, self._may_be_empty = True, False
+        self._deletions = 0
+        self._looked_s = 0.0
         self._spans: dict[str, Span] | None = None  # None: the database is to be opened
         self._batch = Batch(work.dispatcher)
-        self._marks: Sequence[Mark] = ()
+        self._marks: Sequence[Mark | Filled] = ()
         self._thread: asyncio.Future[Any] | None = None
         self._is_writing = self._is_written = False
         self._wrote_s = self._chores_s = 0.0
@@ -120,6 +139,9 @@ class Filling:
                 self._finished = self._begun
                 if not is_more:
                     await self._rest()
+            except Behind:
+                self._spans = None  # it is opened anew, and filled again
+                await asyncio.sleep(LINGER_S)
             except Exception as error:  # noqa: BLE001 - the archive's trouble must not end the thread
                 await self._pause(error)
 
@@ -130,8 +152,7 @@ class Filling:
             await asyncio.wait([under_way], timeout=grace_s)
         try:
             if self._is_writing and under_way is not None and under_way.done():
-                under_way.result()
-                self._note_rows()
+                self._note_rows(under_way.result())
             if self._is_written:
                 await self._settle()
         except Exception as error:  # noqa: BLE001 - it is read again, and passed over if it was written
@@ -149,21 +170,102 @@ class Filling:
 
     async def _turn(self) -> bool:
         """Carry one batch through. What failed is taken up where it was. Returns whether there is more at once."""
+        await self._look()
         if self._spans is None:
-            self._spans = dict(await self._in_thread(self._open))
+            spans, found, is_empty = await self._in_thread(self._open)
+            await self._take_up(found, is_empty=is_empty)
+            self._spans = {} if self._may_be_empty else dict(spans)  # of rows that are gone, the cursors say nothing
         if not self._is_written:
             await self._gather()
             self._is_idle = not self._batch.events
             await self._write()
+            if self._is_idle and self._note.gap is not None and not self._note.gap.is_over:
+                self._end_gap(self._note.gap)
         is_full = self._batch.is_full
         await self._settle()
         self._batch, self._is_written = Batch(self._work.dispatcher), False
         await self._do_chores()
+        await self._keep_deletions()
         return is_full
 
-    def _open(self) -> Mapping[str, Span]:
-        self._archive.open()
-        return {} if self._journal is None else self._archive.cursor(self._journal)
+    def _open(self) -> tuple[Mapping[str, Span], Filled, bool]:
+        before, archive = self._archive.stamp, self._archive
+        was_there = stamp_of(archive.engine)
+        archive.open()
+        archive.stamp = stamp_of(archive.engine)
+        if self._journal is None:  # the memory of a process: it knows the file that it had
+            is_another = before is not None and before != was_there
+            return {}, Filled("", 0), is_another
+        return archive.cursor(self._journal), *archive.filled(self._journal)
+
+    async def _look(self) -> None:
+        """Look whether the archive is the one that was opened, and has its rows; if not, it is opened anew."""
+        if self._spans is None:
+            return
+        if self._archive.stamp is not None:
+            if stamp_of(self._archive.engine) != self._archive.stamp:
+                self._spans = None
+        elif time.monotonic() - self._looked_s >= LOOK_S and self._journal is not None:
+            self._looked_s = time.monotonic()
+            found, is_empty = await self._in_thread(partial(self._archive.filled, self._journal))
+            if found.rows < self._note.rows or (is_empty and self._note.rows and not self._may_be_empty):
+                self._spans = None
+
+    async def _take_up(self, found: Filled, *, is_empty: bool) -> None:
+        """Compare the archive that was opened with what the journal remembers of it; what is missing is read again."""
+        self._batch, self._is_written, self._is_noted = Batch(self._work.dispatcher), False, True
+        note = decode(self._lease.noted(NOTE)) if self._journal is not None else self._note
+        self._note = (
+            note if note is not None and note.journal == (self._journal or "") else FillNote(self._journal or "")
+        )
+        known, gap = self._note.rows, self._note.gap
+        is_known_empty = gap is not None and gap.is_over and not gap.filled and gap.at_rows == known
+        if found.rows < known:
+            await self._refill(Gap(known - found.rows, found.wrote_ms, self._work.clock.now_ms(), known))
+        elif is_empty and (known if self._journal is not None else True) and not is_known_empty:
+            await self._refill(Gap(None, 0, self._work.clock.now_ms(), known))
+        elif found.rows > known:
+            self._note = msgspec.structs.replace(self._note, rows=found.rows)
+            self._is_noted = False
+        if self._note.gap is not None and not self._note.gap.is_over:  # the process before began to fill it
+            self._archive.trouble = FILLING if self._note.gap.rows is not None else ""
+        self._may_be_empty = is_empty
+
+    async def _refill(self, gap: Gap) -> None:
+        """Have everything read again that the journal still holds, before the archive says that it is whole."""
+        before = self._note.gap
+        if before is not None and not before.is_over and before.rows is not None and gap.rows is not None:
+            gap = msgspec.structs.replace(
+                gap, rows=max(gap.rows, before.rows - before.filled), since_ms=before.since_ms
+            )
+        if gap.rows is not None:
+            log.error("the archive lacks %d rows that it had: it is filled again as far as the journal goes", gap.rows)
+        self._note = msgspec.structs.replace(self._note, gap=gap)
+        if self._journal is not None:
+            self._lease.note(NOTE, self._note.encode())
+        self._work.journal.seek(ARCHIVE, to="start")
+        self._lease.sync()
+        deletions = _deletions_of(self._lease.kept(_DELETIONS))
+        filled = Filled(self._journal or "", self._note.rows)
+        if self._journal is not None:
+            await self._in_thread(partial(self._archive.begin_refill, filled, deletions))
+
+    def _end_gap(self, gap: Gap) -> None:
+        """Say what came of a refill: the journal has nothing more to give."""
+        gap = msgspec.structs.replace(gap, is_over=True)
+        self._note, self._is_noted = msgspec.structs.replace(self._note, gap=gap), False
+        self._archive.trouble = ""
+        if gap.rows is not None or gap.filled:
+            log.warning("%s", told_of_gap(gap))
+
+    async def _keep_deletions(self) -> None:
+        """Remember deletions beside the archive: one that is restored from a backup may not know them."""
+        known = self._archive.ledger.deletions()
+        if len(known) == self._deletions or self._journal is None:
+            return
+        self._deletions = len(known)
+        newest = sorted(known, key=lambda deletion: deletion.made_ms)[-_MAX_DELETIONS:]
+        await self._in_thread(partial(self._lease.keep, _DELETIONS, msgspec.json.encode(newest)))
 
     async def _gather(self) -> None:
         """Read until the batch is full or there is no more."""
@@ -192,39 +294,56 @@ class Filling:
             rows, marks = [one.row for one in self._batch.waiting], self._marks
             self._is_writing = True
             try:
-                await self._in_thread(partial(self._archive.write, rows, marks))
+                written = await self._in_thread(partial(self._archive.write, rows, marks))
             except BadRows as error:
                 self._batch.set_aside(error.reasons)
             else:
                 self._wrote_s = time.monotonic()
-                self._note_rows()
+                self._note_rows(written)
                 return
             finally:
                 if self._thread is not None and self._thread.done():  # else the shift ends, and `land` waits
                     self._is_writing = False
 
-    def _moved(self) -> Sequence[Mark]:
+    def _moved(self) -> Sequence[Mark | Filled]:
         """Return how far each stream is when this batch is written."""
         assert self._spans is not None
         if self._journal is None:
             return ()
         found = ((stream, grown(self._spans.get(stream), seqs)) for stream, seqs in self._batch.seqs.items())
-        return [
+        marks = [
             Mark(self._journal, stream, span)
             for stream, span in found
             if span is not None and span != self._spans.get(stream)
         ]
+        return [*marks, Filled(self._journal, self._note.rows, may_be_empty=self._may_be_empty)]
 
-    def _note_rows(self) -> None:
-        """Take note that the batch is in the database."""
+    def _note_rows(self, written: int = 0) -> None:
+        """Take note that the batch is in the database, `written` rows of it newly."""
         batch, spans = self._batch, self._spans
         self._is_writing, self._is_written = False, True
+        if written > 0:
+            self._count(written)
         batch.note_rows()
         if spans is not None:
-            spans.update({mark.stream: mark.span for mark in self._marks})
+            spans.update({mark.stream: mark.span for mark in self._marks if isinstance(mark, Mark)})
+
+    def _count(self, written: int) -> None:
+        self._may_be_empty, gap = False, self._note.gap
+        if gap is not None and not gap.is_over:
+            before = sum(one.row["recorded_ms"] <= gap.seen_ms for one in self._batch.waiting)
+            filled = gap.filled + min(written, before)
+            gap = msgspec.structs.replace(gap, filled=filled if gap.rows is None else min(filled, gap.rows))
+        self._note, self._is_noted = FillNote(self._note.journal, self._note.rows + written, gap), False
 
     async def _settle(self) -> None:
-        """Settle what ended, in small steps; what is buried is durable afterwards."""
+        """Settle what ended, in small steps; what is buried is durable afterwards.
+
+        How many rows there are is noted first: an archive that is found with fewer has lost some.
+        """
+        if not self._is_noted and self._journal is not None:
+            self._lease.note(NOTE, self._note.encode())
+            self._is_noted = True
         ended, buried = self._batch.ended, False
         while ended:
             some = ended[:_SETTLED_AT_ONCE]
@@ -263,6 +382,7 @@ class Filling:
     async def _rest(self) -> None:
         """Wait until somebody kicks, or something is due; then let some company come."""
         wait_s = _CHORE_STEP_S if self._expiring is not None else max(0.0, self._chores_s - time.monotonic())
+        wait_s = min(wait_s, LOOK_S)
         if (due_ms := self._lease.next_due_ms(ARCHIVE)) is not None:
             wait_s = min(wait_s, max(0, due_ms - self._work.clock.now_ms()) / 1000)
         with suppress(TimeoutError):
@@ -289,11 +409,20 @@ class Filling:
 
 def _journal_of(lease: Lease) -> str:
     """Return what names this journal in the database; chosen by the first who fills."""
+    if (note := decode(lease.noted(NOTE))) is not None and note.journal:
+        return note.journal
     found = lease.kept(_JOURNAL)
     if found is None:
         found = secrets.token_hex(16).encode()
         lease.keep(_JOURNAL, found)
     return found.decode()
+
+
+def _deletions_of(kept: bytes | None) -> Sequence[Deletion]:
+    try:
+        return [] if kept is None else msgspec.json.decode(kept, type=list[Deletion])
+    except msgspec.DecodeError:
+        return []
 
 
 def _words(error: Exception) -> str:

@@ -96,6 +96,15 @@ class Ledger:
         found = self._deletions.get(row["project_id"])
         return found is not None and any(deletion.takes(row) for deletion in found)
 
+    def deletions(self) -> Sequence[Deletion]:
+        """Return the deletions that are known."""
+        return [deletion for of_project in list(self._deletions.values()) for deletion in of_project]
+
+    def read_anew(self) -> None:
+        """Have the next refresh read all: it may be another database."""
+        with self._refreshing:
+            self._changed = -1
+
     def refresh(self, connection: Connection) -> None:
         """Read what is new."""
         with self._refreshing:
@@ -105,7 +114,7 @@ class Ledger:
         changed, floor = connection.execute(select(state.c.changed, state.c.floor)).one()
         if changed == self._changed:
             return
-        whole = floor > self._changed
+        whole = floor > self._changed or changed < self._changed  # the latter: of another database, or an older one
         since = -1 if whole else self._changed
         known: dict[str, set[str]] = {} if whole else self._names
         for project_id, name in connection.execute(

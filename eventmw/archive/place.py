@@ -23,7 +23,8 @@ def archive_engine(data_dir: str | os.PathLike[str], archive: str | None) -> Eng
     Raises:
         ConfigError: the address is none that works here.
     """
-    return engine_of(sqlite_address(Path(data_dir).absolute() / FILE) if archive is None else archive)
+    address = sqlite_address(Path(data_dir).absolute() / FILE) if archive is None else archive
+    return engine_of(address, makes_file=False)
 
 
 def file_of(engine: Engine) -> Path | None:
@@ -31,6 +32,17 @@ def file_of(engine: Engine) -> Path | None:
     if engine.dialect.name != "sqlite" or not engine.url.database or engine.url.database == ":memory:":
         return None
     return Path(engine.url.database)
+
+
+def stamp_of(engine: Engine) -> tuple[int, int] | None:
+    """Return what tells a SQLite archive from another file in its place; None of one that is gone or empty, or no file."""
+    if (file := file_of(engine)) is None:
+        return None
+    try:
+        found = file.stat()
+    except OSError:
+        return None
+    return (found.st_dev, found.st_ino) if found.st_size else None
 
 
 def make_file(engine: Engine) -> None:

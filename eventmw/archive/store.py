@@ -59,6 +59,26 @@ class Mark(NamedTuple):
     span: Span
 
 
+TOTAL: Final = ""
+"""Stands for a stream where the number of rows is kept that a journal has written; streams have names."""
+
+
+class Filled(NamedTuple):
+    """How many rows of a journal are in the archive; `write` expects at least so many.
+
+    ``wrote_ms`` is when it was written last. ``may_be_empty``: the table of events may be empty all the same.
+    """
+
+    journal: str
+    rows: int
+    wrote_ms: int = 0
+    may_be_empty: bool = False
+
+
+class Behind(ArchiveAway):
+    """The archive has fewer rows than were written: it is another one, or an older one, or was emptied. Open it anew."""
+
+
 class BadRows(Unfit):
     """Some rows cannot be rows of this database, and so nothing was written.
 
@@ -80,11 +100,15 @@ class Archive:
 
     Attributes:
         ledger: what this process knows of names and deletions.
+        stamp: which file was opened last, as `eventmw.archive.place.stamp_of` tells; of SQLite only.
+        trouble: what is wrong with the rows, as far as this process knows; "" when nothing is.
     """
 
     def __init__(self, engine: Engine, *, rest_s: float = 0.0) -> None:
         self.engine = engine
         self.ledger = Ledger()
+        self.trouble = ""
+        self.stamp: tuple[int, int] | None = None
         self.rest_s = rest_s
         self._is_postgresql = engine.dialect.name == "postgresql"
         self._statement = _INSERT[engine.dialect.name]
@@ -103,28 +127,37 @@ class Archive:
         """
         prepare(self.engine)
 
-    def write(self, rows: Sequence[Row], marks: Iterable[Mark] = ()) -> int:
+    def write(self, rows: Sequence[Row], marks: Iterable[Mark | Filled] = ()) -> int:
         """Write rows and move cursors, in one transaction. What is a row already, or was deleted, is passed over.
 
         Args:
             rows: as `eventmw.archive.rows.row_of` makes them.
-            marks: how far each stream is in the archive when these are. A cursor never moves back.
+            marks: how far each stream is in the archive when these are, and how many rows the journal has written before.
+                A cursor never moves back.
 
         Returns how many rows are new.
 
         Raises:
             BadRows: some cannot be rows. Nothing was written.
+            Behind: the archive has fewer rows of the journal than it wrote. Nothing was written.
             ArchiveAway: the database does not answer.
         """
+        marks = tuple(marks)
+        filled = next((mark for mark in marks if isinstance(mark, Filled)), None)
         try:
             prepared = [self._prepared(row) for row in rows]
             with transaction(self.engine, writes=True) as connection:
                 ledgers.begin_writing(connection)
+                if filled is not None:
+                    self._check_is_whole(connection, filled)
                 self.ledger.refresh(connection)
                 kept = [row for row in prepared if not self.ledger.takes(row)]
                 learn = self.ledger.note(connection, kept)
                 written = self._insert(connection, kept)
-                self._move(connection, marks)
+                moved = [mark for mark in marks if isinstance(mark, Mark)]
+                if filled is not None:
+                    moved.append(Mark(filled.journal, TOTAL, Span(0, filled.rows + max(0, written))))
+                self._move(connection, moved)
         except (Unfit, TypeError, ValueError, OverflowError, RecursionError):
             if reasons := self._misfits(rows):
                 raise BadRows(reasons) from None
@@ -180,13 +213,44 @@ class Archive:
                     attempt.rollback()
         return reasons
 
+    def _check_is_whole(self, connection: Connection, filled: Filled) -> None:
+        found = _filled(connection, filled.journal)
+        if found.rows < filled.rows or (filled.rows and not filled.may_be_empty and _is_empty(connection)):
+            raise Behind("the archive has lost rows")
+
+    def filled(self, journal: str) -> tuple[Filled, bool]:
+        """Return how many rows of a journal were written here, and whether the table of events is empty.
+
+        Raises:
+            ArchiveAway: the database does not answer.
+        """
+        with transaction(self.engine) as connection:
+            return _filled(connection, journal), _is_empty(connection)
+
+    def begin_refill(self, filled: Filled, deletions: Sequence[Deletion]) -> None:
+        """Count on from where the journal is, and heed deletions that this archive does not know.
+
+        Raises:
+            ArchiveAway: the database does not answer.
+        """
+        with transaction(self.engine, writes=True) as connection:
+            self.ledger.read_anew()
+            self.ledger.refresh(connection)
+            known = frozenset(self.ledger.deletions())
+            for deletion in deletions:
+                if deletion not in known:
+                    ledgers.delete_later(connection, deletion)
+            self._move(connection, [Mark(filled.journal, TOTAL, Span(0, filled.rows))])
+
     def cursor(self, journal: str) -> Mapping[str, Span]:
         """Return, for each stream of a journal, the records whose events are rows.
 
         Raises:
             ArchiveAway: the database does not answer.
         """
-        wanted = select(cursors.c.stream, cursors.c.first, cursors.c.seq).where(cursors.c.journal == journal)
+        wanted = select(cursors.c.stream, cursors.c.first, cursors.c.seq).where(
+            cursors.c.journal == journal, cursors.c.stream != TOTAL
+        )
         with transaction(self.engine) as connection:
             return {stream: Span(first, seq) for stream, first, seq in connection.execute(wanted)}
 
@@ -291,7 +355,8 @@ class Archive:
         """
         now_ms = _now_ms()
         with transaction(self.engine, writes=True) as connection:
-            connection.execute(delete(cursors).where(cursors.c.moved_ms < now_ms - _CURSOR_DAYS * _DAY_MS))
+            old = (cursors.c.moved_ms < now_ms - _CURSOR_DAYS * _DAY_MS, cursors.c.stream != TOTAL)
+            connection.execute(delete(cursors).where(*old))
             ledgers.prune(connection, now_ms - _DELETION_DAYS * _DAY_MS)
 
     def _swept(
@@ -330,6 +395,16 @@ class Archive:
                 return
             begin = [tuple_(*place) >= tuple_(*edge)]
             time.sleep(self.rest_s)
+
+
+def _filled(connection: Connection, journal: str) -> Filled:
+    wanted = select(cursors.c.seq, cursors.c.moved_ms).where(cursors.c.journal == journal, cursors.c.stream == TOTAL)
+    found = connection.execute(wanted).first()
+    return Filled(journal, 0) if found is None else Filled(journal, found.seq, found.moved_ms)
+
+
+def _is_empty(connection: Connection) -> bool:
+    return connection.execute(select(events.c.project_id).limit(1)).first() is None
 
 
 def _projects(connection: Connection) -> Iterator[str]:

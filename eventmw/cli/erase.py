@@ -81,7 +81,9 @@ def _archive(folder: Path, address: str | None) -> Archive | None:
     except ImportError as error:
         if address is None and note.read(folder) is None:
             return None
-        output.fail(f"{keeping.MISSING} ({error.name}). The archive is not reached without it; nothing was erased.")
+        output.fail(
+            f"{output.needs(keeping.MISSING, error)}. The archive is not reached without it; nothing was erased."
+        )
     try:
         if (found := persons.archive_at(folder, address)) is not None:
             click.get_current_context().call_on_close(found.engine.dispose)

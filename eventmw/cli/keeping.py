@@ -5,11 +5,11 @@ Layer: people.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Generator, Iterable, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import wraps
-from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, cast
 
@@ -21,6 +21,7 @@ from eventmw.errors import ConfigError, EventmwError, Refused
 from eventmw.keys import bodies
 from eventmw.keys.bodies import CallName
 from eventmw.keys.grants import Issued, Project
+from eventmw.keys.note import KeyNote
 from eventmw.secret import reveal
 
 if TYPE_CHECKING:
@@ -86,28 +87,30 @@ def _check_unicode(given: Iterable[object]) -> None:
 
 
 @contextmanager
-def opened(place: Place, *, make: bool) -> Generator[KeyStore]:
+def opened(place: Place, *, make: bool, new_store: bool = False) -> Generator[KeyStore]:
     """Give the keys of a site; what goes wrong as expected ends the command with a sentence and code 1.
 
     Args:
         place: which site.
         make: whether a file of keys is made when there is none.
+        new_store: whether a new store takes the place of one that is gone or cannot be read.
     """
     try:
-        for later in ("sqlite3", "sqlalchemy.dialects.sqlite.pysqlite"):  # root may become a user who cannot read them
-            import_module(later)
         from eventmw.keys.place import file_of, keys_engine  # noqa: PLC0415 - brings the database
+        from eventmw.keys.schema import WAY_OUT, KeysGone  # noqa: PLC0415 - as above
         from eventmw.keys.store import KeyStore  # noqa: PLC0415 - as above
     except ImportError as error:
-        output.fail(f"{MISSING} ({error.name})")
+        output.fail(output.needs(MISSING, error))
     try:
         folder, archive = place.resolved()
         file = file_of(folder, archive)
         is_first = file is not None and not file.exists()  # a site makes it at its start
         if file is not None:
-            if is_first and not make:
+            if is_first and not make and KeyNote(folder).read() is None:
                 output.fail(f"There are no keys in {folder} yet: `eventmw project create NAME` makes a project.")
             output.become_owner(folder)
+        if new_store:
+            _give_up(folder, archive)
         engine = keys_engine(folder, archive)
         try:
             store = KeyStore(engine)
@@ -117,10 +120,53 @@ def opened(place: Place, *, make: bool) -> Generator[KeyStore]:
             engine.dispose()
     except ConfigError as error:
         output.fail(sentence("; ".join(error.problems)))
+    except KeysGone as error:
+        output.fail(f"{sentence(str(error))} {WAY_OUT}")
     except EventmwError as error:
         output.fail(sentence(str(error)))
+    except ImportError as error:
+        output.fail(output.needs(MISSING, error))
     except OSError as error:
         output.fail(f"{error.filename or 'the data directory'} cannot be used: {error.strerror}.")
+
+
+def note_of(place: Place) -> KeyNote:
+    """Return the note of a site's key store; root acts as the user that the site runs as."""
+    try:
+        folder, _ = place.resolved()
+    except ConfigError as error:
+        output.fail(sentence("; ".join(error.problems)))
+    output.become_owner(folder)
+    return KeyNote(folder)
+
+
+def _give_up(folder: Path, archive: str | None) -> None:
+    """Make way for a new key store, when the one that there was is gone or cannot be read. What there is of it stays."""
+    from eventmw.keys.place import file_of, keys_engine  # noqa: PLC0415 - as above
+    from eventmw.keys.schema import KeysAway, KeysGone  # noqa: PLC0415 - as above
+    from eventmw.keys.store import KeyStore  # noqa: PLC0415 - as above
+
+    note, file = KeyNote(folder), file_of(folder, archive)
+    engine = keys_engine(folder, archive)
+    try:
+        KeyStore(engine)
+    except KeysGone:
+        pass
+    except KeysAway:
+        if file is None or not file.exists():
+            raise
+    else:
+        if note.read() is not None:
+            output.fail("The key store is sound: --new-store is for one that is gone, or that cannot be read.")
+    finally:
+        engine.dispose()
+    if file is not None and file.exists() and (file.is_dir() or file.stat().st_size):
+        aside = file.with_name(f"{file.name}.given-up-{time.time_ns() // 1_000_000_000}")
+        file.rename(aside)
+        output.say(f"What there was is kept as {aside}.", error=True)
+    elif file is not None:
+        file.unlink(missing_ok=True)
+    note.forget()
 
 
 def _warn(folder: Path, archive: str | None, *, is_first: bool) -> None:

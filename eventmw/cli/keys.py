@@ -145,6 +145,26 @@ def _row(listed: Listed) -> Sequence[str]:
     )
 
 
+@keys.command("forget-store", short_help="Take the key store as it is now, older or another one.")
+@click.option("-y", "--yes", is_flag=True, help="Do not ask.")
+@keeping.placed
+def forget_store(*, yes: bool, place: Place) -> None:
+    """Forget which key store the site had, so that the one that is there now is taken as it is.
+
+    For a store that was replaced, or restored from a backup. Keys that are not in it are refused from then on, and keys
+    that were revoked after the backup are in force again: see `eventmw keys list`. Where there is none, a new, empty one is
+    made at the next start.
+    """
+    note = keeping.note_of(place)
+    if note.read() is None:
+        output.say("Nothing is noted of a key store: what is there is taken as it is.")
+    elif yes or click.confirm("Take the key store as it is now? Keys that are not in it stop for good.", err=True):
+        note.forget()
+        output.say("Done. Each process of the site reads the keys anew within a second.")
+    else:
+        output.say("Nothing was changed.")
+
+
 @keys.command(short_help="End a key.")
 @click.argument("key", metavar="ID")
 @_PROJECT

@@ -79,7 +79,7 @@ def show(document: Mapping[str, Any], now_ms: int, given: Mapping[str, Any]) -> 
     try:
         from eventmw.eventbunker.charts import PATH  # noqa: PLC0415 - of an extra
     except ImportError as error:
-        output.fail(f"{keeping.MISSING} ({error.name})")
+        output.fail(output.needs(keeping.MISSING, error))
     base = _base(given["base"])
     expires_s = _expires_s(given["expires"] or _DEFAULT, now_ms)
     with keeping.opened(Place(given["data_dir"], given["archive"], None), make=False) as store:

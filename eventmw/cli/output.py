@@ -13,9 +13,11 @@ import os
 import sys
 import time
 from collections.abc import Callable, Generator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
+from importlib import import_module
 from pathlib import Path
+from pwd import getpwuid
 from typing import IO, Final, NoReturn
 
 import click
@@ -227,6 +229,10 @@ def looking(folder: str | None) -> Generator[View]:
         fail(f"{error.args[0]}." if error.args else "there is no such thing")
     except ValueError as error:
         fail(str(error))
+    except PermissionError as error:
+        fail(f"{error.filename or folder} cannot be read by {_user(os.geteuid())}: {error.strerror}.")
+    except ImportError as error:
+        fail(needs("eventmw needs a package that is missing", error))
     except BrokenPipeError:
         # `| head` has seen enough. Python flushes at its end, and would complain.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -244,15 +250,57 @@ def _is_news(folder: Path) -> Callable[[logging.LogRecord], bool]:
     return lambda record: record.getMessage() != known
 
 
+_LATER: Final = (
+    "asyncio",
+    "sqlite3",
+    "encodings.idna",
+    "eventmw.archive.persons",
+    "eventmw.keys.erasure",
+    "eventmw.keys.store",
+    "eventmw.query.run",
+    "eventmw.control.folder",
+    "sqlalchemy.dialects.sqlite.pysqlite",
+    "eventmw.archive.postgresql",
+    "sqlalchemy.dialects.postgresql.psycopg",
+)
+"""What commands import when they need it, some of it of an extra that may not be there."""
+
+
+def _read_ahead() -> None:
+    """Read what commands read later: the user that root is about to become may not be able to read Python's own folder."""
+    from eventmw.assembly import assembled  # noqa: PLC0415 - other users need not wait for it
+    from eventmw.config import Config  # noqa: PLC0415 - as above
+
+    codecs.lookup("ascii")
+    assembled(Config())
+    for name in _LATER:
+        with suppress(ImportError):
+            import_module(name)
+
+
+def needs(package: str, error: ImportError) -> str:
+    """Return a sentence for an import that failed: a package is missing, or the user that root became cannot read it."""
+    if os.geteuid() == os.getuid():
+        return f"{package} ({error.name})"
+    folder = Path(__file__).parent
+    return (
+        f"Root acts as {_user(os.geteuid())} here, whom the data directory belongs to, and that user cannot read all of "
+        f"Python's or eventmw's files ({error.name}; eventmw is in {folder}). Run the command as that user, with a Python "
+        "that it can read."
+    )
+
+
+def _user(uid: int) -> str:
+    try:
+        return getpwuid(uid).pw_name
+    except KeyError:
+        return f"user {uid}"
+
+
 def become_owner(folder: Path) -> None:
     """Have root act as the user that a data directory belongs to: what root wrote there, the site could not read."""
     if os.geteuid() == 0 and folder.is_dir() and (owner := folder.stat()).st_uid != 0:
-        # That user may not be able to read Python's own folder: what is read of it later is read now.
-        from eventmw.assembly import assembled  # noqa: PLC0415 - other users need not wait for it
-        from eventmw.config import Config  # noqa: PLC0415 - as above
-
-        codecs.lookup("ascii")
-        assembled(Config())
+        _read_ahead()
         os.setgroups([owner.st_gid])
         os.setegid(owner.st_gid)
         os.seteuid(owner.st_uid)

@@ -25,13 +25,17 @@ def project() -> None:
 @project.command(short_help="Make a project.")
 @click.argument("name")
 @click.option("--description", metavar="TEXT", help="What it is for.")
+@click.option("--new-store", is_flag=True, help="Begin a new key store: the one that there was is gone for good.")
 @keeping.placed
 @output.as_json(help='{"account_id", "project_id", "master_api_key", "status"}')
-def create(name: str, description: str | None, *, place: Place, in_json: bool) -> None:
-    """Make a project, and show its master key."""
+def create(name: str, description: str | None, *, new_store: bool, place: Place, in_json: bool) -> None:
+    """Make a project, and show its master key.
+
+    Where the site's key store is gone, nothing is made, unless --new-store gives up all keys that were in it.
+    """
     texts = {"name": ("NAME", name), "description": ("--description", description)}
     keeping.checked("project-create", {"account_id": ("", "ours"), **texts})
-    with keeping.opened(place, make=True) as store:
+    with keeping.opened(place, make=True, new_store=new_store) as store:
         if (there := next((one for one in store.projects() if one.name == name), None)) is not None:
             words = "commands tell projects apart by their names: take another one"
             output.fail(f"There is a project {plain(name)} already, {there.id}; {words}.")

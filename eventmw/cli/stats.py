@@ -85,6 +85,8 @@ def _show(picture: Json, folder: str, *, each: bool) -> None:
         _show_leader(journal, picture["processes"])
     if picture["processes"]:
         _show_readiness(journal.get("not_ready", ()))
+    for trouble in filter(None, picture.get("stores", {}).values()):
+        output.say(f"Store: {plain(trouble)}.", output.BAD)
     output.say("")
     if picture["tools"]:
         _show_tools(picture["tools"])

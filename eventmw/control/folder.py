@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from eventmw import record as records
+from eventmw.archive import note, refill
 from eventmw.assembly import assembled
 from eventmw.clock import Clock, SystemClock
 from eventmw.config import Config
@@ -36,6 +37,7 @@ from eventmw.journal.files.epochs import load
 from eventmw.journal.files.kept import Kept
 from eventmw.journal.files.layout import Layout
 from eventmw.journal.files.registry import Member, Membership, Tools
+from eventmw.keys.note import KeyNote
 from eventmw.payload import OwnEvent
 from eventmw.protocols.zaraz import Accepted
 
@@ -128,13 +130,26 @@ class FolderView:
 
     def stats(self) -> Json:
         """Return where everything stands: the journal's figures once, and the lanes of whoever delivers."""
-        figures = as_json(self._open().journal.stats(), {})
+        figures = as_json(self._open().journal.stats(), {}, stores=self._stores())
         for tool, (reason, at_ms) in failures_in(Kept(self._layout.kept).get(FAILURES)).items():
             if (numbers := figures["tools"].get(tool)) is not None:
                 numbers |= {"last_failure": reason, "last_failure_ms": at_ms}
         live: dict[int, Json] = {process["pid"]: process for process in self._if_live(self._live.processes, [])}
         members = [_as_process(member) for member in members_of(self._data_dir) if member.pid not in live]
         return shared(figures, [*live.values(), *members])
+
+    def _stores(self) -> Mapping[str, str]:
+        """Return what the folder shows of stores that were there: files that are gone or damaged, rows that were lost."""
+        folder = self._data_dir
+        filled = refill.decode(load(self._layout).noted(refill.NOTE))
+        archive = note.archive_file(folder) if filled is not None and filled.rows else None
+        keys = note.file_in(folder, "keys.sqlite3") if KeyNote(folder).read() is not None else None
+        damage = note.damage_of(archive) if archive is not None else ""
+        lost = refill.trouble(filled, SystemClock().now_ms(), note.rows_in(archive, filled.journal)) if filled else ""
+        return {
+            "archive": f"{archive} {damage}" if damage else lost,
+            "keys": "" if keys is None else KeyNote(folder).trouble(keys),
+        }
 
     def tail(self, *, last: int, tool: str | None = None, follow: bool = False) -> Iterator[Json | None]:
         """Return the last events, and with `follow` those that come."""

@@ -32,6 +32,7 @@ def merged(processes: Sequence[Json]) -> dict[str, Any]:
             **{name: sum(journal[name] for journal in journals) for name in _JOURNAL_SUMMED},
             "not_ready": _not_ready(processes),
         },
+        "stores": _stores([], processes),
         "tools": {
             tool: _tool([journal["tools"][tool] for journal in journals if tool in journal["tools"]]) for tool in ids
         },
@@ -53,10 +54,11 @@ def shared(journal: Json, processes: Sequence[Json]) -> dict[str, Any]:
     ids = [*(tool for tool in configured if tool in journal["tools"]), *journal["tools"]]
     return {
         "journal": {
-            **{name: value for name, value in journal.items() if name != "tools"},
+            **{name: value for name, value in journal.items() if name not in {"tools", "stores"}},
             "cap_bytes": max(caps, default=None),
             "not_ready": _not_ready(processes),
         },
+        "stores": _stores([journal.get("stores", {})], processes),
         "tools": {
             tool: {
                 **_lane(_lanes(answers, tool), _at_rest(journal["tools"][tool])),
@@ -68,6 +70,14 @@ def shared(journal: Json, processes: Sequence[Json]) -> dict[str, Any]:
             for tool in dict.fromkeys(ids)
         },
         "processes": list(processes),
+    }
+
+
+def _stores(known: Sequence[Json], processes: Sequence[Json]) -> dict[str, str]:
+    """Return what is wrong with each store: what the folder shows, then what a process says; "" when nothing is."""
+    parts = [process["stats"].get("stores", {}) for process in processes if process["stats"] is not None]
+    return {
+        store: next((part[store] for part in (*known, *parts) if part.get(store)), "") for store in ("archive", "keys")
     }
 
 

@@ -14,28 +14,36 @@ from eventmw.journal import JournalStats, ToolStats
 MAX_REASONS: Final = 50
 """Different reasons of Outcomes that are shown for one tool."""
 
+_SOUND: Final[Mapping[str, str]] = {}
 
-def as_json(journal: JournalStats, lanes: Mapping[str, Any], *, not_ready: str = "") -> dict[str, Any]:
+
+def as_json(
+    journal: JournalStats, lanes: Mapping[str, Any], *, not_ready: str = "", stores: Mapping[str, str] = _SOUND
+) -> dict[str, Any]:
     """Return the journal's numbers and, for each tool, its backlog, Outcomes and the courier's lane.
 
     ``{"durability", "records", …, "not_ready", "tools": {id: {"backlog_events", …, "outcomes": {kind: n}, "lane": {…}}}}``.
-    ``not_ready`` is "" while the journal takes events, else the sentence of `eventmw.journal.Journal.ready`.
+    ``not_ready`` is "" while the journal takes events, else the sentence of `eventmw.journal.Journal.ready`. ``stores`` has
+    what is wrong with the archive and the keys, as `eventmw.eventbunker.stores.Stores.troubles` says it.
     """
     whole = {spec.name: getattr(journal, spec.name) for spec in dataclasses.fields(journal) if spec.name != "tools"}
     return {
         "not_ready": not_ready,
+        "stores": dict(stores),
         **whole,
         "tools": {tool.tool: _tool(tool, lanes.get(tool.tool)) for tool in journal.tools},
     }
 
 
-def part_as_json(lanes: Mapping[str, Any], *, cap_bytes: int, not_ready: str) -> dict[str, Any]:
+def part_as_json(
+    lanes: Mapping[str, Any], *, cap_bytes: int, not_ready: str, stores: Mapping[str, str] = _SOUND
+) -> dict[str, Any]:
     """Return what one process alone knows of a journal that it shares; its figures are the same for all.
 
-    ``{"not_ready", "cap_bytes", "tools": {id: {"lane": {…}}}}``.
+    ``{"not_ready", "stores", "cap_bytes", "tools": {id: {"lane": {…}}}}``.
     """
     tools = {tool: {"lane": dataclasses.asdict(lane)} for tool, lane in lanes.items()}
-    return {"not_ready": not_ready, "cap_bytes": cap_bytes, "tools": tools}
+    return {"not_ready": not_ready, "stores": dict(stores), "cap_bytes": cap_bytes, "tools": tools}
 
 
 def bounded(counts: Mapping[tuple[str, str], int]) -> list[dict[str, Any]]:

@@ -47,7 +47,8 @@ class View(Protocol):
         ``outcomes`` (kind → how many), ``reasons`` (``{"outcome", "reason", "count"}``), ``last_failure`` with
         ``last_failure_ms`` and more, summed over the processes. Where these share a journal, ``unknown_to`` is
         the pid of the process that delivers, when events wait and its configuration has no such tool. The journal has
-        ``not_ready``, a list of ``{"pid", "why"}`` for those that take no events now.
+        ``not_ready``, a list of ``{"pid", "why"}`` for those that take no events now. ``stores`` has, for ``archive`` and
+        ``keys``, what is wrong with it, "" when nothing is.
         """
         ...
 

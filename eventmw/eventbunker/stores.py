@@ -6,6 +6,7 @@ Layer: input and output.
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -16,7 +17,7 @@ from sqlalchemy import Engine
 from eventmw.archive import note
 from eventmw.archive.counting import NameCount
 from eventmw.archive.migrations import check
-from eventmw.archive.place import archive_engine
+from eventmw.archive.place import archive_engine, file_of
 from eventmw.archive.store import Archive
 from eventmw.config import Config
 from eventmw.keys.place import keys_engine
@@ -77,6 +78,21 @@ class Stores:
         self.ring.rest()
         self.names.rest()
         self._let_go()
+
+    def troubles(self) -> Mapping[str, str]:
+        """Return ``{"archive": …, "keys": …}``: "" while a store is sound, else what is wrong, in words without a path.
+
+        Of an archive that is away, and is not damaged, nothing is said: events are kept meanwhile.
+        """
+        return {"archive": self.archive.trouble or self._damage(), "keys": self.ring.trouble()}
+
+    def _damage(self) -> str:
+        """Return what can be seen to be wrong with the archive's file; one that was not made yet is sound."""
+        file = file_of(self.archive.engine)
+        damage = "" if file is None else note.damage_of(file)
+        if damage in {"is gone", "is empty"} and self.archive.stamp is None:
+            return ""
+        return f"the archive {damage}" if damage else ""
 
     def close(self) -> None:
         """Follow the databases no longer, and let go of their connections."""

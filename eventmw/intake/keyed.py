@@ -10,6 +10,7 @@ of its own key alone. Source: assumption.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from concurrent.futures import Future
 from typing import Final, Protocol
 
 import msgspec
@@ -51,6 +52,14 @@ class Keys(Protocol):
         """Return whether any key may be used by pages of this browser origin."""
         ...
 
+    def lookup(self, shown: str) -> Future[None] | None:
+        """Return the future of a look for a key that is not known yet; None: there is nothing to look for. Never waits."""
+        ...
+
+    def lookup_origin(self, origin: str) -> Future[None] | None:
+        """Do as `lookup` does, for an origin that no known key lists."""
+        ...
+
 
 class HasKeys(Protocol):
     """Who holds the keys: asked at each request, since a forked child has its own."""
@@ -71,6 +80,12 @@ class NoKeys:
     def lists(self, origin: str) -> bool:  # noqa: ARG002 - as above
         """Return that none does."""
         return False
+
+    def lookup(self, shown: str) -> None:
+        """Return that there is nothing to look for."""
+
+    def lookup_origin(self, origin: str) -> None:
+        """Return that there is nothing to look for."""
 
 
 class KeyedVisit(msgspec.Struct, frozen=True, gc=False):
@@ -168,6 +183,13 @@ class KeyedDoor:
             faults=(Fault(None, "", "", "unauthorized", expected),),
             headers=(("www-authenticate", f'ApiKey realm="eventmw", header="{self._header}"'),),
         )
+
+    def lookup(self, head: RequestHead) -> Future[None] | None:
+        """Return the future of a look for the key of a request, or the origin of a preflight, that is not known yet."""
+        if self.is_preflight(head):
+            return self._host.keys.lookup_origin(head.headers["origin"])
+        shown = head.headers.get(self._header, "").strip() if head.method == "POST" else ""
+        return self._host.keys.lookup(shown) if shown else None
 
     def is_preflight(self, head: RequestHead) -> bool:
         """Return whether this is a CORS preflight: OPTIONS, and a browser's page asks."""

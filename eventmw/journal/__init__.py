@@ -238,6 +238,14 @@ class Lease(Protocol):
         """Return what was kept under a name, if it is there."""
         ...
 
+    def note(self, name: str, text: str) -> None:
+        """Note a short text under a name. It is as durable as a commit, and never lost before a commit that came later."""
+        ...
+
+    def noted(self, name: str) -> str | None:
+        """Return the text that was noted under a name; None when there is none."""
+        ...
+
     def sync(self) -> None:
         """Make every commit so far as durable as this journal makes records."""
         ...

@@ -283,6 +283,14 @@ class _Lease:
         """Return None: nothing is kept."""
         return None
 
+    def note(self, name: str, text: str) -> None:
+        """Note a text for as long as the journal lasts."""
+        self._log.notes[name] = text
+
+    def noted(self, name: str) -> str | None:
+        """Return the text that was noted under a name."""
+        return self._log.notes.get(name)
+
     def sync(self) -> None:
         """Do nothing: a commit is as durable at once as this journal makes records."""
 

@@ -41,6 +41,7 @@ class Log:
         self.erasures = Erasures()
         self.lease: object | None = None
         self.wake: Callable[[], None] | None = None
+        self.notes: dict[str, str] = {}
 
     def __enter__(self) -> None:
         self.lock.acquire()

@@ -20,7 +20,7 @@ from eventmw.clock import Clock, SystemClock
 from eventmw.errors import EventmwError
 from eventmw.keys import Key, KeyKind
 from eventmw.keys.grants import Grant, Issued, Listed, Project
-from eventmw.keys.schema import check_version, prepare, transaction
+from eventmw.keys.schema import check_version, prepare, remember, transaction
 from eventmw.keys.secrets import CHANCE_BYTES, ID_BYTES, make, new_id, visible
 from eventmw.keys.tables import accounts, keys, projects, state
 
@@ -53,6 +53,7 @@ class KeyStore:
 
     Raises:
         KeysAway: the database does not answer.
+        KeysGone: the store that the data directory had is not there any more.
         NewerKeys: a newer eventmw wrote it.
     """
 
@@ -214,10 +215,11 @@ class KeyStore:
         """Give a connection, and the version in which its changes are."""
         with transaction(self._engine, writes=True) as connection:
             connection.execute(update(state).values(version=state.c.version + 1))  # holds the row: others wait here
-            found = connection.execute(select(state.c.version, state.c.schema_version)).one()
+            found = connection.execute(select(state.c.version, state.c.schema_version, state.c.lineage)).one()
             check_version(found.schema_version)
             self._forget_old(connection, found.version)
             yield connection, found.version
+        remember(self._engine, found.lineage, found.version)
 
     def _forget_old(self, connection: Connection, version: int) -> None:
         old = keys.c.revoked_ms < self._clock.now_ms() - _KEPT_MS

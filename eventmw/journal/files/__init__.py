@@ -86,6 +86,7 @@ class FileJournal:
         self._without_room = False
         try:
             self._places.make()
+            self._set_aside()
             self._join_or_wait()
         except OSError as error:
             folder = str(self._places.root)
@@ -276,12 +277,15 @@ class FileJournal:
         with self._lock:
             if self._lease is not None and not self._lease.lost():
                 return None
+            if self._places.leader.is_dir():
+                self._set_aside()
             held = Lock(self._places.leader)
             if not held.acquire():
                 self._watch.look()
                 return None
             heartbeat.begin(held, self._membership.me)
             try:
+                self._set_aside()
                 self._lease = self._new_lease(held)
             except BaseException as error:
                 held.release()
@@ -289,6 +293,12 @@ class FileJournal:
                     raise
                 raise JournalDown(f"the journal's state cannot be read: {error.strerror or error}") from error
             return self._lease
+
+    def _set_aside(self) -> None:
+        """Move folders that stand where files belong out of the way: a journal that stops for them delivers nothing."""
+        for path in self._places.set_aside_folders():
+            words = "%s is a folder where a file belongs: it is moved to %s, and what was in the file is gone"
+            log.error(words, path, self._places.aside)
 
     def _new_lease(self, held: Lock) -> _Lease:
         leader = self._new_leader(held)
@@ -385,6 +395,8 @@ class _Lease:
         self.reached = leader.reached
         self.keep = leader.keep
         self.kept = leader.kept
+        self.note = leader.note
+        self.noted = leader.noted
         self.sync = leader.sync
         self.close = leader.close
 

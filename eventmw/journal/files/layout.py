@@ -11,6 +11,7 @@ import os
 import re
 import shutil
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -85,6 +86,30 @@ class Layout:
         """Room that is given up when the disk is full."""
         return self.root / "reserve"
 
+    @property
+    def aside(self) -> Path:
+        """What stood where a file belongs, and is none."""
+        return self.root / "set-aside"
+
+    def set_aside_folders(self) -> list[Path]:
+        """Move folders that stand where files belong out of the way, and return where they were.
+
+        Raises:
+            OSError: one cannot be moved.
+        """
+        files = [self.leader, self.gauge, self.reserve]
+        for folder in (self.state, self.dead, self.tools, self.members, self.inbox, self.kept):
+            files += [folder / name for name in _listed(folder)]
+        for stream in _listed(self.streams):
+            files += [self.streams / stream / name for name in _listed(self.streams / stream)]
+        moved = [path for path in files if path.is_dir()]
+        for path in moved:
+            self.aside.mkdir(mode=0o700, exist_ok=True)
+            name = "-".join((*path.relative_to(self.root).parts, os.urandom(4).hex()))
+            with suppress(FileNotFoundError):  # another process has moved it
+                path.rename(self.aside / name)
+        return moved
+
     def leave_reserve(self, size: int) -> None:
         """Look whether a file of so many bytes leaves the reserve its room: what a leader gave up, it needs to go on.
 
@@ -138,7 +163,7 @@ def _numbers(folder: Path, pattern: Callable[[str], re.Match[str] | None]) -> li
 def _listed(folder: Path) -> list[str]:
     try:
         return os.listdir(folder)  # noqa: PTH208 - names are enough, and this is asked often
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return []
 
 

@@ -191,6 +191,17 @@ class Leader:
         """Return what an earlier leader kept, if it is whole."""
         return self._kept.get(name)
 
+    def note(self, name: str, text: str) -> None:
+        """Note a text in the state."""
+        with self.lock:
+            self._check()
+            self.epochs.write(self.ledger.note(name, text))
+
+    def noted(self, name: str) -> str | None:
+        """Return the text that was noted under a name."""
+        with self.lock:
+            return self.ledger.noted(name)
+
     def sync(self) -> None:
         """Make every step so far durable."""
         with self.lock:

@@ -35,6 +35,9 @@ _DONE: Final = "done"
 _MOST_DONE: Final = 256
 """Commands whose results are remembered: a leader that died between carrying one out and saying so does it once."""
 
+_NOTE: Final = "note "
+"""What the names of notes begin with among commands, which have no blank: versions before notes pass them on as well."""
+
 Change = list[Any]
 
 
@@ -115,6 +118,15 @@ class Ledger:
         """Return the change after which a command is done."""
         return [self.number + 1, _DONE, command, result]
 
+    def note(self, name: str, text: str) -> Change:
+        """Return the change after which a text is noted."""
+        return self.answered(f"{_NOTE}{name}", text)
+
+    def noted(self, name: str) -> str | None:
+        """Return the text that was noted under a name."""
+        text = self.done.get(f"{_NOTE}{name}")
+        return text if isinstance(text, str) else None
+
     def _commit(self, tool: str, runs: Iterable[Any], parking: Sequence[Any], counts: Sequence[Any], dead: int) -> None:
         place = self.tools.get(tool)
         if place is None:
@@ -145,6 +157,7 @@ class Ledger:
             place.reaches.pop(sid, None)
 
     def _note(self, command: str, result: Any) -> None:
+        self.done.pop(command, None)  # what is noted again and again must not become the oldest
         self.done[command] = result
         while len(self.done) > _MOST_DONE:
             del self.done[next(iter(self.done))]
