@@ -15,7 +15,7 @@ from eventmw import strictjson
 from eventmw.errors import Fault, Refused
 from eventmw.keys import Key, KeyKind
 from eventmw.keys.grants import Grant, Issued, Listed, Project
-from eventmw.schema import Authority, kind_of, published
+from eventmw.schema import MAX_SHOWN, Authority, kind_of, published
 
 CallName = Literal[
     "project-create", "project-list", "project-delete", "project-reset", "keys-create", "keys-list", "keys-revoke"
@@ -26,9 +26,6 @@ Json = dict[str, Any]
 ACTIVE: Final = "ACTIVE"
 DELETED: Final = "DELETED"
 REVOKED: Final = "REVOKED"
-
-_MAX_SHOWN: Final = 100
-"""Faults in one answer. Source: PROTOCOLS.md 2.3."""
 
 _MAX_DEPTH: Final = 4
 """Containers in each other; a body that is right has two."""
@@ -58,7 +55,7 @@ def check(call: CallName, given: object) -> None:
     # The authority goes through unknown keys in any order.
     if faults := tuple(sorted(_authority(call).faults(given), key=lambda fault: fault.path)):
         detail = "Expected another body." if strictjson.object_in(given) is not None else _no_object(given)
-        raise Refused("invalid_body", detail, faults=faults[:_MAX_SHOWN], omitted=max(0, len(faults) - _MAX_SHOWN))
+        raise Refused("invalid_body", detail, faults=faults[:MAX_SHOWN], omitted=max(0, len(faults) - MAX_SHOWN))
 
 
 def _no_object(given: object) -> str:

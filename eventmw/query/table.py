@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, tzinfo
 from typing import Any, Final, Literal
@@ -65,15 +66,17 @@ class Table:
         zone = ZoneInfo(self.time_zone)
         body: dict[str, Any] = {
             "columns": [{"name": one.name, "kind": one.kind, "role": one.role} for one in self.columns],
-            "rows": [
-                {one.name: _shown(one, cell, zone) for one, cell in zip(self.columns, row, strict=True)}
-                for row in self.rows
-            ],
+            "rows": [*map(self.row_as_json, self.rows)],
             "truncated": self.truncated,
             "time_period": {"from": iso(self.from_ms, zone), "to": iso(self.to_ms, zone)},
             "time_zone": self.time_zone,
         }
         return body if self.interval is None else body | {"interval": self.interval}
+
+    def row_as_json(self, row: Sequence[Cell]) -> dict[str, Any]:
+        """Return a row of that answer."""
+        zone = ZoneInfo(self.time_zone)
+        return {one.name: _shown(one, cell, zone) for one, cell in zip(self.columns, row, strict=True)}
 
     def as_csv(self) -> str:
         """Return it as CSV with a heading: null is empty, objects are JSON, and no text can be taken for a formula.
