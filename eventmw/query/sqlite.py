@@ -268,12 +268,12 @@ class Budget:
         """Take some.
 
         Raises:
-            MemoryError: there are none left.
+            ValueError: there are none left.
         """
         self.left -= count
         if self.left < 0:
             self.is_spent = True
-            raise MemoryError(TOO_MANY_NUMBERS)
+            raise ValueError(TOO_MANY_NUMBERS)
 
 
 class Percentile:
@@ -350,8 +350,8 @@ def _number(rank: int) -> float:
     return cast(float, _double.unpack(_bits.pack(bits))[0])
 
 
-def prepare(connection: Any) -> Budget:
+def prepare(connection: Any, budget: Budget | None = None) -> Budget:
     """Give a connection of `sqlite3` the functions that these expressions call. Returns what they may keep."""
-    budget = Budget()
+    budget = budget or Budget()
     connection.create_aggregate("eventmw_percentile", 2, lambda: Percentile(budget))
     return budget
