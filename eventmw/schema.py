@@ -73,7 +73,7 @@ _LIMITED: Final = {
 }
 """Keyword that looks at each member → the keyword beside it that says how many there may be."""
 
-_Validator: Final[Any] = validators.extend(
+_Validator: Final[Any] = cast(Any, validators).extend(
     Draft202012Validator,
     {
         keyword: _unless_too_many(cast(Any, Draft202012Validator).VALIDATORS[keyword], limit, kind)

@@ -125,17 +125,16 @@ def parameters() -> Parameters:
     """Return a binder of the parameters of one statement."""
     return Parameters(
         lambda name, value: f"CAST(%({name})s AS {_type(value)})",
-        lambda value: value if isinstance(value, _ONE) else [*value],
+        lambda value: value if isinstance(value, str | int | float | Decimal) else [*value],
     )
 
 
 def _type(value: Bindable) -> str:
-    if isinstance(value, _ONE):
+    if isinstance(value, str | int | float | Decimal):
         return _TYPES[type(value)]
     return f"{_TYPES[type(value[0])]}[]"
 
 
-_ONE: Final = str | int | float | Decimal
 _TYPES: Final[dict[type, str]] = {str: "text", int: "bigint", float: "double precision", Decimal: "numeric"}
 
 
