@@ -19,7 +19,7 @@ from benchmarks.report import Effort, Report
 
 NAMES: Final = (
     "passthrough", "judging", "footprint", "durable", "serving", "neighbour", "outage", "depth", "saturation",
-    "keys", "track", "query", "archive",
+    "keys", "track", "query", "archive", "questions",
 )  # fmt: skip
 
 

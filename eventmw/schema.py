@@ -7,21 +7,26 @@ Source: JSON Schema draft 2020-12; the schemas in ``eventmw/schemas`` state PROT
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cache
 from importlib.resources import files
+from itertools import islice
 from typing import Any, Final, cast
 
 import msgspec
-from jsonschema import Draft202012Validator, FormatChecker
+from jsonschema import Draft202012Validator, FormatChecker, validators
 from jsonschema.exceptions import ValidationError
 from referencing import Registry
 
 from eventmw.errors import Fault
 from eventmw.formats import NoOrigin, check_origin_spelling, is_ip
 from eventmw.jsdates import is_js_time
+from eventmw.pauses import pause
 
 Schema = Mapping[str, Any]
+
+MAX_SHOWN: Final = 100
+"""Faults in one answer. Source: PROTOCOLS.md 2.3."""
 
 _KINDS: Final[tuple[tuple[type, str], ...]] = (
     (bool, "a boolean"),
@@ -45,6 +50,41 @@ def _is_origin(value: object) -> bool:
     if isinstance(value, str):
         check_origin_spelling(value)
     return True
+
+
+_Look = Callable[[Any, Any, Any, Schema], Iterable[ValidationError]]
+
+
+def _unless_too_many(look: _Look, limit: str, kind: type) -> _Look:
+    """Return what looks into an array or object only where that is not too large already.
+
+    jsonschema goes by the order of a schema's keywords, and one limit that is passed does not keep it from working out
+    hundreds of thousands of faults inside.
+    """
+
+    def looks(validator: Any, wanted: Any, instance: Any, schema: Schema) -> Iterator[ValidationError]:
+        pause()
+        if not isinstance(instance, kind) or len(cast(Any, instance)) <= schema.get(limit, len(cast(Any, instance))):
+            yield from look(validator, wanted, instance, schema) or ()
+
+    return looks
+
+
+_LIMITED: Final = {
+    "items": ("maxItems", list),
+    "propertyNames": ("maxProperties", dict),
+    "additionalProperties": ("maxProperties", dict),
+    "properties": ("maxProperties", dict),
+}
+"""Keyword that looks at each member → the keyword beside it that says how many there may be."""
+
+_Validator: Final[Any] = cast(Any, validators).extend(
+    Draft202012Validator,
+    {
+        keyword: _unless_too_many(cast(Any, Draft202012Validator).VALIDATORS[keyword], limit, kind)
+        for keyword, (limit, kind) in _LIMITED.items()
+    },
+)
 
 
 @cache
@@ -71,15 +111,20 @@ class Authority:
         for key in at:
             schema = schema[key]
         # Its stubs know only JSON values of some types; what we ask about is any decoded value.
-        self._validator: Any = Draft202012Validator(schema, registry=Registry(), format_checker=_formats)
+        self._validator: Any = _Validator(schema, registry=Registry(), format_checker=_formats)
 
     def accepts(self, instance: object) -> bool:
         """Return whether the instance is valid."""
         return bool(self._validator.is_valid(instance))
 
     def faults(self, instance: object, *, at: str = "", index: int | None = None) -> Iterator[Fault]:
-        """Return all that is wrong, in the schema's order. ``at`` is the instance's own JSON Pointer in its document."""
-        for error in cast(Iterator[ValidationError], self._validator.iter_errors(instance)):
+        """Return what is wrong, in the schema's order: one fault more than an answer shows stands for all that follow.
+
+        ``at`` is the instance's own JSON Pointer in its document.
+        """
+        errors = cast(Iterator[ValidationError], self._validator.iter_errors(instance))
+        for error in islice(errors, MAX_SHOWN + 1):
+            pause()
             yield Fault(
                 index=index,
                 path=at + pointer(error.absolute_path),

@@ -5,28 +5,32 @@ from __future__ import annotations
 import itertools
 import math
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import event, select, update
+from sqlalchemy import Engine, event, insert, select, update
 
 from eventmw.archive.counting import NameCount
 from eventmw.archive.database import engine_of, sqlite_address
 from eventmw.archive.ledger import MAX_NAMES
-from eventmw.archive.migrations import check, prepare
+from eventmw.archive.migrations import MIGRATIONS, check, prepare
 from eventmw.archive.rows import Span
 from eventmw.archive.store import STEP, Archive, BadRows, Mark
-from eventmw.archive.tables import names, state
+from eventmw.archive.tables import events, names, state
 from eventmw.archive.transactions import ArchiveAway, transaction
 from eventmw.clock import SystemClock
 from eventmw.errors import ConfigError
+from eventmw.keys import Key
+from eventmw.query.language import parse
+from eventmw.query.run import Runner
 from tests.archiving import NOW_MS, idents, row, rows
 from tests.running import until
 
 DAY_MS = 86_400_000
+VERSION = len(MIGRATIONS) + 1
 Opened = Callable[[], Archive]
 
 
@@ -298,8 +302,8 @@ def test_several_processes_may_open_it_at_once(address: str) -> None:
 def test_an_older_schema_is_brought_up_to_date_once(address: str) -> None:
     engine, run = engine_of(address), list[int]()
     prepare(engine)
-    steps = [lambda _, number=number: run.append(number) for number in (2, 3)]
-    prepare(engine, steps[:1])
+    steps = [*MIGRATIONS, *(lambda _, number=number: run.append(number) for number in (2, 3))]
+    prepare(engine, steps[:-1])
     prepare(engine, steps)
     prepare(engine, steps)
     assert run == [2, 3]
@@ -315,19 +319,18 @@ def test_a_migration_that_fails_changes_nothing(address: str) -> None:
         raise RuntimeError("half-way")
 
     with pytest.raises(RuntimeError):
-        prepare(engine, [fails])
+        prepare(engine, [*MIGRATIONS, fails])
     with transaction(engine) as connection:
-        assert connection.execute(select(state.c.schema_version, state.c.changed)).one() == (1, 0)
+        assert connection.execute(select(state.c.schema_version, state.c.changed)).one() == (VERSION, 0)
     engine.dispose()
 
 
 def test_a_newer_schema_is_refused(address: str) -> None:
     engine = engine_of(address)
-    prepare(engine, [lambda _: None])
     with transaction(engine, writes=True) as connection:
-        connection.execute(update(state).values(schema_version=2))
+        connection.execute(update(state).values(schema_version=VERSION + 1))
     for look in (prepare, check):
-        with pytest.raises(ConfigError, match="written by a newer eventmw: its tables have version 2"):
+        with pytest.raises(ConfigError, match=f"written by a newer eventmw: its tables have version {VERSION + 1}"):
             look(engine)
     engine.dispose()
 
@@ -344,3 +347,51 @@ def test_the_file_is_for_its_user_alone(tmp_path: Path) -> None:
     prepare(engine_of(sqlite_address(file)))
     assert file.stat().st_mode & 0o777 == 0o600
     assert math.isfinite(file.stat().st_size)
+
+
+TEXTS = ["a", "a\0b", "a\0c", "\0z", "\0y", "b\0", "a\0b="]
+
+
+def ask(engine: Engine, query: dict[str, Any], **wall: Any) -> Sequence[tuple[Any, ...]]:
+    key = Key(id="k", kind="query", account_id="", project_id="p1", **wall)
+    return Runner(engine)(parse({"time_period": {"from": 0}, **query}, NOW_MS + 1), key).rows
+
+
+def test_nul_is_compared_whole(archive: Archive) -> None:
+    """On SQLite as on PostgreSQL: its picture is kept, and no text ends at it."""
+    named = [row(f"{n}", event_name=f"n{n}", fields={"p": text, f"q{text}": n}) for n, text in enumerate(TEXTS)]
+    archive.write([*named, row("o", customer_identifier="u\0v", metric_name="m\0", fields={"o": {"x\0": "\0"}})])
+
+    def count(*filters: tuple[str, str, Any], **wall: Any) -> int:
+        given = [{"field_name": name, "op": op, "value": value} for name, op, value in filters]
+        ((found,),) = ask(archive.engine, {"filters": given, "computations": [{"function": "count"}]}, **wall)
+        return int(found)
+
+    groups = ask(archive.engine, {"group_by": ["p"], "filters": [{"field_name": "p", "op": "exists"}]})
+    assert sorted(groups) == sorted((text.replace("\0", "\u2400"), 1) for text in TEXTS)
+    distinct = {"computations": [{"function": "count_distinct", "field_name": "p"}]}
+    assert ask(archive.engine, distinct) == ((len(TEXTS),),)
+    assert [count(("p", "equals", text)) for text in ["a", "", "a\0b", "a\u2400b"]] == [1, 0, 1, 1]
+    assert [count(("p", op, part)) for op, part in [("contains", "b"), ("ends_with", "c"), ("starts_with", "a\0")]] == [
+        3,
+        1,
+        3,
+    ]
+    assert [count(("qa\0b", "equals", 1)), count(("qa", "equals", 1))] == [1, 0]
+    assert count(("o.x\0", "equals", "\0"), ("metric_name", "equals", "m\0")) == 1
+    assert count(key_filter={"p": "a"}) == 1, "a wall by a text is no wall for what goes on behind U+0000"
+    assert count(customer="u\0v") == 1
+    assert archive.delete("p1", customer="u\0v")["events"] == 1
+
+
+def test_nul_in_an_older_sqlite_archive_becomes_its_picture(tmp_path: Path) -> None:
+    engine = engine_of(sqlite_address(tmp_path / "archive.sqlite3"))
+    prepare(engine, ())
+    old = {"p": "a\0b", "n\0": [1.5, 10**30], "kept": "\\u0000"}
+    with transaction(engine, writes=True) as connection:
+        connection.execute(insert(events), [row("x", customer_identifier="u\0v", fields=old), row("y")])
+    prepare(engine)
+    (found, other) = rows(Archive(engine))
+    assert (found["customer_identifier"], other["fields"]) == ("u\u2400v", {})
+    assert found["fields"] == {"p": "a\u2400b", "n\u2400": [1.5, 10**30], "kept": "\\u0000"}
+    engine.dispose()

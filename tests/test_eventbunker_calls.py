@@ -7,7 +7,7 @@ import json
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import pytest
@@ -16,15 +16,17 @@ from eventmw import Limits
 from eventmw.errors import PROBLEMS, Fault, Refused
 from eventmw.eventbunker import Call, apis
 from eventmw.eventbunker.calling import Asked, CallApi
-from eventmw.eventbunker.pool import LINE, THREADS, CallPool
+from eventmw.eventbunker.pool import KEY_LINE, KEY_THREADS, PROJECT_LINE, CallPool, Share
 from eventmw.exchange import Exchange
 from eventmw.http import Headers, Reply, RequestHead
 from eventmw.keys import Key, KeyKind
+from eventmw.pauses import current
 from eventmw.runtime import Runtime
 from tests.calls import ask_asgi, ask_wsgi
 from tests.eventbunker import ANN, BASE, DELETE, KEYS, OTHER, QUERY, SHOP, WRITE, refusal, tracking
 from tests.eventlog import captured, fields
 from tests.gateways import Answer, Pair, Request
+from tests.running import until
 
 HEADER = "x-eventbunker-query-key"
 PATH = "/v1/query/json"
@@ -58,6 +60,9 @@ class Echo:
 
 class Shown(Echo):
     path = "/v1/query/iframe"
+
+    def key_of(self, query_string: str) -> Key | None:
+        return KEYS[QUERY] if query_string else None
 
     def get(self, query_string: str) -> Reply:
         self.threads.append(threading.current_thread().name)
@@ -169,7 +174,8 @@ class Standing(Echo):
 
     def answer(self, key: Key, body: bytes) -> Reply:
         self.began.release()
-        assert self.go.wait(PATIENCE_S)
+        with current().away():
+            assert self.go.wait(PATIENCE_S)
         return super().answer(key, body)
 
 
@@ -178,8 +184,8 @@ def test_a_key_is_revoked_while_questions_take_every_thread(monkeypatch: pytest.
     standing, made = Standing(), Made()
     with calling(monkeypatch, standing, made) as pair:
         runtime = pair.behind_wsgi.runtime
-        waiting = [exchange_of(runtime, standing).submit() for _ in range(THREADS + LINE)]
-        for _ in range(THREADS):
+        waiting = [exchange_of(runtime, standing).submit() for _ in range(KEY_THREADS + KEY_LINE)]
+        for _ in range(KEY_THREADS):
             assert standing.began.acquire(timeout=PATIENCE_S)
         assert isinstance(exchange_of(runtime, standing).submit(), Reply), "the line is full"
         done = CallApi(runtime, made).append(Asked(lambda: made.answer(KEYS[QUERY], b"revoke")))
@@ -225,6 +231,125 @@ def test_the_line_has_an_end_and_who_gives_up_makes_room(monkeypatch: pytest.Mon
         done = [future for future in (waiting[0], fourth) if isinstance(future, Future)]
         assert [future.result(PATIENCE_S).status for future in done] == [200, 200]
     assert len(standing.threads) == 2, "who gave up in the line was never asked"
+
+
+class Slow:
+    """Jobs of a pool that stand still until they are let go."""
+
+    def __init__(self, pool: CallPool) -> None:
+        self.pool = pool
+        self.go = threading.Event()
+        self.began: list[Share] = []
+
+    def ask(self, share: Share) -> Future[Share]:
+        def job() -> Share:
+            self.began.append(share)
+            with current().away():
+                assert self.go.wait(PATIENCE_S)
+            return share
+
+        return self.pool.submit(job, share)
+
+    def asks(self, share: Share, count: int) -> list[Future[Share]]:
+        """Ask so often; who is refused is left out."""
+        taken: list[Future[Share]] = []
+        for _ in range(count):
+            with suppress(Refused):
+                taken.append(self.ask(share))
+        return taken
+
+
+@pytest.fixture
+def slow() -> Iterator[Slow]:
+    made = Slow(CallPool())
+    yield made
+    made.go.set()
+    made.pool.close()
+
+
+ONE, TWO, RIVAL = Share("shop", "one"), Share("shop", "two"), Share("rival", "one")
+
+
+def test_a_key_has_its_share_of_the_threads_and_of_the_line(slow: Slow) -> None:
+    """Forty slow questions of one key: those of its project, and of others, are begun at once."""
+    asked = slow.asks(ONE, 40)
+    assert len(asked) == KEY_THREADS + KEY_LINE
+    other, rival = slow.ask(TWO), slow.ask(RIVAL)
+    assert until(lambda: len(slow.began) == 4)
+    assert slow.began[-2:].count(ONE) == 0
+    slow.go.set()
+    assert [one.result(PATIENCE_S) for one in (*asked, other, rival)] == [ONE] * len(asked) + [TWO, RIVAL]
+
+
+def test_a_link_does_not_take_the_share_of_its_key(slow: Slow) -> None:
+    slow.asks(ONE._replace(by_link=True), 40)
+    assert slow.ask(ONE)
+    assert until(lambda: ONE in slow.began)
+
+
+def test_a_project_leaves_a_thread_to_the_others(slow: Slow) -> None:
+    for number in range(20):
+        slow.asks(Share("shop", f"key {number}"), 1)
+    assert until(lambda: len(slow.began) == 3)
+    assert slow.ask(RIVAL)
+    assert until(lambda: slow.began[-1:] == [RIVAL])
+
+
+def test_who_has_the_most_of_a_full_line_makes_room(slow: Slow) -> None:
+    """Two keys fill their project's line; a third one of it waits all the same, in the place of the last that came."""
+    greedy = [*slow.asks(ONE, 40), *slow.asks(TWO, 40)]
+    assert len(greedy) == 3 + PROJECT_LINE
+    third = slow.ask(Share("shop", "three"))
+    dropped = [one for one in greedy if one.done()]
+    assert len(dropped) == 1
+    error = dropped[0].exception(0)
+    assert isinstance(error, Refused)
+    assert (error.code, dict(error.headers)["retry-after"]) == ("overloaded", "5")
+    slow.go.set()
+    assert third.result(PATIENCE_S).key == "three"
+
+
+def test_who_has_the_least_goes_first() -> None:
+    made = Slow(CallPool(threads=1))
+    first = made.ask(ONE)
+    assert until(lambda: made.began == [ONE])
+    rest = [made.ask(ONE), made.ask(ONE), made.ask(RIVAL)]
+    made.go.set()
+    assert {one.result(PATIENCE_S) for one in (first, *rest)} == {ONE, RIVAL}
+    assert made.began == [ONE, ONE, ONE, RIVAL], "with one thread nobody has more of it than another: as they came"
+    made.pool.close()
+
+
+def test_the_threads_of_a_pool_work_one_at_a_time() -> None:
+    """And in turns: a page of the site waits for one slice of them, not for four."""
+    pool, working, most = CallPool(), [0], [0]
+
+    def job() -> None:
+        for _ in range(50):
+            working[0] += 1
+            most[0] = max(most[0], working[0])
+            for _ in range(300):
+                pass
+            working[0] -= 1
+            current().pause()
+
+    shares = [Share("p", "a"), Share("p", "b"), Share("q", "a"), Share("r", "a")]
+    for one in [pool.submit(job, share) for share in shares]:
+        one.result(PATIENCE_S)
+    assert most == [1]
+    pool.close()
+
+
+@pytest.mark.parametrize(("path", "most"), [(PATH, 64 * 1024), (Made.path, 256 * 1024)])
+def test_a_body_is_no_larger_than_a_call_can_want(monkeypatch: pytest.MonkeyPatch, path: str, most: int) -> None:
+    class Keys(Made):
+        kinds: frozenset[KeyKind] = frozenset({"query", "delete"})
+
+    with calling(monkeypatch, Echo(), Keys()) as pair:
+        header = HEADER if path == PATH else Made.header
+        for size, status in ((most, 200), (most + 1, 413)):
+            request = Request(path=BASE + path, body=b"x" * size, headers=((header, QUERY),))
+            assert pair.send(request).status == status
 
 
 def test_pages_are_not_kept_waiting(monkeypatch: pytest.MonkeyPatch) -> None:

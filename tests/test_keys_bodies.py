@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from eventmw.errors import Refused
-from eventmw.keys.bodies import CallName, check_own, grant_of, read
+from eventmw.keys.bodies import CallName, check, check_own, grant_of, read
 from eventmw.keys.grants import Grant
 from eventmw.schema import published
 
@@ -171,3 +171,32 @@ def test_whose_it_is_may_be_said_if_it_is_said_rightly() -> None:
         "/account_id",
         "expected the account that the key belongs to, got another text",
     )
+
+
+@pytest.mark.parametrize(
+    ("wanted", "message"),
+    [
+        ({"a.b.c": "x"}, "expected a name, or two with a dot between (a dot inside of a name: backslash, dot), got other text"),
+        ({"customer_identifier": 5}, "expected text, got a number"),
+        ({"event_name": True}, "expected text, got a boolean"),
+        ({"project_id": "x"}, "expected a field that an event can have, got another name"),
+        ({"event_name.x": "x"}, "expected a field that an event can have, got another name"),
+        ({"event_name": "two words"}, "expected a name that an event can have, got other text"),
+        ({"timestamp": True}, "expected an ISO 8601 time or whole milliseconds since 1970, before the year 9999, got a boolean"),
+        ({"customer_identifier": "bob"}, "expected the customer that the key is bound to, or none, got another one"),
+    ],
+)  # fmt: skip
+def test_a_filter_that_no_event_can_meet_is_refused(wanted: dict[str, Any], message: str) -> None:
+    """Such a key would see nothing, and nobody would be told."""
+    with pytest.raises(Refused) as caught:
+        check("keys-create", {"type": "QUERY", "customer_identifier": "ann", "key_filter_data": wanted})
+    (fault,) = caught.value.faults
+    assert (caught.value.code, fault.code, fault.message) == ("invalid_body", "never_met", message)
+    assert fault.path == f"/key_filter_data/{next(iter(wanted))}"
+
+
+@pytest.mark.parametrize(
+    "wanted", [{"a.b": 1}, {"customer_identifier": "ann"}, {"event_name": "a"}, {"_country": "DE"}]
+)
+def test_a_filter_that_an_event_can_meet_is_taken(wanted: dict[str, Any]) -> None:
+    check("keys-create", {"type": "QUERY", "customer_identifier": "ann", "key_filter_data": wanted})

@@ -107,3 +107,13 @@ def test_the_numbers_of_buckets() -> None:
     assert bucket_start("day", 19_782, utc) == ms("2024-02-29T00:00Z")
     assert bucket_start("week", 0, utc) == ms("1969-12-29T00:00Z")
     assert bucket_start("month", 2024 * 12 + 11, utc) == ms("2024-12-01T00:00Z")
+
+
+def test_half_an_hour_that_the_clocks_make_is_a_bucket_of_its_own() -> None:
+    """Lord Howe's clocks change by half an hour: the bucket begins with the change, and not half an hour before it."""
+    zone = zone_of("Australia/Lord_Howe")
+    change = ms("2026-04-04T15:00:00Z")  # 02:00+11:00 becomes 01:30+10:30
+    assert bucket_start("hour", change - 1_800_000, zone) == change
+    assert bucket_start("hour", change - model.HOUR_MS, zone) == change - model.HOUR_MS
+    assert bucket_start("hour", change + 1_800_000, zone) == change + 1_800_000
+    assert bucket_start("minute", change - 60_000, zone) == change - 60_000

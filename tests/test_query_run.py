@@ -2,22 +2,33 @@
 
 from __future__ import annotations
 
+import os
+import re
+import sqlite3
+import subprocess
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine, insert, text
+from hypothesis import given
+from hypothesis import strategies as st
+from sqlalchemy import Engine, event, insert, text
 from sqlalchemy.exc import OperationalError
 
 from eventmw.archive.database import engine_of, sqlite_address
 from eventmw.archive.store import Archive
 from eventmw.archive.tables import events, metadata
+from eventmw.charts.page import chart_page
 from eventmw.errors import Refused
+from eventmw.eventbunker.query import reply
 from eventmw.keys import Key
+from eventmw.pauses import current
 from eventmw.query.compile import compiled
 from eventmw.query.language import parse
-from eventmw.query.run import Limits, Runner
+from eventmw.query.run import Limits, Runner, in_time
+from eventmw.query.sqlite import Budget, Percentile, prepare
 from eventmw.query.table import Table
 
 NOW_MS = 1_750_000_000_000
@@ -117,10 +128,10 @@ def test_few_rows_that_take_long_are_ended_too(tmp_path: Path) -> None:
     with made.connect().execution_options(writes=True) as connection, connection.begin():
         metadata.create_all(connection)
         connection.execute(insert(events), [row(number, fields={"t": "a" * 1000}) for number in range(3)])
-    statement = compiled(query, KEY, "sqlite", most=1).select
+    statement = compiled(query, KEY, "sqlite", most=1)
     interrupted = pytest.raises(OperationalError, match="interrupted")
     with made.connect() as connection, interrupted, _in_time(connection, 0.0, _STEPS_OF_SEARCH):
-        connection.execute(statement)
+        connection.exec_driver_sql(statement.sql, dict(statement.parameters))
     made.dispose()
 
 
@@ -198,6 +209,44 @@ def test_an_archive_that_is_away(tmp_path: Path) -> None:
     assert "secret" not in f"{refused}{refused.__cause__}"
 
 
+EVIL = "50% off: :p 'q' \\\\ %(x)s \x1b[31m \u202e"
+
+
+def test_the_printed_sql_is_asked_as_it_stands(engine: Engine, request: pytest.FixtureRequest) -> None:
+    """Literals stand in it, a sign of percent once; the database's own shell gives the answer that we give."""
+    rows = [row(900, fields={"50%": EVIL, "a": [EVIL, 2]}), row(901, fields={"50%": "50% off"})]
+    with engine.connect().execution_options(writes=True) as connection, connection.begin():
+        connection.execute(insert(events), rows)
+    filters: list[dict[str, Any]] = [
+        {"field_name": "50%", "op": "equals", "value": EVIL},
+        {"field_name": "50%", "op": "in", "value": [EVIL, "x", 1]},
+        {"field_name": "50%", "op": "starts_with", "value": "50%"},
+        {"field_name": "a", "op": "in", "value": [2, 2.5, "x"]},
+        {"field_name": "event_name", "op": "in", "value": ["a", "50%"]},
+    ]
+    for one in filters:
+        asked = parse({"filters": [one], "group_by": ["50%"]}, NOW_MS)
+        statement = Runner(engine).sql(asked, KEY)
+        assert not re.search("[\x00-\x09\x0b-\x1f\u202e]", statement), "what a terminal would act on is escaped"
+        counts = [count for _, count in Runner(engine)(asked, KEY).rows]
+        assert counts == [int(line.rpartition("|")[2]) for line in shell(engine, statement)] != []
+
+
+def shell(engine: Engine, statement: str) -> list[str]:
+    """Run a statement as it is printed: in psql, and in the module that Python has instead of SQLite's shell."""
+    if engine.dialect.name == "sqlite":
+        with closing(sqlite3.connect(str(engine.url.database))) as connection:
+            return ["|".join(map(str, found)) for found in connection.execute(statement)]
+    url = engine.url
+    ran = subprocess.run(
+        ["psql", "-h", str(url.host), "-p", str(url.port), "-U", str(url.username), "-AtX", str(url.database)],
+        env={"PGPASSWORD": str(url.password), "PATH": os.environ["PATH"], "PGCLIENTENCODING": "UTF8"},
+        input=statement, capture_output=True, text=True, timeout=30, check=True,
+    )  # fmt: skip
+    assert not ran.stderr
+    return ran.stdout.splitlines()
+
+
 def test_the_sql_can_be_read_and_asked(engine: Engine) -> None:
     """Literals stand in it; a database's own shell gives the same answer."""
     query = parse({"group_by": ["é"], "filters": [{"field_name": "n", "op": "less_than", "value": 10}]}, NOW_MS)
@@ -207,3 +256,79 @@ def test_the_sql_can_be_read_and_asked(engine: Engine) -> None:
     with engine.connect() as connection:
         rows = connection.exec_driver_sql(statement).all()
     assert [count for *_, count in rows] == [4, 3, 3]
+
+
+def test_more_than_the_database_takes_is_the_questions_fault(engine: Engine) -> None:
+    """400, and never that the archive is down: a SQLite may be built with limits of its own."""
+    if engine.dialect.name == "sqlite":
+        event.listen(engine, "connect", lambda driver, _: driver.setlimit(sqlite3.SQLITE_LIMIT_VARIABLE_NUMBER, 3))
+        engine.dispose()
+    else:
+        small = "SET LOCAL work_mem = '64kB'; SET LOCAL temp_file_limit = '64kB'"
+        event.listen(engine, "begin", lambda made: made.exec_driver_sql(small))
+        with engine.begin() as connection:
+            rows = [row(900 + n, fields={"t": os.urandom(20_000).hex()}) for n in range(20)]
+            connection.execute(insert(events), rows)
+    filters = [{"field_name": name, "op": "not_equals", "value": 0.5} for name in "abc"]
+    refused = refusal(engine, {"filters": filters, "group_by": ["t"]})
+    assert (refused.code, refused.status) == ("query_too_large", 400)
+
+
+@pytest.mark.parametrize("variables", [999, 32_766])
+def test_every_build_of_sqlite_takes_the_largest_question(engine: Engine, variables: int) -> None:
+    if engine.dialect.name != "sqlite":
+        return
+    event.listen(engine, "connect", lambda driver, _: driver.setlimit(sqlite3.SQLITE_LIMIT_VARIABLE_NUMBER, variables))
+    engine.dispose()
+    filters = [{"field_name": f"ü{n}.ß", "op": "not_in", "value": [f"{n} {m}" for m in range(20)]} for n in range(50)]
+    assert ask(engine, {"filters": filters, "computations": [{"function": "count"}]}).rows == ((EVENTS,),)
+
+
+def test_cells(engine: Engine) -> None:
+    assert ask(engine, {"group_by": ["n"]}, max_cells=2 * EVENTS).rows
+    refused = refusal(engine, {"group_by": ["n"]}, max_cells=2 * EVENTS - 1)
+    assert (refused.code, "at most 599 cells" in refused.detail) == ("query_too_large", True)
+    assert "cells" in refusal(engine, {"limit": 1}, max_cells=9).detail, "six columns, and one with three fields"
+
+
+def test_the_time_holds_for_all_that_a_question_takes(engine: Engine) -> None:
+    """Not for the database alone: what comes before and after it looks at the same clock."""
+    with in_time(0.0) as deadline:
+        assert current() is deadline
+        with pytest.raises(Refused, match="takes at most 0 s"):
+            parse({"filters": [{"field_name": "n", "op": "exists"}]}, NOW_MS)
+    query = parse({"filters": [{"field_name": "n", "op": "exists"}]}, NOW_MS)
+    with in_time(0.0), pytest.raises(Refused, match="takes at most 0 s"):
+        compiled(query, KEY, "sqlite", most=1)
+    table = ask(engine, {})
+    with in_time(0.0), pytest.raises(Refused, match="takes at most 0 s"):
+        reply(table, 1_000_000)
+    with in_time(0.0), pytest.raises(Refused, match="takes at most 0 s"):
+        chart_page(table)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.1, 0.5, 0.95, 1.0])
+@given(st.lists(st.floats(allow_nan=False, allow_infinity=False, width=32) | st.integers(-3, 3), max_size=40))
+def test_percentiles_of_runs_are_those_of_the_whole(share: float, numbers: list[float]) -> None:
+    made, one = Percentile(), Percentile()
+    for number in numbers:
+        one.step(number, share)
+        made.step(number, share)
+        made._sort()
+    assert made.finalize() == one.finalize()
+
+
+def test_percentiles_keep_so_many_numbers(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    if engine.dialect.name == "sqlite":
+        median = {"computations": [{"function": "median", "field_name": "n"}]}
+        monkeypatch.setattr("eventmw.query.run.prepare", lambda driver: prepare(driver, Budget(EVENTS)))
+        assert ask(engine, median).rows == ((149.5,),)
+        monkeypatch.setattr("eventmw.query.run.prepare", lambda driver: prepare(driver, Budget(EVENTS - 1)))
+        assert "percentiles of at most" in refusal(engine, median).detail
+
+
+def test_a_sum_of_what_is_beyond_doubles_is_null(engine: Engine) -> None:
+    huge = [10**400, -(10**400), 1.7976931348623157e308]
+    with engine.connect().execution_options(writes=True) as connection, connection.begin():
+        connection.execute(insert(events), [row(900 + n, fields={"x": value}) for n, value in enumerate(huge)])
+    assert ask(engine, {"computations": [{"function": "sum", "field_name": "x"}]}).rows == ((None,),)

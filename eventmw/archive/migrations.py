@@ -5,17 +5,37 @@ Layer: input and output.
 
 from __future__ import annotations
 
+import json
 from typing import Final
 
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine, text
 
 from eventmw.archive.place import file_of, make_file
-from eventmw.archive.tables import metadata, state
+from eventmw.archive.rows import for_sqlite
+from eventmw.archive.tables import events, metadata, state
 from eventmw.archive.transactions import ArchiveAway, transaction
 from eventmw.archive.versions import Migrations, Versioned
 from eventmw.errors import ConfigError
 
-MIGRATIONS: Final[Migrations] = ()
+_WITH_NUL: Final = text(
+    f"SELECT rowid, customer_identifier, metric_name, fields FROM {events.name} "  # noqa: S608 - a name of our own
+    "WHERE instr(fields, '\\u0000') > 0 OR instr(customer_identifier, char(0)) > 0 OR instr(metric_name, char(0)) > 0"
+)
+_STORE: Final = text(
+    f"UPDATE {events.name} SET customer_identifier = :customer_identifier, metric_name = :metric_name, fields = :fields "  # noqa: S608 - as above
+    "WHERE rowid = :rowid"
+)
+
+
+def _store_nul_as_its_picture(connection: Connection) -> None:
+    """Store U+0000 in SQLite as its picture, as PostgreSQL always had it: SQLite's JSON functions end a text at it."""
+    if connection.dialect.name != "sqlite":
+        return
+    for row in connection.execute(_WITH_NUL).mappings().all():
+        connection.execute(_STORE, for_sqlite(dict(row) | {"fields": json.loads(row["fields"])}))
+
+
+MIGRATIONS: Final[Migrations] = (_store_nul_as_its_picture,)
 """What makes version 2 of version 1, version 3 of version 2, and so on."""
 
 

@@ -5,23 +5,26 @@ Layer: input and output.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final, cast
 
-from sqlalchemy import case, false, func, or_, select
+from sqlalchemy import false, func, or_, select, text
 from sqlalchemy.sql.elements import ColumnElement
 
 from eventmw.archive.database import allow
 from eventmw.archive.migrations import check
 from eventmw.archive.place import archive_engine, file_of
+from eventmw.archive.rows import as_stored
 from eventmw.archive.store import Archive
 from eventmw.archive.tables import events
 from eventmw.archive.transactions import transaction
 from eventmw.erasure import Person
 from eventmw.query.compile import WORDS, Dialect
+from eventmw.query.dialects import Bindable, cases
 
 _CUSTOMER: Final = "customer_identifier"
 _COLUMNS: Final = frozenset({_CUSTOMER, "metric_name", "event_name"})
@@ -79,16 +82,24 @@ def erase(archive: Archive, person: Person) -> int:
 
 def _names(archive: Archive, person: Person) -> ColumnElement[bool]:
     """Return whether a row has the person's value in one of the fields: text, or a number or boolean as it is written."""
-    return or_(*(holds for field in person.fields for holds in _holds(archive, field, person.value)))
+    return or_(*(holds for field in person.fields for holds in _holds(archive, field, as_stored(person.value))))
 
 
 def _holds(archive: Archive, field: str, value: str) -> Iterator[ColumnElement[bool]]:
     """Return the conditions of which one is to hold. A fixed column that is not set is a free field, if it is one."""
     if field in _COLUMNS:
         yield func.coalesce(events.c[field] == value, false())
-    found = WORDS[cast(Dialect, archive.engine.dialect.name)].value_at(tuple(field.split(".")))
-    yield case(
-        found.of_text(lambda text: text == value),
-        found.of_boolean({wanted for wanted in (True, False) if value == json.dumps(wanted)}),
-        else_=func.coalesce(found.digits == value, false()),
-    )
+    words = WORDS[cast(Dialect, archive.engine.dialect.name)]
+    values: dict[str, str] = {}
+
+    def bind(value: Bindable) -> str:
+        name = f"person_{hashlib.sha256(str(value).encode()).hexdigest()}"  # one statement holds several of these texts
+        values[name] = str(value)
+        return f"CAST(:{name} AS text)"
+
+    found = words.value_at(tuple(as_stored(step) for step in field.split(".")), bind)
+    branches = [found.of_text(lambda text: f"{text} = {bind(value)}")]
+    if flags := {wanted for wanted in (True, False) if value == json.dumps(wanted)}:
+        branches.append(found.of_boolean(flags))
+    sql = cases(branches, f"coalesce({found.digits} = {bind(value)}, FALSE)")
+    yield cast(ColumnElement[bool], text(sql).bindparams(**values))

@@ -19,10 +19,12 @@ DIALECT: Final = "eventbunker"
 
 NUL: Final = "\0"
 NUL_SIGN: Final = "\u2400"
-"""What stands for U+0000 in PostgreSQL, which has no place for it in any text: its picture, U+2400. Source: assumption."""
+"""What is kept for U+0000: its picture, U+2400. PostgreSQL has no place for the character in any text, and SQLite's JSON
+functions end a text at it, so that ``a`` and ``a\\0b`` would be one value. Source: assumption."""
 
 _METRIC: Final = "metric_name"
 _encode = msgspec.json.encode
+_NUL_ESCAPE: Final = rb"\u0000"
 _is_special = re.compile(rb"\\u0000|[0-9][eE]\+?[0-9]").search
 
 
@@ -74,9 +76,17 @@ def row_of(event: Event, project_id: str) -> dict[str, Any]:
     }
 
 
-def exact_json(fields: Mapping[str, Any]) -> str:
-    """Return a row's fields as JSON text, as SQLite keeps it."""
-    return _encode(fields).decode()
+def as_stored(text: str) -> str:
+    """Return a text as it is kept: with the picture of U+0000 in its place."""
+    return text.replace(NUL, NUL_SIGN)
+
+
+def for_sqlite(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a row as SQLite keeps it: without U+0000, and with ``fields`` as JSON text, every number as it was sent."""
+    text = _encode(row["fields"])
+    if _NUL_ESCAPE in text:
+        text = _encode(_all_stored(row["fields"]))
+    return _columns(row) | {"fields": text.decode()}
 
 
 def for_postgresql(row: Mapping[str, Any]) -> dict[str, Any]:
@@ -86,26 +96,40 @@ def for_postgresql(row: Mapping[str, Any]) -> dict[str, Any]:
     """
     text = _encode(row["fields"])
     if _is_special(text):
-        text = _written(row["fields"]).encode()
-    signed = {name: value.replace(NUL, NUL_SIGN) if isinstance(value, str) else value for name, value in row.items()}
-    return signed | {"fields": text.decode()}
+        text = _written(_all_stored(row["fields"])).encode()
+    return _columns(row) | {"fields": text.decode()}
+
+
+def _columns(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: as_stored(value) if isinstance(value, str) else value for name, value in row.items()}
+
+
+def _all_stored(value: Any) -> Any:
+    match value:
+        case str():
+            return as_stored(value)
+        case list() | tuple():
+            return [_all_stored(member) for member in cast(Iterable[object], value)]
+        case Mapping():
+            members: dict[str, object] = {}
+            for name, member in cast(Mapping[str, object], value).items():
+                key = as_stored(name)
+                while key in members:  # of two names that differ in this alone, none may push the other out
+                    key += NUL_SIGN
+                members[key] = _all_stored(member)
+            return members
+        case _:
+            return value
 
 
 def _written(value: object) -> str:
     match value:
-        case str():
-            return _encode(value.replace(NUL, NUL_SIGN)).decode()
         case float() if "e+" in repr(value):
             return f"{Decimal(repr(value)):f}.0"
-        case list() | tuple():
+        case list():
             return f"[{','.join(map(_written, cast(Iterable[object], value)))}]"
-        case Mapping():
-            members: dict[str, object] = {}
-            for name, member in cast(Mapping[str, object], value).items():
-                key = name.replace(NUL, NUL_SIGN)
-                while key in members:  # of two names that differ in this alone, none may push the other out
-                    key += NUL_SIGN
-                members[key] = member
+        case dict():
+            members = cast(Mapping[str, object], value)
             return f"{{{','.join(f'{_written(name)}:{_written(member)}' for name, member in members.items())}}}"
         case _:
             return _encode(value).decode()

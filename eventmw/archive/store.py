@@ -16,7 +16,7 @@ from sqlalchemy.sql.elements import ColumnElement
 from eventmw.archive import ledger as ledgers
 from eventmw.archive.ledger import Deletion, Ledger, digest_of
 from eventmw.archive.migrations import prepare
-from eventmw.archive.rows import NUL, NUL_SIGN, Span, exact_json, for_postgresql
+from eventmw.archive.rows import Span, as_stored, for_postgresql, for_sqlite
 from eventmw.archive.tables import Row, cursors, events
 from eventmw.archive.transactions import ArchiveAway, Unfit, is_rows_fault, transaction
 from eventmw.clock import SystemClock
@@ -166,7 +166,7 @@ class Archive:
         return written
 
     def _prepared(self, row: Row) -> Row:
-        return for_postgresql(row) if self._is_postgresql else row | {"fields": exact_json(row["fields"])}
+        return for_postgresql(row) if self._is_postgresql else for_sqlite(row)
 
     def _insert(self, connection: Connection, rows: Sequence[Row]) -> int:
         if not rows:
@@ -304,8 +304,8 @@ class Archive:
         Raises:
             ArchiveAway: the database does not answer.
         """
-        if self._is_postgresql:
-            customer, event_name = _signed(customer), _signed(event_name)
+        customer = None if customer is None else as_stored(customer)
+        event_name = None if event_name is None else as_stored(event_name)
         made_ms = _now_ms() if made_ms is None else made_ms
         note = Deletion(project_id, digest_of(customer), event_name, since_ms, until_ms, made_ms)
         whole = customer is None and since_ms is None and until_ms is None
@@ -422,10 +422,6 @@ def _names_left(
     named = [] if event_name is None else [events.c.event_name == event_name]
     newer = select(events.c.event_name).where(*step, *named, events.c.recorded_ms > made_ms)
     return connection.scalars(newer.distinct()).all()
-
-
-def _signed(value: str | None) -> str | None:
-    return value if value is None else value.replace(NUL, NUL_SIGN)
 
 
 def _now_ms() -> int:

@@ -17,10 +17,13 @@ from html import escape
 from importlib.resources import files
 from typing import Any, Final
 
+from msgspec import Raw
+
 from eventmw.charts.cells import Clock, cell_text, clock_of
 from eventmw.charts.shape import Shape, shape_of, title_of
 from eventmw.http import Headers, Reply
-from eventmw.jsontext import for_script
+from eventmw.jsontext import encode, for_script
+from eventmw.pauses import pause
 from eventmw.query.table import Cell, Column, Table, iso
 
 SELF: Final = ("'self'",)
@@ -152,6 +155,7 @@ def _table(table: Table) -> Iterator[str]:
     yield "</tr></thead><tbody>"
     clocks = [_clock(table, at) for at in range(len(table.columns))]
     for row in table.rows:
+        pause()
         yield "<tr>"
         yield from (_cell(*parts) for parts in zip(table.columns, clocks, row, strict=True))
         yield "</tr>"
@@ -208,7 +212,13 @@ def _data(heading: str, table: Table, shape: Shape) -> str:
 
 
 def _series(series: Iterable[tuple[str, Sequence[float | None]]]) -> list[dict[str, Any]]:
-    return [{"name": _one_line(name), "values": values} for name, values in series]
+    # Each by itself: to encode all of them at once holds the interpreter's lock for long.
+    return [{"name": _one_line(name), "values": _encoded(values)} for name, values in series]
+
+
+def _encoded(values: Sequence[float | None]) -> Raw:
+    pause()
+    return Raw(encode(values))
 
 
 def _one_line(label: str) -> str:

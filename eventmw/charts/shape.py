@@ -13,6 +13,7 @@ from math import isfinite
 from typing import Final, Literal
 
 from eventmw.charts.cells import Clock, cell_text, clock_of
+from eventmw.pauses import pause
 from eventmw.query.periods import LENGTHS_MS
 from eventmw.query.table import Cell, Table
 from eventmw.schema import kind_of
@@ -106,6 +107,7 @@ def _and(names: Sequence[str]) -> str:
 
 def _is_drawable(table: Table, at: int) -> bool:
     """Return whether a column holds numbers, and not only nulls."""
+    pause()
     cells = [row[at] for row in table.rows if row[at] is not None]
     return bool(cells) and table.columns[at].kind in {"number", "scalar"} and all(_number(cell) for cell in cells)
 
@@ -190,6 +192,7 @@ def _by_group(table: Table, bucket: int, groups: Sequence[int], value: int, time
     """Return a line for each group, the largest first: those whose values together are furthest from zero."""
     cells: dict[tuple[tuple[str, Cell], ...], dict[int, Cell]] = {}
     for row in table.rows:
+        pause()
         # The text «1», the number and true are different groups, and look alike.
         cells.setdefault(tuple((kind_of(row[at]), row[at]) for at in groups), {})[row[bucket]] = row[value]
     # By its own cells: laid over all times, each group would cost as much as all rows together.
@@ -203,6 +206,7 @@ def _size(cells: Iterable[Cell]) -> float:
 
 
 def _placed(times: Iterable[int], found: dict[int, Cell]) -> tuple[Point, ...]:
+    pause()
     return tuple(_point(found.get(one)) for one in times)
 
 

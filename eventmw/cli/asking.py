@@ -5,6 +5,8 @@ Layer: people. Nothing is made by looking.
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -58,6 +60,7 @@ def opened(archive: str | None, data_dir: str | None) -> Generator[Asked]:
     try:
         if (file := file_of(engine)) is not None:
             output.become_owner(folder)
+            _check_access(file)
             if not file.is_file():
                 output.fail(
                     f"there is no archive in {file.parent}. Name the site's data_dir with --data-dir, or --archive."
@@ -68,6 +71,17 @@ def opened(archive: str | None, data_dir: str | None) -> Generator[Asked]:
         yield Asked(engine, folder, address)
     finally:
         engine.dispose()
+
+
+def _check_access(file: Path) -> None:
+    """End with a sentence when this user may not read a file that is there, or look whether it is."""
+    try:
+        may = not file.exists() or os.access(file, os.R_OK, effective_ids=True)
+    except PermissionError:
+        may = False
+    if not may:
+        reason = os.strerror(errno.EACCES)
+        output.fail(f"{file} cannot be read: {reason}. Run the command as the user that the site runs as.")
 
 
 @contextmanager
@@ -152,7 +166,10 @@ def _names(asked: Asked) -> Mapping[str, str]:
     from eventmw.keys.store import KeyStore  # noqa: PLC0415 - as above
     from eventmw.keys.tables import state  # noqa: PLC0415 - as above
 
-    if (file := file_of(asked.folder, asked.address)) is not None and not file.exists():
+    try:
+        if (file := file_of(asked.folder, asked.address)) is not None and not file.exists():
+            return {}
+    except PermissionError:
         return {}
     engine = keys_engine(asked.folder, asked.address)
     try:

@@ -262,7 +262,7 @@ def _show(table: Table, options: Mapping[str, Any]) -> None:
         output.say_json(table.as_json())
         return
     if options["in_csv"]:
-        click.echo(table.as_csv(), nl=False)
+        click.echo(table.as_csv(printable=sys.stdout.isatty()), nl=False)
         return
     if options["in_chart"]:
         _draw(table)

@@ -60,3 +60,7 @@ class Gettable(Protocol):
             Refused: as for `Call.answer`.
         """
         ...
+
+    def key_of(self, query_string: str) -> Key | None:
+        """Return the key in whose name a query string asks; None when it opens nothing. Waits for no database."""
+        ...

@@ -35,7 +35,13 @@ def calls_of(runtime: Runtime) -> tuple[Call, ...]:
     return (
         *manage_calls(lambda: stores.key_store, stores.ring.look),
         QueryJson(stores.runner, runtime.clock.now_ms),
-        ChartCall(stores.runner, stores.ring, runtime.clock.now_ms, runtime.config.frame_ancestors),
+        ChartCall(
+            stores.runner,
+            stores.ring,
+            runtime.clock.now_ms,
+            runtime.config.frame_ancestors,
+            stores.runner.in_time,
+        ),
         DeleteCall(runtime.journal, stores.archive, runtime.clock.now_ms),
     )
 

@@ -13,13 +13,18 @@ from typing import Final
 
 from eventmw.errors import Refused
 from eventmw.eventbunker import Call, Gettable
-from eventmw.eventbunker.pool import RETRY_AFTER_S
+from eventmw.eventbunker.pool import NOBODY, RETRY_AFTER_S, Share
 from eventmw.exchange import Taken
 from eventmw.http import Headers, Reply
 from eventmw.intake.keyed import KeyedDoor, KeyedVisit
 from eventmw.keys.store import MASTERS
 from eventmw.protocols import eventbunker
 from eventmw.runtime import Runtime
+
+QUESTION_BYTES: Final = 64 * 1024
+OTHER_BYTES: Final = 256 * 1024
+"""Bytes of the body of a question, and of any other call: to decode a megabyte takes tens of milliseconds, in which no page
+of the site is answered. The larger one lets a person be deleted whose identifier is long. Source: assumption."""
 
 PATIENCE_S: Final = 30.0
 """Seconds that a call may take, with its time in the line. Proxies commonly give up after sixty. Source: assumption."""
@@ -30,6 +35,7 @@ class Asked:
     """A call that came whole: what is to be done, and the future of who does it."""
 
     job: Callable[[], Reply]
+    share: Share = NOBODY
     future: Future[Reply] | None = None
 
 
@@ -50,15 +56,16 @@ class CallApi:
         self.header_names = (call.header,)
         self.takes_query = isinstance(call, Gettable)
         self.runtime = runtime
+        most = QUESTION_BYTES if call.kinds == {"query"} else OTHER_BYTES
+        self.max_body_bytes = min(config.limits.max_body_bytes, most)
         self.door = KeyedDoor(
             runtime,
             header=call.header,
             kinds=call.kinds,
             trusted_proxies=config.trusted_proxies,
-            max_body_bytes=config.limits.max_body_bytes,
+            max_body_bytes=self.max_body_bytes,
             gets=self.takes_query,
         )
-        self.max_body_bytes = config.limits.max_body_bytes
         self.patience_s = patience_s
         self.refuse = eventbunker.refuse
         self._call = call
@@ -66,10 +73,13 @@ class CallApi:
 
     def accept(self, body: bytes, visit: KeyedVisit, /) -> Asked:
         """Return what is to be done."""
-        if visit.key is not None:
-            return Asked(partial(self._call.answer, visit.key, body))
+        if (key := visit.key) is not None:
+            return Asked(partial(self._call.answer, key, body), Share(key.project_id, key.id))
         assert isinstance(self._call, Gettable), "the door lets GET in for no other call"
-        return Asked(partial(self._call.get, visit.head.query))
+        query = visit.head.query
+        owner = self._call.key_of(query)
+        share = NOBODY if owner is None else Share(owner.project_id, owner.id, by_link=True)
+        return Asked(partial(self._call.get, query), share)
 
     def append(self, asked: Asked, /) -> Future[Reply]:
         """Hand it to the pool.
@@ -78,7 +88,7 @@ class CallApi:
             Refused: 503, the line is full.
         """
         pool = self.runtime.managing if self._manages else self.runtime.calls  # a forked child has its own
-        asked.future = pool.submit(asked.job)
+        asked.future = pool.submit(asked.job, asked.share)
         return asked.future
 
     def reply(self, _: Asked, done: Future[Reply], cors: Headers, /) -> Reply:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from typing import Final, Protocol
 
@@ -26,6 +27,9 @@ from eventmw.query.table import Table
 log = logging.getLogger("eventmw")
 
 PATH: Final = "/v1/query/iframe"
+
+MAX_CELLS: Final = 100_000
+"""Cells of a page, rows times columns: browsers show no more of them with ease. Source: assumption."""
 
 # Why a link opens nothing → status, heading, what to do.
 _WHYS: Final[Mapping[Why, tuple[int, str, str]]] = {
@@ -107,6 +111,7 @@ class ChartCall:
         keys: where the key behind a link is looked up.
         now_ms: the clock's.
         frame_ancestors: who may show a page in a frame.
+        in_time: holds all that a page takes to the time of a question.
     """
 
     path: str = PATH
@@ -119,11 +124,13 @@ class ChartCall:
         keys: LinkKeys,
         now_ms: Callable[[], int],
         frame_ancestors: Sequence[str] = SELF,
+        in_time: Callable[[], AbstractContextManager[object]] = nullcontext,
     ) -> None:
         self._ask = ask
         self._keys = keys
         self._now_ms = now_ms
         self._frame_ancestors = tuple(frame_ancestors)
+        self._in_time = in_time
 
     def answer(self, key: Key, body: bytes) -> Reply:
         """Return the page of the query in a body.
@@ -131,13 +138,13 @@ class ChartCall:
         Raises:
             Refused: as the query does; the gateway answers in the dialect's form.
         """
-        return chart_page(self._table(key, body), None, self._frame_ancestors)
+        return self._page(key, body, None)
 
     def get(self, query_string: str) -> Reply:
         """Return the page of a link, or a small page that says why there is none. Never raises: a person reads it."""
         try:
             link, key = self._opened(token_in(query_string))
-            return chart_page(self._table(key, link.query.encode()), link.title or None, self._frame_ancestors)
+            return self._page(key, link.query.encode(), link.title or None)
         except BadLink as bad:
             return notice_page(*_WHYS[bad.why], self._frame_ancestors)
         except Refused as refused:
@@ -148,8 +155,20 @@ class ChartCall:
             words = "The log of the site says why. Try again later."
             return notice_page(500, "The chart cannot be shown", words, self._frame_ancestors)
 
-    def _table(self, key: Key, body: bytes) -> Table:
-        return self._ask(parse_text(body, self._now_ms()), key)
+    def key_of(self, query_string: str) -> Key | None:
+        """Return the key in whose name a link asks; None when it opens nothing, which `get` will say."""
+        try:
+            return self._opened(token_in(query_string))[1]
+        except (BadLink, Refused):
+            return None
+
+    def _page(self, key: Key, body: bytes, title: str | None) -> Reply:
+        with self._in_time():
+            table = self._ask(parse_text(body, self._now_ms()), key)
+            if len(table.rows) * len(table.columns) > MAX_CELLS:
+                detail = f"Expected a page of at most {MAX_CELLS:,} cells, got more. Set a limit, or fewer columns."
+                raise Refused("query_too_large", detail)
+            return chart_page(table, title, self._frame_ancestors)
 
     def _opened(self, token: str) -> tuple[Link, Key]:
         """Return what a token stands for, and the key in whose name it asks.

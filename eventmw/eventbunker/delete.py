@@ -16,6 +16,7 @@ from eventmw.eventbunker.answers import json_reply
 from eventmw.http import Reply
 from eventmw.keys import Key, KeyKind
 from eventmw.openapi.operation import CALL_CODES, Content, KeyIn, Operation, SchemaRef
+from eventmw.pauses import current
 from eventmw.query.deletion import SCHEMA, selection_of
 from eventmw.selection import Selection
 
@@ -72,7 +73,9 @@ class DeleteCall:
                 deletes the rest.
         """
         meant = selection_of(body, key, self.now_ms())
-        return json_reply({"project_id": meant.project, "deleted": self._delete(meant)})
+        with current().away():  # it waits for a second and longer
+            deleted = self._delete(meant)
+        return json_reply({"project_id": meant.project, "deleted": deleted})
 
     def _delete(self, meant: Selection) -> dict[str, int]:
         """Delete from the journal first, or it would fill the archive again."""

@@ -8,13 +8,17 @@ Source: the seed API's query page for the path, the header and the question; the
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
+
+from msgspec import Raw
 
 from eventmw.eventbunker.answers import json_reply
 from eventmw.http import Reply
+from eventmw.jsontext import encode
 from eventmw.keys import Key, KeyKind
 from eventmw.openapi.operation import ASK_CODES, CALL_CODES, Content, KeyIn, Operation, SchemaRef
+from eventmw.pauses import pause
 from eventmw.query.language import SCHEMA, parse_text
 from eventmw.query.run import Runner, too_many_bytes
 from eventmw.query.table import Table
@@ -70,8 +74,9 @@ class QueryJson:
         Raises:
             Refused: ``invalid_json`` or ``invalid_query`` (400), or what `Runner` raises.
         """
-        table = self.ask(parse_text(body, self.now_ms()), key)
-        return reply(table, self.ask.limits.max_bytes)
+        with self.ask.in_time():
+            table = self.ask(parse_text(body, self.now_ms()), key)
+            return reply(table, self.ask.limits.max_bytes)
 
 
 def reply(table: Table, max_bytes: int) -> Reply:
@@ -80,7 +85,15 @@ def reply(table: Table, max_bytes: int) -> Reply:
     Raises:
         Refused: ``query_too_large``.
     """
-    answer = json_reply(table.as_json())
+    rows: list[bytes] = []
+    size = 0
+    for row in table.rows:  # one by one: the interpreter's lock would be held for all of them
+        rows.append(encode(table.row_as_json(row)))
+        size += len(rows[-1]) + 1
+        if size > max_bytes:
+            raise too_many_bytes(max_bytes)
+        pause()
+    answer = json_reply(replace(table, rows=()).as_json() | {"rows": Raw(b"[" + b",".join(rows) + b"]")})
     if len(answer.body) > max_bytes:
         raise too_many_bytes(max_bytes)
     return answer

@@ -7,7 +7,7 @@ Layer: pure rules. Source: PROTOCOLS.md 3.2 and the reference's `project/create`
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import cache
 from typing import Any, Final, Literal, cast
 
@@ -15,7 +15,9 @@ from eventmw import strictjson
 from eventmw.errors import Fault, Refused
 from eventmw.keys import Key, KeyKind
 from eventmw.keys.grants import Grant, Issued, Listed, Project
-from eventmw.schema import Authority, kind_of, published
+from eventmw.query.language import filters_of
+from eventmw.query.question import COLUMNS
+from eventmw.schema import MAX_SHOWN, Authority, kind_of, pointer, published
 
 CallName = Literal[
     "project-create", "project-list", "project-delete", "project-reset", "keys-create", "keys-list", "keys-revoke"
@@ -27,8 +29,9 @@ ACTIVE: Final = "ACTIVE"
 DELETED: Final = "DELETED"
 REVOKED: Final = "REVOKED"
 
-_MAX_SHOWN: Final = 100
-"""Faults in one answer. Source: PROTOCOLS.md 2.3."""
+_CUSTOMER: Final = "customer_identifier"
+_NO_FIELDS: Final = frozenset({"project_id"})
+"""Names that no event's field has, since senders may not set them, and which are no column of a question either."""
 
 _MAX_DEPTH: Final = 4
 """Containers in each other; a body that is right has two."""
@@ -56,13 +59,42 @@ def check(call: CallName, given: object) -> None:
         Refused: 400, with everything that is wrong.
     """
     # The authority goes through unknown keys in any order.
-    if faults := tuple(sorted(_authority(call).faults(given), key=lambda fault: fault.path)):
+    faults = tuple(sorted(_authority(call).faults(given), key=lambda fault: fault.path))
+    if not faults and call == "keys-create":
+        faults = tuple(_blind(cast(Mapping[str, Any], given)))
+    if faults:
         detail = "Expected another body." if strictjson.object_in(given) is not None else _no_object(given)
-        raise Refused("invalid_body", detail, faults=faults[:_MAX_SHOWN], omitted=max(0, len(faults) - _MAX_SHOWN))
+        raise Refused("invalid_body", detail, faults=faults[:MAX_SHOWN], omitted=max(0, len(faults) - MAX_SHOWN))
+
+
+def _blind(given: Mapping[str, Any]) -> Iterator[Fault]:
+    """Return a fault for each part of a key's filter that no event can meet: such a key sees nothing, in silence."""
+    customer = given.get(_CUSTOMER)
+    for name, value in given.get("key_filter_data", {}).items():
+        at = pointer(("key_filter_data", name))
+        try:
+            (one,) = filters_of({name: value})
+        except Refused as refused:
+            message = refused.faults[0].message if refused.faults else "expected a field and its value"
+            yield Fault(None, at, "", "never_met", message)
+            continue
+        path = one.field.path
+        if path[0] in _NO_FIELDS or (len(path) > 1 and path[0] in COLUMNS):
+            yield Fault(None, at, "", "never_met", "expected a field that an event can have, got another name")
+        elif path == ("event_name",) and not _event_name().accepts(value):
+            yield Fault(None, at, "", "never_met", "expected a name that an event can have, got other text")
+        elif path == (_CUSTOMER,) and customer not in {None, value}:
+            words = "expected the customer that the key is bound to, or none, got another one"
+            yield Fault(None, at, "", "never_met", words)
 
 
 def _no_object(given: object) -> str:
     return f"Expected a JSON object, got {kind_of(given)}."
+
+
+@cache
+def _event_name() -> Authority:
+    return Authority(published("eventbunker-track"), ("properties", "event_name"))
 
 
 @cache

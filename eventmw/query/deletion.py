@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import cache
+from itertools import chain, islice
 from typing import Any, Final, cast
 
 from eventmw import strictjson
@@ -14,7 +15,7 @@ from eventmw.errors import Fault, Refused
 from eventmw.keys import Key
 from eventmw.query.language import parse, unknown_keys
 from eventmw.query.periods import Period
-from eventmw.schema import Authority, published
+from eventmw.schema import MAX_SHOWN, Authority, published
 from eventmw.selection import Selection
 
 SCHEMA: Final = "eventbunker-delete"
@@ -30,7 +31,7 @@ def selection_of(body: bytes, key: Key, now_ms: int) -> Selection:
     """
     strictjson.check_digits(body)
     given = strictjson.decode(body)
-    if faults := tuple(_faults(given, key)):
+    if faults := tuple(islice(_faults(given, key), MAX_SHOWN + 1)):
         raise _refused(faults)
     wanted = cast(Mapping[str, Any], given)
     try:
@@ -60,14 +61,16 @@ def _period(wanted: Mapping[str, Any], now_ms: int) -> Period | None:
 
 def _refused(faults: Sequence[Fault]) -> Refused:
     detail = "Expected another body."
-    return Refused("invalid_body", detail, faults=tuple(faults[:100]), omitted=max(0, len(faults) - 100))
+    return Refused("invalid_body", detail, faults=tuple(faults[:MAX_SHOWN]), omitted=max(0, len(faults) - MAX_SHOWN))
 
 
 def _faults(given: object, key: Key) -> Iterator[Fault]:
-    shape = [fault for fault in _authority().faults(given) if fault.code != "additionalProperties"]
-    shape += unknown_keys(given, published(SCHEMA))
-    yield from shape
-    if not shape:
+    is_right = True
+    for fault in chain(_authority().faults(given), unknown_keys(given, published(SCHEMA))):
+        if fault.code != "additionalProperties":
+            is_right = False
+            yield fault
+    if is_right:
         yield from _of_meaning(cast(Mapping[str, Any], given), key)
 
 

@@ -10,13 +10,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from functools import cache
+from itertools import islice
 from typing import Any, Final, cast
 
 from eventmw import strictjson
 from eventmw.errors import Fault, Refused
+from eventmw.pauses import pause
 from eventmw.query.question import Filter, Query
 from eventmw.query.reading import Reading
-from eventmw.schema import Authority, pointer, published
+from eventmw.schema import MAX_SHOWN, Authority, pointer, published
 
 SCHEMA: Final = "eventbunker-query"
 
@@ -28,9 +30,10 @@ def parse(document: object, now_ms: int) -> Query:
     """Return the query that a decoded JSON value is, asked at the time `now_ms`.
 
     Raises:
-        Refused: ``invalid_query`` (400), with all faults that could be found at once.
+        Refused: ``invalid_query`` (400), with the faults that could be found at once, at most `MAX_SHOWN` and one more
+            that stands for the rest; ``query_too_large`` (400), there are too many values in its filters.
     """
-    faults = [*_shape_faults(document)]
+    faults = [*islice(_shape_faults(document), MAX_SHOWN + 1)]
     if not faults:
         reading = Reading(cast(Mapping[str, Any], document), now_ms, faults)
         query = reading.query()
@@ -38,7 +41,7 @@ def parse(document: object, now_ms: int) -> Query:
             return query
     first = faults[0]
     detail = f"{first.message[0].upper()}{first.message[1:]}, at {first.path or 'the top'}."
-    raise Refused("invalid_query", detail, faults=tuple(faults[:100]), omitted=max(0, len(faults) - 100))
+    raise Refused("invalid_query", detail, faults=tuple(faults[:MAX_SHOWN]), omitted=max(0, len(faults) - MAX_SHOWN))
 
 
 def parse_text(body: bytes, now_ms: int) -> Query:
@@ -87,5 +90,6 @@ def unknown_keys(value: object, schema: Mapping[str, Any], at: tuple[str | int, 
                 expected = f"expected one of the keys {', '.join(known)}, got another key"
                 yield Fault(None, pointer((*at, key)), pointer(("additionalProperties",)), "unknown_key", expected)
     elif isinstance(value, list) and "items" in schema:
-        for place, inner in enumerate(cast(list[object], value)):
+        for place, inner in enumerate(islice(cast(list[object], value), schema.get("maxItems"))):
+            pause()
             yield from unknown_keys(inner, schema["items"], (*at, place))

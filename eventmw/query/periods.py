@@ -16,6 +16,8 @@ from functools import cache
 from typing import Final, Literal
 from zoneinfo import ZoneInfo
 
+from eventmw.pauses import pause
+
 Interval = Literal["minute", "hour", "day", "week", "month"]
 
 DAY_MS: Final = 86_400_000
@@ -138,19 +140,31 @@ def stretches(zone: ZoneInfo, period: Period) -> tuple[Stretch, ...]:
 
 def _changes(zone: ZoneInfo, period: Period) -> Iterator[int]:
     """Return the first millisecond of each new offset. No zone has changed twice within a day since 1970."""
-    at = period.from_ms
+    at, old = period.from_ms, _offset(zone, period.from_ms)
     while at < period.to_ms - 1:
+        pause()
         after = min(at + DAY_MS, period.to_ms - 1)
-        if (new := _offset(zone, after)) != _offset(zone, at):
+        if (new := _offset(zone, after)) != old:
             seconds = range(at // 1000, after // 1000 + 1)
             yield seconds[bisect_right(seconds, 0, key=lambda s: _offset(zone, s * 1000) == new)] * 1000
-        at = after
+        at, old = after, new
 
 
 def _offset(zone: ZoneInfo, at_ms: int) -> int:
     offset = datetime.fromtimestamp(at_ms // 1000, UTC).astimezone(zone).utcoffset()
     assert offset is not None, "a zone's times have one"
     return (offset.days * 86_400 + offset.seconds) * 1000
+
+
+def _on_the_clock(start_ms: int, length_ms: int, zone: ZoneInfo) -> int:
+    """Return where a bucket begins: where its clock was full, or where the clocks were put to it since.
+
+    Where they change by half an hour, the clock that was full half an hour ago did not go yet: that half hour is a bucket of
+    its own, which begins with the change.
+    """
+    if (start_ms + _offset(zone, start_ms)) % length_ms == 0:
+        return start_ms
+    return next(_changes(zone, Period(start_ms, start_ms + length_ms + 1)), start_ms)
 
 
 def bucket_start(interval: Interval, number: int, zone: ZoneInfo) -> int:
@@ -164,7 +178,7 @@ def bucket_start(interval: Interval, number: int, zone: ZoneInfo) -> int:
     """
     match interval:
         case "minute" | "hour":
-            return number
+            return _on_the_clock(number, LENGTHS_MS[interval], zone)
         case "day":
             return start_of(EPOCH + timedelta(days=number), zone)
         case "week":

@@ -1,48 +1,28 @@
 """How PostgreSQL reads a value inside an event's fields (jsonb), with the same answers as `eventmw.query.sqlite`.
 
-Layer: input and output (it names a library of an extra, and touches nothing).
+Layer: pure rules.
 """
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any, Final, Self
+from typing import Final, Self
 
-from sqlalchemy import (
-    BigInteger,
-    Float,
-    Integer,
-    Numeric,
-    Select,
-    String,
-    case,
-    cast,
-    column,
-    exists,
-    extract,
-    func,
-    literal,
-    literal_column,
-    select,
-)
-from sqlalchemy.dialects.postgresql import JSONB
-
-from eventmw.archive.tables import events
-from eventmw.query.dialects import Branch, Holds, Sql
+from eventmw.query.dialects import FIELDS, Bindable, Binder, Branch, Holds, Parameters, Sql
 
 _NUMBER: Final = "1"
 _TEXT: Final = "2"
 _BOOLEAN: Final = "3"
 """Marks of kinds, in their order. Grouping by such texts takes half the time of grouping by jsonb."""
-_ONE: Final[Sql] = literal_column("1")
-_WHOLE: Final[Sql] = literal_column("'{}'")
-_LEAST: Final[Sql] = literal_column(str(-(1 << 63)))
-_MOST: Final[Sql] = literal_column(str((1 << 63) - 1))
-_LARGEST: Final[Sql] = literal_column(f"{sys.float_info.max!r}")
-_BEYOND: Final[Sql] = literal_column("1e309")
+_LEAST: Final = -(1 << 63)
+_MOST: Final = (1 << 63) - 1
+_LARGEST: Final = "1.7976931348623157e308"
+_BEYOND: Final = "1e400"
+_BENEATH: Final = "-1e1400"
+"""What is beyond doubles, above and below. No number of events adds up one of them to what makes up for the other, so a sum
+that holds any is beyond doubles too, which an answer gives as null, as SQLite's infinities end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,58 +34,57 @@ class Value:
     """The text that it is; anything else as JSON."""
 
     @classmethod
-    def at(cls, path: tuple[str, ...]) -> Self:
+    def at(cls, path: tuple[str, ...], bind: Binder) -> Self:
         """Return the value of a field. A name never counts as the number of an array's member."""
-        inside: Sql = events.c.fields
+        inside = FIELDS
         for step in path[:-1]:
-            inside = inside.op("->", return_type=JSONB())(literal(step, String))
-        last = literal(path[-1], String)
-        return cls(inside.op("->", return_type=JSONB())(last), inside.op("->>", return_type=String())(last))
+            inside = f"({inside} -> {bind(step)})"
+        last = bind(path[-1])
+        return cls(f"({inside} -> {last})", f"({inside} ->> {last})")
 
     @classmethod
     def of(cls, json: Sql) -> Self:
         """Return the value that a jsonb expression is."""
-        return cls(json, json.op("#>>", return_type=String())(_WHOLE))
+        return cls(json, f"({json} #>> '{{}}')")
 
     @property
     def kind(self) -> Sql:
         """Its kind, a word of ``jsonb_typeof``; NULL where there is none."""
-        return func.jsonb_typeof(self.json, type_=String())
+        return f"jsonb_typeof({self.json})"
 
     @property
     def is_there(self) -> Holds:
         """Whether the event has such a field, if only with null."""
-        return self.kind.is_not(None)
+        return f"{self.kind} IS NOT NULL"
 
     @property
     def has_value(self) -> Holds:
         """Whether it is there and not null."""
-        return func.coalesce(self.kind != "null", literal_column("FALSE"))
+        return f"coalesce({self.kind} <> 'null', FALSE)"
 
     @property
     def number(self) -> Sql:
         """The number that it is, else NULL."""
-        return case((self.kind == "number", self._number))
+        return f"CASE WHEN {self.kind} = 'number' THEN {self._number} END"
 
     @property
     def digits(self) -> Sql:
         """The number that it is as the event has it, however large it is; else NULL."""
-        return case((self.kind == "number", self.text))
+        return f"CASE WHEN {self.kind} = 'number' THEN {self.text} END"
 
     @property
     def scalar(self) -> Sql:
         """The text, number or boolean that it is, as text with a mark of its kind before it; else NULL."""
-        marked = {
-            "string": literal_column(f"'{_TEXT}'").op("||", return_type=String())(self.text),
-            "number": literal_column(f"'{_NUMBER}'").op("||", return_type=String())(self._least_digits),
-            "boolean": literal_column(f"'{_BOOLEAN}'").op("||", return_type=String())(self.text),
-        }
-        return case(marked, value=self.kind).collate("C")
+        return (
+            f"(CASE {self.kind} WHEN 'string' THEN '{_TEXT}' || {self.text} "
+            f"WHEN 'number' THEN '{_NUMBER}' || {self._least_digits} "
+            f"WHEN 'boolean' THEN '{_BOOLEAN}' || {self.text} END) COLLATE \"C\""
+        )
 
     @property
     def _least_digits(self) -> Sql:
         """The digits that it is grouped by: 1.0 and 1 have the same."""
-        return cast(func.trim_scale(self._number), String)
+        return f"CAST(trim_scale({self._number}) AS text)"
 
     @property
     def _number(self) -> Sql:
@@ -114,44 +93,88 @@ class Value:
         A double becomes a numeric by way of its text, since the cast keeps 15 digits of it. What is beyond doubles is one
         number, which the casts to doubles refuse.
         """
-        number = cast(self.json, Numeric)
-        double = cast(cast(cast(number, Float(53)), String), Numeric)
-        return case(
-            (number.between(_LEAST, _MOST), number),
-            (func.abs(number) <= _LARGEST, double),
-            else_=func.sign(number) * _BEYOND,
+        number = f"CAST({self.json} AS numeric)"
+        double = f"CAST(CAST(CAST({number} AS double precision) AS text) AS numeric)"
+        return (
+            f"CASE WHEN {number} BETWEEN {_LEAST} AND {_MOST} THEN {number} WHEN abs({number}) <= {_LARGEST} THEN {double} "
+            f"WHEN {number} > 0 THEN {_BEYOND} ELSE {_BENEATH} END"
         )
 
     def of_text(self, holds: Callable[[Sql], Holds]) -> Branch:
         """Return a branch for texts."""
-        return self.kind == "string", holds(self.text)
+        return f"{self.kind} = 'string'", holds(self.text)
 
     def of_number(self, holds: Callable[[Sql], Holds]) -> Branch:
         """Return a branch for numbers."""
-        return self.kind == "number", holds(self._number)
+        return f"{self.kind} = 'number'", holds(self._number)
 
     def of_boolean(self, values: set[bool]) -> Branch:
         """Return a branch for booleans that are one of `values`."""
-        return self.kind == "boolean", self.text.in_(["true" if value else "false" for value in sorted(values)])
+        wanted = ", ".join(f"'{'true' if value else 'false'}'" for value in sorted(values))
+        return f"{self.kind} = 'boolean'", f"{self.text} IN ({wanted})"
 
     def of_array(self, holds: Callable[[Value], Holds]) -> Branch:
         """Return a branch for arrays of which one member holds."""
-        is_array = self.kind == "array"
-        members = case((is_array, self.json), else_=cast(literal_column("'[]'"), JSONB))
-        member = func.jsonb_array_elements(members).table_valued(column("value", JSONB), joins_implicitly=True)
-        return is_array, exists(select(_ONE).select_from(member).where(holds(Value.of(member.c.value))))
+        is_array = f"{self.kind} = 'array'"
+        members = f"jsonb_array_elements(CASE WHEN {is_array} THEN {self.json} ELSE CAST('[]' AS jsonb) END)"
+        holding = holds(Value.of("member.value"))
+        return is_array, f"EXISTS (SELECT 1 FROM {members} AS member(value) WHERE {holding})"  # noqa: S608 - parts of ours, and what stands for parameters
 
 
-def value_at(path: tuple[str, ...]) -> Value:
+def parameters() -> Parameters:
+    """Return a binder of the parameters of one statement."""
+    return Parameters(
+        lambda name, value: f"CAST(%({name})s AS {_type(value)})",
+        lambda value: value if isinstance(value, str | int | float | Decimal) else [*value],
+    )
+
+
+def _type(value: Bindable) -> str:
+    if isinstance(value, str | int | float | Decimal):
+        return _TYPES[type(value)]
+    return f"{_TYPES[type(value[0])]}[]"
+
+
+_TYPES: Final[dict[type, str]] = {str: "text", int: "bigint", float: "double precision", Decimal: "numeric"}
+
+
+def literal(value: Bindable) -> Sql:
+    """Return a value as psql reads it."""
+    if isinstance(value, str):
+        if value.isprintable():
+            return "'" + value.replace("'", "''") + "'"
+        # What a terminal would act on is written as its number.
+        text = value.replace("\\", "\\\\").replace("'", "''")
+        return "E'" + "".join(one if one.isprintable() else f"\\U{ord(one):08x}" for one in text) + "'"
+    if isinstance(value, int | float | Decimal):
+        return f"CAST({value} AS {_type(value)})"
+    return f"CAST(ARRAY[{', '.join(map(literal, value))}] AS {_type(value)})"
+
+
+def value_at(path: tuple[str, ...], bind: Binder) -> Value:
     """Return the value of a field of the event that is looked at."""
-    return Value.at(path)
+    return Value.at(path, bind)
+
+
+def fields() -> Sql:
+    """Return the free fields of the event that is looked at, as JSON text."""
+    return f"CAST({FIELDS} AS text)"
+
+
+def comparable(value: float) -> Bindable:
+    """Return a number to compare with: its shortest decimal form, which is what a document holds of a double."""
+    return Decimal(repr(value))
+
+
+def is_one_of(one: Sql, values: Bindable, bind: Binder) -> Holds:
+    """Return whether an expression is one of an array's values."""
+    return f"{one} = ANY({bind(values)})"
 
 
 def scalar_order(scalar: Sql) -> Sequence[Sql]:
     """Return what scalars are ordered by: null, numbers, texts by code points, false, true."""
-    mark = func.left(scalar, 1, type_=String()).collate("C")
-    digits = case((func.left(scalar, 1) == _NUMBER, cast(func.substr(scalar, 2), Numeric)))
-    return [mark, digits, scalar.collate("C")]
+    digits = f"CASE WHEN left({scalar}, 1) = '{_NUMBER}' THEN CAST(substr({scalar}, 2) AS numeric) END"
+    return [f'left({scalar}, 1) COLLATE "C"', digits, f'{scalar} COLLATE "C"']
 
 
 def scalar_of(cell: str | None) -> str | Decimal | bool | None:
@@ -164,27 +187,27 @@ def scalar_of(cell: str | None) -> str | Decimal | bool | None:
 
 def text_order(text: Sql) -> Sql:
     """Return a text so that it is ordered by code points, whatever the database's own collation."""
-    return text.collate("C")
+    return f'{text} COLLATE "C"'
 
 
-def starts_with(text: Sql, start: str) -> Holds:
+def starts_with(text: Sql, start: str, bind: Binder) -> Holds:
     """Return whether a text begins so."""
-    return func.starts_with(text, literal(start, String))
+    return f"starts_with({text}, {bind(start)})"
 
 
-def ends_with(text: Sql, end: str) -> Holds:
+def ends_with(text: Sql, end: str, bind: Binder) -> Holds:
     """Return whether a text ends so."""
-    return func.right(text, len(end)) == literal(end, String)
+    return f"right({text}, {len(end)}) = {bind(end)}"
 
 
-def contains(text: Sql, part: str) -> Holds:
+def contains(text: Sql, part: str, bind: Binder) -> Holds:
     """Return whether a text holds another."""
-    return func.strpos(text, literal(part, String)) > 0
+    return f"strpos({text}, {bind(part)}) > 0"
 
 
 def total(number: Sql) -> Sql:
     """Return a sum, exact; NULL of nothing."""
-    return func.sum(number)
+    return f"sum({number})"
 
 
 wide_total = total
@@ -192,30 +215,31 @@ wide_total = total
 
 def mean(number: Sql) -> Sql:
     """Return the mean, a double."""
-    return cast(func.sum(number), Float(53)) / cast(func.count(number), Float(53))
+    return f"CAST(sum({number}) AS double precision) / CAST(count({number}) AS double precision)"
 
 
 def percentile(number: Sql, share: float) -> Sql:
     """Return a percentile, between two numbers in proportion."""
-    return func.percentile_cont(cast(share, Float(53))).within_group(cast(number, Float(53)))
+    double = f"CAST({number} AS double precision)"
+    return f"percentile_cont(CAST({share!r} AS double precision)) WITHIN GROUP (ORDER BY {double})"
+
+
+def remainder(number: Sql, divisor: int) -> Sql:
+    """Return what is left of a whole number after a division. ``%`` begins a parameter to the driver."""
+    return f"mod({number}, {divisor})"
 
 
 def year_and_month(seconds: Sql) -> Sql:
     """Return twelve times the year, plus 0 to 11 for the month, of local seconds since 1970."""
-    local = func.timezone("UTC", func.to_timestamp(cast(seconds, Float(53))))
-    return cast(extract("year", local) * 12 + extract("month", local) - 1, BigInteger)
+    local = f"timezone('UTC', to_timestamp(CAST({seconds} AS double precision)))"
+    return f"CAST(extract(year FROM {local}) * 12 + extract(month FROM {local}) - 1 AS bigint)"
 
 
-def literal_number(value: float) -> Sql:
-    """Return a number to compare with: its shortest decimal form, which is what a document holds of a double."""
-    return literal(Decimal(repr(value)), Numeric())
-
-
-def fenced(inner: Select[Any], *, reused: bool) -> Select[Any]:
-    """Return the inner floor with an offset of nothing, when a value of it is used more than once.
+def fence(*, reused: bool) -> Sql:
+    """Return an offset of nothing for the inner floor, when a value of it is used more than once.
 
     Else PostgreSQL merges both floors, which writes the value's expression wherever it is used, and, where it takes every
     event for a group of its own, sorts whole events on the disk. Merged it can share the work among its workers, so what is
     used once stays so. Source: PostgreSQL, «is_simple_subquery» in prepjointree.c.
     """
-    return inner.offset(literal_column("0", Integer)) if reused else inner
+    return " OFFSET 0" if reused else ""

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, Literal
 
+from eventmw.archive.rows import as_stored
 from eventmw.query.periods import Interval, Period
 
 Function = Literal["count", "sum", "avg", "min", "max", "count_distinct", "percentile"]
@@ -102,8 +103,11 @@ class Query:
 def field_of(name: str) -> Field:
     r"""Return the field that a name such as ``price``, ``cart.total`` or ``a\.b`` stands for.
 
+    U+0000 in it means its picture, which the archive keeps for it.
+
     Raises:
-        ValueError: a step is empty, there are more than two, a backslash is the last character, or U+0000 is in it.
+        ValueError: a step is empty, there are more than two, a backslash is the last character, or a half of a character
+            is in it.
     """
     steps, escaped = [""], False
     for char in name:
@@ -116,7 +120,7 @@ def field_of(name: str) -> Field:
             escaped = False
     if escaped or not is_storable(name) or len(steps) > 2 or "" in steps:  # noqa: PLR2004 - objects are one level deep
         raise ValueError("not a field's name")
-    return Field(name, tuple(steps))
+    return Field(name, tuple(map(as_stored, steps)))
 
 
 def name_of(*path: str) -> str:
@@ -125,5 +129,5 @@ def name_of(*path: str) -> str:
 
 
 def is_storable(text: str) -> bool:
-    """Return whether a text can be in the archive at all: PostgreSQL keeps no U+0000, and UTF-8 no lone surrogate."""
-    return "\x00" not in text and not any("\ud800" <= char <= "\udfff" for char in text)
+    """Return whether a text can be in the archive at all: UTF-8 has no lone surrogate."""
+    return not any("\ud800" <= char <= "\udfff" for char in text)

@@ -10,7 +10,9 @@ from math import isfinite
 from typing import Any, Final, cast
 from zoneinfo import ZoneInfo
 
-from eventmw.errors import Fault
+from eventmw.archive.rows import as_stored
+from eventmw.errors import Fault, Refused
+from eventmw.pauses import pause
 from eventmw.query.periods import Interval, Period, moment_of, words_of, zone_of
 from eventmw.query.question import (
     BUCKET,
@@ -34,6 +36,9 @@ LISTED: Final = 100
 
 MAX_VALUES: Final = 1000
 """Values of one ``in``. Source: assumption."""
+
+MAX_VALUES_TOGETHER: Final = 1000
+"""Values of all filters of a question. Source: assumption."""
 
 MAX_TEXT: Final = 10_000
 """Characters of a filter's value. Source: assumption."""
@@ -193,7 +198,7 @@ class Reading:
             if name in names[: computed_from + place]:
                 self._fault(at, "repeated", "expected a column's name that no other column has, got one again: set as")
             elif not is_storable(name) and "as" in given[place]:
-                self._fault([*at, "as"], "text", "expected text without U+0000 and lone surrogates, got other text")
+                self._fault([*at, "as"], "text", "expected text without lone surrogates, got other text")
 
     def _read_order(self, names: Sequence[str], computations: Sequence[Computation]) -> Iterator[Order]:
         for place, one in enumerate(self._document.get("order_by", [])):
@@ -213,7 +218,9 @@ class Reading:
             yield Order(field, one.get("direction") == "desc")
 
     def _read_filters(self, given: Sequence[Mapping[str, Any]]) -> Iterator[Filter]:
+        _check_together(given)
         for place, one in enumerate(given):
+            pause()
             at = ["filters", place]
             field = self._read_field(one["field_name"], [*at, "field_name"])
             word: str = one["op"]
@@ -248,10 +255,9 @@ class Reading:
         if isinstance(value, str):
             shortest, longest = (1, MAX_SEARCHED) if op in SEARCHES else (0, MAX_TEXT)
             if shortest <= len(value) <= longest and is_storable(value):
-                return value
-            self._fault(
-                at, "text", f"expected text of {shortest} to {longest:,} characters without U+0000, got other text"
-            )
+                return as_stored(value)
+            words = f"expected text of {shortest} to {longest:,} characters without lone surrogates, got other text"
+            self._fault(at, "text", words)
         elif field.column == "text" or op in SEARCHES:
             self._fault(at, "type", f"expected text, got {kind_of(value)}")
         elif isinstance(value, bool) and op not in _ORDERED:
@@ -264,6 +270,19 @@ class Reading:
             )
             self._fault(at, "type", f"expected {wanted}, got {kind_of(value)}")
         return ""
+
+
+def _check_together(given: Sequence[Mapping[str, Any]]) -> None:
+    """Look how many values there are in all filters together: each may be compared with each event.
+
+    Raises:
+        Refused: ``query_too_large``.
+    """
+    lists = [cast(list[object], one["value"]) for one in given if isinstance(one.get("value"), list)]
+    # An array that is too long by itself is told as such, with its place.
+    if sum(map(len, lists)) > MAX_VALUES_TOGETHER and all(len(one) <= MAX_VALUES for one in lists):
+        detail = f"Expected at most {MAX_VALUES_TOGETHER:,} values in all filters together, got more."
+        raise Refused("query_too_large", detail)
 
 
 def _usual_order(interval: Interval | None, groups: Sequence[Field]) -> tuple[Order, ...]:

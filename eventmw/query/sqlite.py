@@ -1,6 +1,6 @@
 """How SQLite reads a value inside an event's fields, and the aggregate that it lacks.
 
-Layer: input and output (it names a library of an extra, and touches nothing).
+Layer: pure rules.
 
 Booleans leave SQLite's JSON functions as 1 and 0; here they are the blobs ``x'01'`` and ``x'00'``, so that no group takes
 ``true`` for 1 and all of them sort behind texts. SQLite 3.40 compares a path with the bytes of a key as the document has
@@ -10,38 +10,23 @@ are decoded. Source: sqlite.org/json1.html; jsonLookupStep in SQLite 3.40.
 
 from __future__ import annotations
 
+import json
 import re
+from array import array
+from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Self
+from struct import Struct
+from typing import Any, Final, Self, cast
 
-from sqlalchemy import (
-    BigInteger,
-    Boolean,
-    Float,
-    Integer,
-    LargeBinary,
-    Select,
-    String,
-    TableValuedAlias,
-    and_,
-    case,
-    cast,
-    exists,
-    func,
-    literal,
-    literal_column,
-    select,
-)
-
-from eventmw.archive.tables import events
-from eventmw.query.dialects import Branch, Holds, Sql
+from eventmw.pauses import pause
+from eventmw.query.dialects import FIELDS, Bindable, Binder, Branch, Holds, Parameters, Sql
 from eventmw.query.table import Cell
 
 _plain = re.compile(r"[ !#-\[\]-~]+").fullmatch
-_NUMBERS: Final = ("integer", "real")
-_TRUE: Final = literal_column("x'01'", LargeBinary)
-_FALSE: Final = literal_column("x'00'", LargeBinary)
+_NUMBERS: Final = "('integer', 'real')"
+_TRUE: Final = "x'01'"
+_FALSE: Final = "x'00'"
 
 HALF: Final = 32
 """Bits of the lower part of a sum in two parts."""
@@ -53,94 +38,84 @@ class Value:
 
     kind: Sql
     value: Sql
-    members: Callable[[], TableValuedAlias]
+    members: Sql
+    """A table of the members of the array that it is: ``type`` and ``atom``."""
     written: Sql | None = None
     """It as JSON has it, where SQLite can say."""
 
     @classmethod
-    def at(cls, path: tuple[str, ...]) -> Self:
+    def at(cls, path: tuple[str, ...], bind: Binder) -> Self:
         """Return the value of a field."""
         if all(map(_plain, path)):
-            where = literal("$" + "".join(f'."{step}"' for step in path), String)
+            where = bind("$" + "".join(f'."{step}"' for step in path))
             return cls(
-                func.json_type(events.c.fields, where),
-                func.json_extract(events.c.fields, where),
-                lambda: func.json_each(events.c.fields, where).table_valued("type", "atom", joins_implicitly=True),
+                f"json_type({FIELDS}, {where})",
+                f"json_extract({FIELDS}, {where})",
+                f"json_each({FIELDS}, {where})",
                 _written(where),
             )
-        return cls._looked_for(path)
+        return cls._looked_for(path, bind)
 
     @classmethod
-    def _looked_for(cls, path: tuple[str, ...]) -> Self:
+    def _looked_for(cls, path: tuple[str, ...], bind: Binder) -> Self:
         """Return the value of a field with a name that no path can hold."""
+        inner = [f"CASE WHEN m{n}.type = 'object' THEN m{n}.value ELSE '{{}}' END" for n in range(len(path) - 1)]
+        tables = ", ".join(f"json_each({source}) AS m{n}" for n, source in enumerate([FIELDS, *inner]))
+        named = " AND ".join(f"m{n}.key = {bind(step)}" for n, step in enumerate(path))
+        last = f"m{len(path) - 1}"
 
-        def found(column: str) -> Sql:
-            source: Sql = events.c.fields
-            members: list[TableValuedAlias] = []
-            for _ in path:
-                members.append(
-                    func.json_each(source).table_valued("key", "value", "type", "atom", joins_implicitly=True)
-                )
-                source = case((members[-1].c.type == "object", members[-1].c.value), else_="{}")
-            last = members[-1].c
-            wanted = case((last.type == "array", last.value)) if column == "array" else last[column]
-            named = [member.c.key == literal(step, String) for member, step in zip(members, path, strict=True)]
-            return select(wanted).where(and_(*named)).scalar_subquery().correlate(events)
+        def found(wanted: Sql) -> Sql:
+            return f"(SELECT {wanted} FROM {tables} WHERE {named})"  # noqa: S608 - parts of ours, and what stands for parameters
 
-        return cls(
-            found("type"),
-            found("atom"),
-            lambda: func.json_each(found("array")).table_valued("type", "atom", joins_implicitly=True),
-        )
+        members = found(f"CASE WHEN {last}.type = 'array' THEN {last}.value END")
+        return cls(found(f"{last}.type"), found(f"{last}.atom"), f"json_each({members})")
 
     @property
     def is_there(self) -> Holds:
         """Whether the event has such a field, if only with null."""
-        return self.kind.is_not(None)
+        return f"{self.kind} IS NOT NULL"
 
     @property
     def has_value(self) -> Holds:
         """Whether it is there and not null."""
-        return func.coalesce(self.kind != "null", literal(0), type_=Boolean)
+        return f"coalesce({self.kind} <> 'null', FALSE)"
 
     @property
     def number(self) -> Sql:
         """The number that it is, else NULL."""
-        return case((self.kind.in_(_NUMBERS), self.value))
+        return f"CASE WHEN {self.kind} IN {_NUMBERS} THEN {self.value} END"
 
     @property
     def digits(self) -> Sql:
         """The number that it is as the event has it, however large it is; else NULL."""
-        return case((self.kind.in_(_NUMBERS), cast(self.value, String) if self.written is None else self.written))
+        digits = f"CAST({self.value} AS TEXT)" if self.written is None else self.written
+        return f"CASE WHEN {self.kind} IN {_NUMBERS} THEN {digits} END"
 
     @property
     def scalar(self) -> Sql:
         """The text, number or boolean that it is, else NULL."""
-        return case(
-            (self.kind.in_(("text", *_NUMBERS)), self.value),
-            (self.kind == "true", _TRUE),
-            (self.kind == "false", _FALSE),
+        return (
+            f"CASE WHEN {self.kind} IN ('text', 'integer', 'real') THEN {self.value} "
+            f"WHEN {self.kind} = 'true' THEN {_TRUE} WHEN {self.kind} = 'false' THEN {_FALSE} END"
         )
 
     def of_text(self, holds: Callable[[Sql], Holds]) -> Branch:
         """Return a branch for texts."""
-        return self.kind == "text", holds(self.value)
+        return f"{self.kind} = 'text'", holds(self.value)
 
     def of_number(self, holds: Callable[[Sql], Holds]) -> Branch:
         """Return a branch for numbers."""
-        return self.kind.in_(_NUMBERS), holds(self.value)
+        return f"{self.kind} IN {_NUMBERS}", holds(self.value)
 
     def of_boolean(self, values: set[bool]) -> Branch:
         """Return a branch for booleans that are one of `values`."""
-        wanted = [word for word, value in (("true", True), ("false", False)) if value in values]
-        return self.kind.in_(("true", "false")), self.kind.in_(wanted)
+        wanted = ", ".join(f"'{word}'" for word, value in (("true", True), ("false", False)) if value in values)
+        return f"{self.kind} IN ('true', 'false')", f"{self.kind} IN ({wanted})"
 
     def of_array(self, holds: Callable[[Value], Holds]) -> Branch:
         """Return a branch for arrays of which one member holds."""
-        member = self.members()
-        return self.kind == "array", exists(
-            select(literal(1)).select_from(member).where(holds(Value(member.c.type, member.c.atom, lambda: member)))
-        )
+        member = Value("member.type", "member.atom", "")
+        return f"{self.kind} = 'array'", f"EXISTS (SELECT 1 FROM {self.members} AS member WHERE {holds(member)})"  # noqa: S608 - parts of ours, and what stands for parameters
 
 
 def _written(where: Sql) -> Sql:
@@ -148,13 +123,51 @@ def _written(where: Sql) -> Sql:
 
     Source: sqlite.org/json1.html, «The json_extract() function»; its operator ``->`` came with 3.38.
     """
-    twice = func.json_extract(events.c.fields, where, where)
-    return func.substr(twice, 2, (func.length(twice) - 3) // 2, type_=String())
+    twice = f"json_extract({FIELDS}, {where}, {where})"
+    return f"substr({twice}, 2, (length({twice}) - 3) / 2)"
 
 
-def value_at(path: tuple[str, ...]) -> Value:
+def parameters() -> Parameters:
+    """Return a binder of the parameters of one statement. SQLite counts a named one once, wherever it stands."""
+    return Parameters(lambda name, _: f":{name}", _driver_value)
+
+
+def _driver_value(value: Bindable) -> Any:
+    return value if isinstance(value, str | int | float) else _array(value)
+
+
+def _array(values: Bindable) -> str:
+    return json.dumps(values, ensure_ascii=False, separators=(",", ":"))
+
+
+def literal(value: Bindable) -> Sql:
+    """Return a value as the shell of SQLite reads it."""
+    if isinstance(value, int | float):
+        return repr(value)
+    text = value if isinstance(value, str) else _array(value)
+    # What a terminal would act on is written as its number.
+    parts = [part if part.isprintable() else f"'||char({ord(part)})||'" for part in text.replace("'", "''")]
+    return f"'{''.join(parts)}'" if text.isprintable() else f"('{''.join(parts)}')"
+
+
+def value_at(path: tuple[str, ...], bind: Binder) -> Value:
     """Return the value of a field of the event that is looked at."""
-    return Value.at(path)
+    return Value.at(path, bind)
+
+
+def fields() -> Sql:
+    """Return the free fields of the event that is looked at, as JSON text."""
+    return FIELDS
+
+
+def comparable(value: float) -> Bindable:
+    """Return a number as it is compared with those of events."""
+    return value
+
+
+def is_one_of(one: Sql, values: Bindable, bind: Binder) -> Holds:
+    """Return whether an expression is one of an array's values."""
+    return f"{one} IN (SELECT value FROM json_each({bind(values)}))"  # noqa: S608 - parts of ours, and what stands for parameters
 
 
 def scalar_order(scalar: Sql) -> Sequence[Sql]:
@@ -172,90 +185,173 @@ def text_order(text: Sql) -> Sql:
     return text
 
 
-def starts_with(text: Sql, start: str) -> Holds:
+def starts_with(text: Sql, start: str, bind: Binder) -> Holds:
     """Return whether a text begins so."""
-    return func.substr(text, 1, len(start)) == literal(start, String)
+    return f"substr({text}, 1, {len(start)}) = {bind(start)}"
 
 
-def ends_with(text: Sql, end: str) -> Holds:
+def ends_with(text: Sql, end: str, bind: Binder) -> Holds:
     """Return whether a text ends so."""
-    return func.substr(text, -len(end)) == literal(end, String)
+    return f"substr({text}, -{len(end)}) = {bind(end)}"
 
 
-def contains(text: Sql, part: str) -> Holds:
+def contains(text: Sql, part: str, bind: Binder) -> Holds:
     """Return whether a text holds another."""
-    return func.instr(text, literal(part, String)) > 0
+    return f"instr({text}, {bind(part)}) > 0"
 
 
 def total(number: Sql) -> Sql:
     """Return a sum as SQLite makes it: it fails with «integer overflow» past 64 bits."""
-    return func.sum(number)
+    return f"sum({number})"
 
 
 def wide_total(number: Sql) -> Sql:
     """Return a sum that never fails, in one and a half the time: exact where it is an integer of 64 bits, else a double."""
-    mask, half = literal((1 << HALF) - 1, BigInteger), literal(HALF, Integer)
-    low = func.sum(number.op("&")(mask))
-    high = func.sum(number.op(">>")(half)) + low.op(">>")(half)
-    exact = high.op("<<")(half).op("|")(low.op("&")(mask))
-    fractions = func.sum(func.typeof(number) == "real")
-    fits = and_(fractions == 0, high.between(-(1 << 31), (1 << 31) - 1))
-    return case((func.count(number) == 0, None), (fits, exact), else_=func.total(number))
+    mask = (1 << HALF) - 1
+    low = f"sum({number} & {mask})"
+    high = f"(sum({number} >> {HALF}) + ({low} >> {HALF}))"
+    fits = f"sum(typeof({number}) = 'real') = 0 AND {high} BETWEEN {-(1 << 31)} AND {(1 << 31) - 1}"
+    return (
+        f"CASE WHEN count({number}) = 0 THEN NULL WHEN {fits} THEN ({high} << {HALF}) | ({low} & {mask}) "
+        f"ELSE total({number}) END"
+    )
 
 
 def mean(number: Sql) -> Sql:
     """Return the mean, a double."""
-    return func.avg(number)
+    return f"avg({number})"
 
 
 def percentile(number: Sql, share: float) -> Sql:
     """Return a percentile by `Percentile`."""
-    return func.eventmw_percentile(number, share)
+    return f"eventmw_percentile({number}, {share!r})"
+
+
+def remainder(number: Sql, divisor: int) -> Sql:
+    """Return what is left of a whole number after a division."""
+    return f"({number}) % {divisor}"
 
 
 def year_and_month(seconds: Sql) -> Sql:
     """Return twelve times the year, plus 0 to 11 for the month, of local seconds since 1970."""
-    year = cast(func.strftime("%Y", seconds, "unixepoch"), Integer)
-    return year * 12 + cast(func.strftime("%m", seconds, "unixepoch"), Integer) - 1
+    year, month = (f"CAST(strftime('{part}', {seconds}, 'unixepoch') AS INTEGER)" for part in ("%Y", "%m"))
+    return f"{year} * 12 + {month} - 1"
+
+
+def fence(*, reused: bool) -> Sql:  # noqa: ARG001 - it never helps SQLite to merge
+    """Return a limit, which keeps the inner floor from being merged, so that each of its columns is worked out once.
+
+    Source: sqlite.org/optoverview.html, «Subquery Flattening»: an aggregate over a limit.
+    """
+    return " LIMIT -1"
+
+
+MAX_NUMBERS: Final = 4_000_000
+"""Numbers that the percentiles of one question may keep at once, eight bytes each. Source: assumption."""
+
+TOO_MANY_NUMBERS: Final = "more numbers than percentiles may keep"
+_RUN: Final = 1_000
+"""Numbers that are sorted at once: a tenth of a millisecond, in which no other thread runs."""
+
+_double, _bits = Struct("<d"), Struct("<Q")
+_SIGN: Final = 1 << 63
+
+
+class Budget:
+    """How many more numbers the percentiles of one question may keep."""
+
+    def __init__(self, left: int = MAX_NUMBERS) -> None:
+        self.left = left
+        self.is_spent = False
+
+    def spend(self, count: int) -> None:
+        """Take some.
+
+        Raises:
+            ValueError: there are none left.
+        """
+        self.left -= count
+        if self.left < 0:
+            self.is_spent = True
+            raise ValueError(TOO_MANY_NUMBERS)
 
 
 class Percentile:
-    """SQLite's ``eventmw_percentile(number, share)``: between two numbers, in proportion, as ``percentile_cont``."""
+    """SQLite's ``eventmw_percentile(number, share)``: between two numbers, in proportion, as ``percentile_cont``.
 
-    def __init__(self) -> None:
-        self._numbers: list[float] = []
+    Numbers are kept in sorted runs, and never sorted as a whole: to sort a million holds the interpreter's lock for most of
+    a second, and the site's pages wait for it.
+    """
+
+    def __init__(self, budget: Budget | None = None) -> None:
+        self._budget = budget or Budget()
+        self._runs: list[array[float]] = []
+        self._new: list[float] = []
         self._share = 0.0
 
     def step(self, number: float | None, share: float) -> None:
         """Take the number of one event."""
         if number is not None:
-            self._numbers.append(number)
+            self._new.append(number)
             self._share = share
+            if len(self._new) == _RUN:
+                self._sort()
+
+    def _sort(self) -> None:
+        self._budget.spend(len(self._new))
+        self._new.sort()
+        self._runs.append(array("d", self._new))
+        self._new = []
 
     def finalize(self) -> float | None:
         """Return the percentile of all, or None of nothing."""
-        if not self._numbers:
+        if self._new:
+            self._sort()
+        count = sum(map(len, self._runs))
+        if not count:
             return None
-        numbers = sorted(self._numbers)
-        place = self._share * (len(numbers) - 1)
+        place = self._share * (count - 1)
         below = int(place)
-        low, high = float(numbers[below]), float(numbers[min(below + 1, len(numbers) - 1)])
+        low = self._at(below)
+        high = low if below == place else self._at(below + 1)
+        self._budget.left += count
+        self._runs = []
         return low + (place - below) * (high - low)
 
+    def _at(self, place: int) -> float:
+        """Return the number that has so many before it, found by halving what all doubles there are have in common."""
+        if len(self._runs) == 1:
+            return self._runs[0][place]
+        low, high = (_rank(end(run[at] for run in self._runs)) for end, at in ((min, 0), (max, -1)))
+        while low < high:
+            middle = (low + high) // 2
+            number, before = _number(middle), 0
+            for run in self._runs:
+                before += bisect_right(run, number)
+                pause()
+            if before > place:
+                high = middle
+            else:
+                low = middle + 1
+        return _number(low)
 
-def prepare(connection: Any) -> None:
-    """Give a connection of `sqlite3` the functions that these expressions call."""
-    connection.create_aggregate("eventmw_percentile", 2, Percentile)
 
+def _rank(number: float) -> int:
+    """Return the place of a double among all doubles. -0.0 is 0.0.
 
-def literal_number(value: float) -> Sql:
-    """Return a number to compare with."""
-    return literal(value, BigInteger() if isinstance(value, int) else Float())
-
-
-def fenced(inner: Select[Any], *, reused: bool) -> Select[Any]:  # noqa: ARG001 - it never helps SQLite to merge
-    """Return the inner floor so that SQLite works out each of its columns once: a limit keeps it from being merged.
-
-    Source: sqlite.org/optoverview.html, «Subquery Flattening»: an aggregate over a limit.
+    Source: IEEE 754: of two positive ones the greater has the greater bits.
     """
-    return inner.limit(literal_column("-1", Integer))
+    bits = cast(int, _bits.unpack(_double.pack(number + 0.0))[0])
+    return _SIGN + bits if bits < _SIGN else 2 * _SIGN - bits - 1
+
+
+def _number(rank: int) -> float:
+    bits = rank - _SIGN if rank >= _SIGN else 2 * _SIGN - rank - 1
+    return cast(float, _double.unpack(_bits.pack(bits))[0])
+
+
+def prepare(connection: Any, budget: Budget | None = None) -> Budget:
+    """Give a connection of `sqlite3` the functions that these expressions call. Returns what they may keep."""
+    budget = budget or Budget()
+    connection.create_aggregate("eventmw_percentile", 2, lambda: Percentile(budget))
+    return budget

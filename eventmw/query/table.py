@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import csv
 import io
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, tzinfo
 from typing import Any, Final, Literal
@@ -25,8 +27,12 @@ field of an event."""
 Cell = Any
 """None, int, float, str, bool, or a dict."""
 
-# A cell that begins so is a formula to a spreadsheet. Source: OWASP, «CSV Injection».
-_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
+# What begins a formula to a spreadsheet: at the beginning of a cell, and behind what separates or quotes cells in another
+# country's spreadsheet, for which one cell of ours is several. Source: OWASP, «CSV Injection».
+_SIGNS: Final = "=+\\-@\uff1d\uff0b\uff0d\uff20"
+_FORMULA: Final = re.compile(f'^(?=[{_SIGNS}\t\r\n])|(?<=[;,\t\r\n"])(?=[{_SIGNS}])')
+_IN_JSON: Final = re.compile(f'(?<=[;,"])[{_SIGNS}]')
+_json_text: Final = re.compile(r'"(?:[^"\\]|\\.)*"')
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,27 +71,35 @@ class Table:
         zone = ZoneInfo(self.time_zone)
         body: dict[str, Any] = {
             "columns": [{"name": one.name, "kind": one.kind, "role": one.role} for one in self.columns],
-            "rows": [
-                {one.name: _shown(one, cell, zone) for one, cell in zip(self.columns, row, strict=True)}
-                for row in self.rows
-            ],
+            "rows": [*map(self.row_as_json, self.rows)],
             "truncated": self.truncated,
             "time_period": {"from": iso(self.from_ms, zone), "to": iso(self.to_ms, zone)},
             "time_zone": self.time_zone,
         }
         return body if self.interval is None else body | {"interval": self.interval}
 
-    def as_csv(self) -> str:
+    def row_as_json(self, row: Sequence[Cell]) -> dict[str, Any]:
+        """Return a row of that answer."""
+        zone = ZoneInfo(self.time_zone)
+        return {one.name: _shown(one, cell, zone) for one, cell in zip(self.columns, row, strict=True)}
+
+    def as_csv(self, *, printable: bool = False) -> str:
         """Return it as CSV with a heading: null is empty, objects are JSON, and no text can be taken for a formula.
 
-        Source: RFC 4180. An apostrophe stands before a text that a spreadsheet would take for a formula (ours).
+        Source: RFC 4180; OWASP, «CSV Injection»: an apostrophe stands before what a spreadsheet would take for a formula. In
+        JSON the sign is escaped instead, so that the value stays what it is. Numbers are numbers, below zero as well.
+
+        Args:
+            printable: nothing is in it that a terminal would act on: such characters are escaped as in JSON.
         """
         out = io.StringIO()
         writer = csv.writer(out)
         zone = ZoneInfo(self.time_zone)
-        writer.writerow(_harmless(column.name) for column in self.columns)
+        shown = _printable if printable else str
+        writer.writerow(shown(_harmless(column.name)) for column in self.columns)
         for row in self.rows:
-            writer.writerow(_for_csv(_shown(one, cell, zone)) for one, cell in zip(self.columns, row, strict=True))
+            cells = (_shown(one, cell, zone) for one, cell in zip(self.columns, row, strict=True))
+            writer.writerow(shown(_for_csv(cell)) for cell in cells)
         return out.getvalue()
 
     def texts(self) -> list[list[str]]:
@@ -118,8 +132,22 @@ def _text(cell: Cell) -> str:
 
 def _for_csv(cell: Cell) -> str:
     text = _text(cell)
-    return _harmless(text) if isinstance(cell, str) else text
+    match cell:
+        case str():
+            return _harmless(text)
+        case dict() | list():
+            return _json_text.sub(lambda found: _IN_JSON.sub(_escaped, found.group()), text)
+        case _:
+            return text
+
+
+def _escaped(found: re.Match[str]) -> str:
+    return f"\\u{ord(found.group()):04x}"
 
 
 def _harmless(text: str) -> str:
-    return f"'{text}" if text.startswith(_FORMULA) else text
+    return _FORMULA.sub("'", text)
+
+
+def _printable(text: str) -> str:
+    return text if text.isprintable() else for_line(text)[1:-1].replace('\\"', '"')
