@@ -8,6 +8,7 @@ write, in every version before 3.51.3, which is what most Pythons have. Source: 
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from collections.abc import Generator
 from contextlib import AbstractContextManager, contextmanager, nullcontext

@@ -190,89 +190,9 @@ class FixedKeys:
     def lists(self, origin: str) -> bool:
         """Return whether any key may be used by pages of this browser origin."""
         return any(origin in key.origins for key in self._keys.values())
-<<<<<<< HEAD:eventmw/testing/parts.py
-||||||| f481863:eventmw/testing.py
-
-
-def with_keys(app: Site, keys: Mapping[str, Key]) -> FixedKeys:
-    """Give a wrapped site these keys of the EventBunker API, and no others. Call it before the site's first request."""
-    fixed = FixedKeys(keys)
-    app.runtime.keys = fixed
-    return fixed
-
-
-def freeze(app: Site, clock: FrozenClock | None = None) -> FrozenClock:
-    """Give a wrapped site a still clock. Call it before the site's first request.
-
-    Returns the clock, which also measures the courier's back-off: `FrozenClock.advance` lets a retry become due.
-    """
-    frozen = FrozenClock() if clock is None else clock
-    app.runtime.clock = frozen
-    return frozen
-
-
-def record(app: Site, transport: RecordingTransport | None = None) -> RecordingTransport:
-    """Have a wrapped site's deliveries recorded instead of sent. Call it before the site's first request."""
-    recording = RecordingTransport() if transport is None else transport
-    app.runtime.transport = lambda: recording
-    return recording
-
-
-def deliver(app: Site, timeout_s: float = 10.0) -> None:
-    """Wait until every tool of a wrapped site has nothing left that can be delivered now.
-
-    Raises:
-        TimeoutError: something was left after `timeout_s` seconds, such as events of a vendor that refuses everything.
-    """
-    if not app.runtime.engine.tools:
-        return
-    app.runtime.start()
-    if not app.runtime.courier.drain(timeout_s):
-        left = {tool: numbers["backlog_events"] for tool, numbers in app.stats()["tools"].items()}
-        raise TimeoutError(f"not everything was delivered within {timeout_s:g} s; events left for each tool: {left}")
-=======
 
     def lookup(self, shown: str) -> None:
         """Return that there is nothing to look for: no key comes after these."""
 
     def lookup_origin(self, origin: str) -> None:
         """Return that there is nothing to look for."""
-
-
-def with_keys(app: Site, keys: Mapping[str, Key]) -> FixedKeys:
-    """Give a wrapped site these keys of the EventBunker API, and no others. Call it before the site's first request."""
-    fixed = FixedKeys(keys)
-    app.runtime.keys = fixed
-    return fixed
-
-
-def freeze(app: Site, clock: FrozenClock | None = None) -> FrozenClock:
-    """Give a wrapped site a still clock. Call it before the site's first request.
-
-    Returns the clock, which also measures the courier's back-off: `FrozenClock.advance` lets a retry become due.
-    """
-    frozen = FrozenClock() if clock is None else clock
-    app.runtime.clock = frozen
-    return frozen
-
-
-def record(app: Site, transport: RecordingTransport | None = None) -> RecordingTransport:
-    """Have a wrapped site's deliveries recorded instead of sent. Call it before the site's first request."""
-    recording = RecordingTransport() if transport is None else transport
-    app.runtime.transport = lambda: recording
-    return recording
-
-
-def deliver(app: Site, timeout_s: float = 10.0) -> None:
-    """Wait until every tool of a wrapped site has nothing left that can be delivered now.
-
-    Raises:
-        TimeoutError: something was left after `timeout_s` seconds, such as events of a vendor that refuses everything.
-    """
-    if not app.runtime.engine.tools:
-        return
-    app.runtime.start()
-    if not app.runtime.courier.drain(timeout_s):
-        left = {tool: numbers["backlog_events"] for tool, numbers in app.stats()["tools"].items()}
-        raise TimeoutError(f"not everything was delivered within {timeout_s:g} s; events left for each tool: {left}")
->>>>>>> stores:eventmw/testing.py
