@@ -105,7 +105,7 @@ class Troubles:
         words = f"{what} {describe(error, self.mode, function)}"
         # What is kept on the disk is masked in every mode: an erasure rewrites events, and not the reasons beside them.
         kept = words if self.mode != "full" else f"{what} {describe(error, 'masked', function)}"
-        own = (str(error), error.place) if isinstance(error, Misuse) else ()
+        own = (str(error),) if isinstance(error, Misuse) else ()
         kind = (what, type(error), *(place[:2] if place else ()), *own)
         if kind not in self._counts and len(self._counts) >= MAX_KINDS:
             return kept
@@ -135,8 +135,7 @@ def describe(error: BaseException, mode: Tracebacks = "masked", function: object
     if isinstance(error, Reject | RetryAfter):
         return f"raised {_name(error)}, {_FOR_CONSUMERS}" + _in_brackets(place, with_source=mode != "off")
     if isinstance(error, Misuse):
-        where = error.place or (str(place) if place else "")
-        return str(error) + (f" ({where})" if where else "")
+        return str(error) + ("" if error.place or not place else f" ({place})")
     words = f"raised {_name(error)}"
     leaf = error
     while isinstance(leaf, BaseExceptionGroup) and mode != "off":
