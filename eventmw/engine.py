@@ -218,13 +218,17 @@ def _each(tool: BoundTool, wanted: object) -> Iterable[Effect]:
     if wanted is None:
         return ()
     if isinstance(wanted, _EFFECTS):
-        return (wanted,)
-    if isinstance(wanted, str | bytes | bytearray | Mapping) or not isinstance(wanted, Iterable):
+        return (cast(Effect, wanted),)
+    if not _is_many(wanted):
         if inspect.iscoroutine(wanted):
             wanted.close()  # else Python warns that nobody awaited it
         message = f"returned {_kind(wanted)} where effects were expected, such as Send or Drop: {_advice(wanted)}"
         raise Misuse(message, definition(tool.written))
     return cast(Iterable[Effect], wanted)
+
+
+def _is_many(wanted: object) -> bool:
+    return isinstance(wanted, Iterable) and not isinstance(wanted, str | bytes | bytearray | Mapping)
 
 
 def _to_its_end(tool: BoundTool, wanted: Generator[Effect, None, object]) -> Iterator[Effect]:
@@ -239,7 +243,8 @@ def _placed(slip: Misuse, tool: BoundTool, wanted: object, number: int) -> Misus
     if inspect.isgenerator(wanted):
         return Misuse(f"yielded {slip}", yield_place(wanted, tool.written))
     if isinstance(wanted, list | tuple | set | frozenset):
-        whole = f"returned a {type(wanted).__name__} whose item {number} is "
+        kind = type(cast(object, wanted)).__name__
+        whole = f"returned a {kind} whose item {number} is "
         return Misuse(f"{whole}{slip}", definition(tool.written))
     return Misuse(f"returned {slip}", definition(tool.written))
 

@@ -40,6 +40,10 @@ class Misuse(EventmwError, TypeError):  # noqa: N818 - what it is
         super().__init__(message)
         self.place = str(place or "")
 
+    def __str__(self) -> str:
+        """Return the message, with the place behind it."""
+        return super().__str__() + (f" ({self.place})" if self.place else "")
+
 
 class Reject(EventmwError):  # noqa: N818 - raised as a sentence: raise Reject("no such customer")
     """Raise it in a consumer to give an event up: it becomes a dead letter, Outcome ``rejected``, with this reason.

@@ -23,7 +23,7 @@ import linecache
 import logging
 import re
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from traceback import walk_tb
 from typing import Any, Final, Literal, NamedTuple, cast, get_args
@@ -86,10 +86,11 @@ class Troubles:
     """
 
     __slots__ = ("_counts", "mode", "tool")
+    mode: Tracebacks
 
     def __init__(self, tool: str, mode: Tracebacks = "masked") -> None:
         self.tool = tool
-        self.mode: Tracebacks = mode
+        self.mode = mode
         self._counts: dict[tuple[object, ...], int] = {}
 
     def note(self, what: str, error: BaseException, function: object = None, *, where: str = "") -> str:
@@ -105,7 +106,7 @@ class Troubles:
         words = f"{what} {describe(error, self.mode, function)}"
         # What is kept on the disk is masked in every mode: an erasure rewrites events, and not the reasons beside them.
         kept = words if self.mode != "full" else f"{what} {describe(error, 'masked', function)}"
-        own = (str(error), error.place) if isinstance(error, Misuse) else ()
+        own = (str(error),) if isinstance(error, Misuse) else ()
         kind = (what, type(error), *(place[:2] if place else ()), *own)
         if kind not in self._counts and len(self._counts) >= MAX_KINDS:
             return kept
@@ -135,12 +136,10 @@ def describe(error: BaseException, mode: Tracebacks = "masked", function: object
     if isinstance(error, Reject | RetryAfter):
         return f"raised {_name(error)}, {_FOR_CONSUMERS}" + _in_brackets(place, with_source=mode != "off")
     if isinstance(error, Misuse):
-        where = error.place or (str(place) if place else "")
-        return str(error) + (f" ({where})" if where else "")
+        return str(error) + ("" if error.place or not place else f" ({place})")
     words = f"raised {_name(error)}"
     leaf = error
-    while isinstance(leaf, BaseExceptionGroup) and mode != "off":
-        members = cast("BaseExceptionGroup[BaseException]", leaf).exceptions
+    while mode != "off" and (members := _members(leaf)):
         words += f" of {len(members)}, the first {_name(members[0])}"
         leaf = members[0]
         place = _place(leaf) or place
@@ -257,12 +256,17 @@ def _lines(error: BaseException, mode: Tracebacks, seen: set[int], indent: str) 
         if source := place.source():
             yield f"{indent}    {source}"
     yield from _last_lines(error, mode, indent)
-    if isinstance(error, BaseExceptionGroup):
-        members = cast("BaseExceptionGroup[BaseException]", error).exceptions
-        for number, member in enumerate(members[:_CHAIN], 1):
-            yield f"{indent}  - {number} of {len(members)}:"
-            if id(member) not in seen:
-                yield from _lines(member, mode, seen | {id(member)} - {id(error)}, indent + "    ")
+    members = _members(error)
+    for number, member in enumerate(members[:_CHAIN], 1):
+        yield f"{indent}  - {number} of {len(members)}:"
+        if id(member) not in seen:
+            yield from _lines(member, mode, set(seen), indent + "    ")
+
+
+def _members(error: object) -> Sequence[BaseException]:
+    if not isinstance(error, BaseExceptionGroup):
+        return ()
+    return cast("BaseExceptionGroup[BaseException]", error).exceptions
 
 
 def _last_lines(error: BaseException, mode: Tracebacks, indent: str) -> Iterator[str]:
@@ -364,7 +368,8 @@ def _raised_by_owner(error: BaseException) -> bool:
     frames = _frames(error)
     if not frames or _is_library(frames[-1].place.file):
         return False
-    code, at = frames[-1].code.co_code, frames[-1].at
+    code: bytes = frames[-1].code.co_code
+    at = frames[-1].at
     return 0 <= at < len(code) and dis.opname[code[at]] == "RAISE_VARARGS"
 
 

@@ -36,6 +36,11 @@ def departed(site: Site) -> list[list[str]]:
     return [payloads(batch.order) for batch in site.turn()]
 
 
+def land_all(site: Site) -> None:
+    for batch in set(site.lane.queue.flying):
+        site.land(batch)
+
+
 def at(site: Site) -> int:
     return site.clock.now_ms()
 
@@ -114,7 +119,7 @@ def test_the_window_and_the_rate_hold_as_ever() -> None:
     site = site_of(window=1, rate_per_s=1.0)
     append(site.journal, ["a", "b", "c", "d", "e", "f"], at(site))
     assert departed(site) == [["a", "b", "c"]]
-    site.land(*site.lane.queue.flying)
+    land_all(site)
     assert departed(site) == [], "the rate"
     site.clock.passed_s += 1
     assert departed(site) == [["d", "e", "f"]]
@@ -267,7 +272,7 @@ def test_the_event_alone_is_set_aside_for_its_time_and_others_go_on(seconds: Any
     assert (state.phase, state.last_failure, state.last_failure_ms) == ("flowing", "quota", NOW_MS)
     append(site.journal, ["b"])
     assert departed(site) == [["b"]]
-    site.land(*site.lane.queue.flying)
+    land_all(site)
     site.clock.passed_s += 29.9
     assert departed(site) == []
     site.clock.passed_s += 0.1
@@ -286,7 +291,7 @@ def test_in_an_ordered_consumer_the_event_keeps_its_place() -> None:
     assert departed(site) == []
     site.clock.passed_s += 30
     assert departed(site) == [["a"]]
-    site.land(*site.lane.queue.flying)
+    land_all(site)
     assert departed(site) == [["b"]]
 
 

@@ -38,7 +38,7 @@ def tool_stats(folder: Path) -> dict[str, Any]:
     try:
         return dict(view.stats()["tools"])
     finally:
-        view.close()  # type: ignore[attr-defined] # the view of a folder has it
+        view.close()
 
 
 @tool("drops")

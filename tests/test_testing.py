@@ -78,7 +78,9 @@ def test_effects_of_a_tool() -> None:
     assert send.payload == HttpRequest("POST", "https://vendor.example/collect", body=b"test-event")
     with pytest.raises(Flood):
         effects_of(tool("flood")(lambda _: iter([Drop("x")] * 101)), an_event())
-    with pytest.raises(TypeError, match="yielded str where an effect was expected"):
+    with pytest.raises(
+        TypeError, match=r"returned str where effects were expected, .* \(test_testing\.py:\d+ in rubbish\)"
+    ):
         effects_of(tool("rubbish")(rubbish), an_event())
 
 

@@ -20,6 +20,7 @@ from eventmw.secret import Secret, reveal, without_secrets
 from eventmw.tracebacks import MAX_KINDS, Troubles, describe, format_lines, text_of
 from tests.delivering import placed
 
+EMPTY: dict[str, Any] = {}
 NAME, EMAIL, CARD = "Anna Schmidt", "anna@example.com", "4111 1111 1111 1111"
 
 
@@ -146,7 +147,7 @@ def test_ports_and_error_numbers_stay() -> None:
 
 def test_source_lines_are_masked_as_texts_are() -> None:
     def connect() -> object:
-        return {}["postgres://shop:hunter2@db/x?y=1"], dict(password="hunter3", mail="anna@example.com")  # noqa: C408
+        return EMPTY["postgres://shop:hunter2@db/x?y=1"], dict(password="hunter3", mail="anna@example.com")  # noqa: C408
 
     trace = format_lines(raised(connect))
     assert "connect" in trace
@@ -172,8 +173,8 @@ def test_causes_and_members_of_groups_are_shown_and_our_frames_are_not() -> None
 
     trace = format_lines(raised(chained))
     assert trace.index("invalid literal") < trace.index("direct cause") < trace.index("no such table")
-    group = ExceptionGroup(
-        NAME, [raised(lambda: {}["vlaue"]), raised(raises(ExceptionGroup("inner", [Unspeakable()])))]
+    group = BaseExceptionGroup(
+        NAME, [raised(lambda: EMPTY["vlaue"]), raised(raises(ExceptionGroup("inner", [Unspeakable()])))]
     )
     error = raised(raises(group))
     assert placed(describe(error)).startswith("raised ExceptionGroup of 2, the first KeyError: 'vlaue'")
@@ -200,7 +201,7 @@ def test_each_kind_of_trouble_is_logged_once_and_counted_later(caplog: pytest.Lo
     troubles = Troubles("crm")
 
     def missing() -> object:
-        return {}["vlaue"]
+        return EMPTY["vlaue"]
 
     reasons = {troubles.note("handle", raised(missing)) for _ in range(100)}
     assert len(reasons) == 1
@@ -210,7 +211,7 @@ def test_each_kind_of_trouble_is_logged_once_and_counted_later(caplog: pytest.Lo
     assert first.splitlines()[-1] == "KeyError: 'vlaue'"
     assert tenth.endswith("; so far 10 times")
     assert hundredth.endswith("; so far 100 times")
-    troubles.note("handle", raised(lambda: {}["vlaue"]))
+    troubles.note("handle", raised(lambda: EMPTY["vlaue"]))
     assert len(caplog.records) == 4, "another line is another kind"
 
 

@@ -130,8 +130,10 @@ def _tool(parts: Sequence[Json]) -> dict[str, Any]:
 def _failure(parts: Sequence[Json]) -> dict[str, Any]:
     """Return the last thing that went wrong; a process of an older version does not say it."""
     known = [part for part in parts if part.get("last_failure_ms") is not None]
-    last: Json = max(known, key=lambda part: part["last_failure_ms"], default={})
-    return {"last_failure": last.get("last_failure", ""), "last_failure_ms": last.get("last_failure_ms")}
+    if not known:
+        return {"last_failure": "", "last_failure_ms": None}
+    last = max(known, key=lambda part: part["last_failure_ms"])
+    return {"last_failure": last["last_failure"], "last_failure_ms": last["last_failure_ms"]}
 
 
 def _lane(lanes: Sequence[Json], at_rest: str) -> dict[str, Any]:

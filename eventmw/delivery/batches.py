@@ -99,10 +99,6 @@ def check_sizes(sends: Sequence[Send]) -> None:
             raise Rubbish(f"yielded a Send whose size is {_kind(size)}, not a number of bytes")
 
 
-_NOT_LISTS = (str, bytes, bytearray, Mapping)
-"""What can be iterated, and is no list of anything."""
-
-
 def asked_of(error: BaseException | None) -> Verdict | None:
     """Return the verdict that a consumer asked for by raising `Reject` or `RetryAfter`, or None."""
     while isinstance(error, BaseExceptionGroup):  # a task group wraps what one of its tasks raised
@@ -113,9 +109,14 @@ def asked_of(error: BaseException | None) -> Verdict | None:
     return later(error.reason, error.seconds) if isinstance(error, RetryAfter) else None
 
 
+def _is_list(given: object) -> bool:
+    """Return whether it is an iterable of things, and no text or mapping, whose members nobody means."""
+    return isinstance(given, Iterable) and not isinstance(given, str | bytes | bytearray | Mapping)
+
+
 def _judgements(returned: object, count: int) -> list[Verdict]:
     """Return what ``verdict`` gave as a list of what should be verdicts, one more than expected at most."""
-    if isinstance(returned, _NOT_LISTS) or not isinstance(returned, Iterable):
+    if not _is_list(returned):
         if inspect.iscoroutine(returned):
             returned.close()  # else Python warns that nobody awaited it
         raise Rubbish(
@@ -127,7 +128,7 @@ def _judgements(returned: object, count: int) -> list[Verdict]:
 
 def _batches(tool: BoundTool, sends: Sequence[Send]) -> Iterator[Batch]:
     packed: object = tool.pack(tuple(sends))
-    if isinstance(packed, _NOT_LISTS) or not isinstance(packed, Iterable):
+    if not _is_list(packed):
         if inspect.iscoroutine(packed):
             packed.close()  # else Python warns that nobody awaited it
         advice = "yield it, or return it in a list" if isinstance(packed, Packed) else "yield Packed(request, items)"

@@ -224,7 +224,8 @@ def _check_returned(result: object, function: object) -> None:
     Raises:
         Rubbish: it is a verdict, an effect, an exception, or a generator that was never run.
     """
-    one: object = result[0] if isinstance(result, list | tuple) and result else result
+    first: object = next(iter(cast(Sequence[object], result)), None) if isinstance(result, list | tuple) else None
+    one: object = first if isinstance(first, Verdict) else result
     what = f"the class {one.__name__}" if isinstance(one, type) else type(one).__name__
     if isinstance(one, Verdict | BaseException) or (isinstance(one, type) and issubclass(one, Exception)):
         advice = "raise Reject(reason) to give the event up, raise RetryAfter(seconds) to get it again, return for done"
