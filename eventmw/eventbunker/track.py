@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from concurrent.futures import Future
+from types import MappingProxyType
 from typing import Final
 
 from eventmw.errors import Refused
@@ -33,6 +34,18 @@ _PRIVACY: Final = ("sec-gpc", "dnt")
 """Header fields by which a browser says that its user does not want to be followed. Source: W3C, «Global Privacy Control»;
 W3C, «Tracking Preference Expression»."""
 
+
+_HINTS: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "sec-ch-ua": "ua",
+        "sec-ch-ua-full-version-list": "full-version-list",
+        "sec-ch-ua-mobile": "mobile",
+        "sec-ch-ua-model": "model",
+        "sec-ch-ua-platform": "platform",
+        "sec-ch-ua-platform-version": "platform-version",
+    }
+)
+"""Client hints, and what they are called in an event. Source: https://wicg.github.io/ua-client-hints."""
 
 _EVENT: Final = SchemaRef("eventbunker-track")
 _TAKEN: Final = SchemaRef("eventbunker-answer", "taken")
@@ -74,7 +87,7 @@ class TrackApi:
     """
 
     again = _AGAIN
-    header_names = (HEADER, "user-agent", "referer", *_PRIVACY)
+    header_names = (HEADER, "user-agent", "referer", *_PRIVACY, *_HINTS)
     takes_query = False
 
     def __init__(self, runtime: Runtime) -> None:
@@ -121,6 +134,7 @@ class TrackApi:
             headers.get("user-agent", "")[:MAX_HEADER] or None,
             headers.get("referer", "")[:MAX_HEADER] or None,
             {} if ip is None or self._places is None else self._places.of(ip),
+            hints={name: headers[field][:MAX_HEADER] for field, name in _HINTS.items() if field in headers},
         )
 
     def reply(self, tracked: Tracked, kept: Future[Position], cors: Headers, /) -> Reply:

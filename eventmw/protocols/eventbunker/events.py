@@ -35,6 +35,7 @@ class Context(msgspec.Struct, omit_defaults=True, gc=False, frozen=True):
         customer: the customer that the key is bound to; every event of the request is theirs.
         ip: the sender's address.
         user_agent, referer: the header fields of these names.
+        hints: the client hints, name → value as sent: ``ua`` of ``sec-ch-ua``, ``model`` of ``sec-ch-ua-model`` and so on.
         place: where that address is, by the file `geoip`: ``country``, ``region``, ``city`` and so on.
         ids: the ids of the events of a request with an Idempotency-Key: one for each index, "" for a refused event.
             Empty: each id follows from the record's; see `event_id`.
@@ -46,6 +47,7 @@ class Context(msgspec.Struct, omit_defaults=True, gc=False, frozen=True):
     referer: str | None = None
     place: dict[str, str] = {}
     ids: list[str] = []
+    hints: dict[str, str] = {}
 
 
 class _Body(msgspec.Struct, gc=False):
@@ -103,7 +105,7 @@ def index_of(record: Record, ordinal: int) -> int:
 
 def _event(fields: Mapping[str, Any], context: Context, record: Record, index: int) -> Event:
     """Return the event of one valid object, which stood at `index` of its request."""
-    added = generated(fields, context.user_agent, context.referer, context.ip, context.place)
+    added = generated(fields, context.user_agent, context.referer, context.ip, context.place, hints=context.hints)
     properties = {name: value for name, value in fields.items() if name not in PREDEFINED} | added
     name, customer, time_ms = facts_of(fields, context, record)
     page = _page(fields, context)
@@ -141,7 +143,7 @@ def _page(fields: Mapping[str, Any], context: Context) -> Page:
 
 
 def _system(context: Context, page: Page) -> dict[str, Any]:
-    device = {"ip": context.ip, "user-agent": context.user_agent}
+    device = {"ip": context.ip, "user-agent": context.user_agent, "client-hints": context.hints or None}
     return {
         "cookies": {},
         "device": {name: value for name, value in device.items() if value is not None},

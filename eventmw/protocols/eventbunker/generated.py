@@ -9,6 +9,7 @@ cannot be read is left out.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from types import MappingProxyType
 from typing import Any, Final
 from urllib.parse import parse_qsl, urlsplit
 
@@ -52,8 +53,17 @@ UTM: Final = frozenset(
 _TAGS: Final = UTM | CLICK_IDS
 
 
+_NO_HINTS: Final[Mapping[str, str]] = MappingProxyType({})
+
+
 def generated(
-    fields: Mapping[str, Any], user_agent: str | None, referer: str | None, ip: str | None, place: Mapping[str, str]
+    fields: Mapping[str, Any],
+    user_agent: str | None,
+    referer: str | None,
+    ip: str | None,
+    place: Mapping[str, str],
+    *,
+    hints: Mapping[str, str] = _NO_HINTS,
 ) -> dict[str, str]:
     """Return the generated fields of an event.
 
@@ -63,12 +73,13 @@ def generated(
         referer: the header field, or None: for what a page sends, the page's own address.
         ip: the sender's address, or None.
         place: where that is: name → text, without the `_` in front.
+        hints: the client hints, name → value as sent, without ``sec-ch-ua-`` in front.
     """
     added: dict[str, str] = {} if ip is None else {"_ip": ip}
     for name, value in place.items():
         added["_" + name] = value
-    if user_agent:
-        added.update(agent(user_agent))
+    if user_agent or hints:
+        added.update(agent(user_agent or "", hints))
     for name, value in _tags(page_address(fields, referer)):
         added.setdefault("_" + name, value[:MAX_VALUE])
     if host := _host(fields.get("referrer")) or _host(referer):
