@@ -539,6 +539,7 @@ def test_an_idempotency_key_makes_ids_repeat() -> None:
         elsewhere = track(pair, [ONE, ONE], head, key=ELSEWHERE)
         for site in pair.sites:
             deliver(site)
+    assert again.json == first.json, "the time too is that of the event that is kept"
     ids = [[entry["unique_req_id"] for entry in answer.json] for answer in (first, again, elsewhere)]
     assert ids[0] == ids[1]
     assert len({*ids[0], *ids[2]}) == 4
