@@ -149,7 +149,8 @@ class EventsMiddleware(_Site):
         envelope: ``object`` answers ``{"results": […], "receipt": …}``, ``array`` the bare list.
         strict: what only earns a warning refuses an event.
         keys: name → key, or a list of keys; then every request needs one. Texts, `Secret` or `env` names.
-        allowed_origins: browser origins other than the site's own, exact, such as ``https://shop.example``.
+        allowed_origins: browser origins other than the site's own, exact, such as ``https://shop.example`` or, of an app,
+            ``capacitor://localhost``.
         trusted_proxies: how many proxies in front append to ``X-Forwarded-For``.
         person_fields: where events name a person, for ``eventmw erase``: properties, or paths (``system.cookies.uid``).
         frame_ancestors: whose pages may show a chart in a frame: ``'self'``, ``'none'``, or origins such as

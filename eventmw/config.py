@@ -60,7 +60,7 @@ class Limits:
         body_timeout_s: seconds in which the whole body must come.
         append_timeout_s: seconds that keeping a record may take before the answer is 503.
         answer_budget_s: seconds that all answering tools together may take for one request.
-        requests_per_s: requests a second from one key, or from one address without keys; None for no limit.
+        requests_per_s: requests a second from one key, or without keys from one IPv4 address or IPv6 /64; None for no limit.
         burst: requests that may come at once within that rate.
         exit_grace_s: seconds that a process which ends may take to deliver what it holds in memory.
         journal_bytes: bytes of records that are kept and not yet delivered; past it the answer is 503. None: 2 GiB in

@@ -19,9 +19,7 @@ Kind = Literal["event", "pageview", "ecommerce"]
 USER_FIELDS: Final = ("user_id", "userId", "customer_id", "customerId", "customer_identifier")
 """Track properties that name the person, the first that is there before the others."""
 
-BROWSER_FIELDS: Final = (
-    "user-agent",
-    "accept-language",
+CLIENT_HINTS: Final = (
     "sec-ch-ua",
     "sec-ch-ua-arch",
     "sec-ch-ua-bitness",
@@ -34,6 +32,9 @@ BROWSER_FIELDS: Final = (
     "sec-ch-ua-platform-version",
     "sec-ch-ua-wow64",
 )
+"""The header fields of client hints about the device. Source: W3C, «User-Agent Client Hints»."""
+
+BROWSER_FIELDS: Final = ("user-agent", "accept-language", *CLIENT_HINTS)
 """Header fields by which a browser says which one it is. Source: WICG, «User-Agent Client Hints» 3."""
 
 _NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})

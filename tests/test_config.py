@@ -139,6 +139,10 @@ GOOD: list[tuple[str, Any]] = [
         ["https://a.example", "http://localhost:8000", "null", "http://[::1]:8080", "capacitor://localhost"],
     ),
     ("frame_ancestors", ["'self'", "https://shop.example", "https://*.example.com", "http://localhost:8000"]),
+    (
+        "frame_ancestors",
+        ["https:", "capacitor://localhost", "chrome-extension://abcdefghijklmnop", "app://obsidian.md"],
+    ),
     ("frame_ancestors", ("'none'",)),
     ("limits", Limits(requests_per_s=0.5, body_timeout_s=1)),
 ]

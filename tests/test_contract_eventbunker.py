@@ -539,6 +539,7 @@ def test_an_idempotency_key_makes_ids_repeat() -> None:
         elsewhere = track(pair, [ONE, ONE], head, key=ELSEWHERE)
         for site in pair.sites:
             deliver(site)
+    assert again.json == first.json, "the time too is that of the event that is kept"
     ids = [[entry["unique_req_id"] for entry in answer.json] for answer in (first, again, elsewhere)]
     assert ids[0] == ids[1]
     assert len({*ids[0], *ids[2]}) == 4
@@ -594,6 +595,37 @@ def test_tracked_events_go_to_the_owners_tools() -> None:
         *[("bought", "zaraz", "event", None)] * 2,
     ]
     assert got[0].properties == {"price": 5, "_ip": "203.0.113.9", "_browser": "curl", "_browser_version": "8.5"}
+
+
+def test_client_hints_say_what_a_frozen_user_agent_does_not() -> None:
+    """Every Chrome on Android says `Android 10; K`."""
+    got: list[Event] = []
+
+    @tool("keeper")
+    def keeper(event: Event) -> Drop:
+        got.append(event)
+        return Drop("kept")
+
+    frozen = {
+        "user-agent": "Mozilla/5.0 (Linux; Android 10; K) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/142.0.0.0 "
+        "Mobile Safari/537.36"
+    }
+    hints = {
+        "sec-ch-ua-platform": '"Android"',
+        "sec-ch-ua-platform-version": '"16.0.0"',
+        "sec-ch-ua-model": '"Pixel 9"',
+    }
+    with tracking(tools=[keeper]) as pair:
+        track(pair, {"event_name": "plain"}, frozen)
+        track(pair, {"event_name": "hinted"}, frozen | hints)
+        for site in pair.sites:
+            deliver(site)
+    told = {"_browser": "Chrome Mobile", "_browser_version": "142.0", "_os": "Android", "_ip": "203.0.113.9"}
+    for event in got:
+        more = {"_os_version": "16", "_device": "Pixel 9"} if event.name == "hinted" else {}
+        assert event.properties == told | more
+        assert event.system["device"].get("client-hints", {}) == (hints if event.name == "hinted" else {})
+    assert len(got) == 4
 
 
 def test_a_site_with_this_api_alone() -> None:

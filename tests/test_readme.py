@@ -137,7 +137,7 @@ def test_every_outcome_and_setting_is_named() -> None:
 
 
 def test_every_command_is_named() -> None:
-    shown = set(re.findall(r"`eventmw (\w+)", README))
+    shown = set(re.findall(r"`eventmw ([\w-]+)", README))
     assert set(main.list_commands(main.make_context("eventmw", ["--help"], resilient_parsing=True))) == shown
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from concurrent.futures import Future
+from functools import partial
 from math import inf
 from typing import Final
 
@@ -163,6 +164,9 @@ class TrackApi:
         kept.result(0)
         if tracked.own_ids:
             self.runtime.remember(tracked)
+            first_ms = partial(self.runtime.recent.first_ms, tracked.record.credential)
+            known = {index: first_ms(tracked.id_at(index)) for index in tracked.duplicates}
+            tracked.first_ms = {index: recorded_ms for index, recorded_ms in known.items() if recorded_ms is not None}
         return eventbunker.reply(tracked, cors)
 
     def late(self, _: Tracked, /) -> Refused:

@@ -13,26 +13,12 @@ from collections.abc import Mapping
 from typing import Any, Final, cast
 from urllib.parse import quote
 
+from eventmw.event import CLIENT_HINTS
 from eventmw.formats import is_ip
 from eventmw.http import RequestHead
 from eventmw.incoming import Fields, head_of_environ, head_of_scope
 from eventmw.intake.door import forwarded
 from eventmw.intake.paths import public_path
-
-HINTS: Final = (
-    "sec-ch-ua",
-    "sec-ch-ua-arch",
-    "sec-ch-ua-bitness",
-    "sec-ch-ua-form-factors",
-    "sec-ch-ua-full-version",
-    "sec-ch-ua-full-version-list",
-    "sec-ch-ua-mobile",
-    "sec-ch-ua-model",
-    "sec-ch-ua-platform",
-    "sec-ch-ua-platform-version",
-    "sec-ch-ua-wow64",
-)
-"""Client hints about the device. They stand in ``system.device`` under these names, as they were sent."""
 
 SECRET_COOKIES: Final = frozenset(
     {
@@ -69,7 +55,7 @@ _FIELDS: Final = Fields(
         "x-forwarded-host",
         "x-forwarded-proto",
         "x-requested-with",
-        *HINTS,
+        *CLIENT_HINTS,
     )
 )
 _HOLDERS: Final = ("scope", "environ", "env", "META")
@@ -181,7 +167,7 @@ def _hop(value: str, proxies: int) -> str:
     return hops[-proxies] if len(hops) >= proxies else hops[0]
 
 
-def _device(head: RequestHead, proxies: int | None) -> dict[str, str]:
+def _device(head: RequestHead, proxies: int | None) -> dict[str, Any]:
     headers = head.headers
     address = "" if proxies is None or _wants_privacy(headers) else head.peer
     if address and proxies:
@@ -190,7 +176,7 @@ def _device(head: RequestHead, proxies: int | None) -> dict[str, str]:
         "ip": address if is_ip(address) else None,
         "user-agent": headers.get("user-agent"),
         "language": _language(headers.get("accept-language", "")),
-        **{name: headers.get(name) for name in HINTS},
+        "client-hints": {name: headers[name] for name in CLIENT_HINTS if headers.get(name)},
     }
     return {name: value for name, value in device.items() if value}
 

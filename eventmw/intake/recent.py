@@ -46,6 +46,11 @@ class Recent:
                 self._seen_ms.popitem(last=False)
         return known
 
+    def first_ms(self, credential: str, ident: str) -> int | None:
+        """Return when an id that is known came first, in milliseconds since 1970."""
+        with self._lock:
+            return self._seen_ms.get((credential, ident))
+
     def remember_receipt(self, credential: str, receipt_id: str, indexes: Container[int], now_ms: int) -> None:
         """Take in the receipt of a request that is now durable.
 

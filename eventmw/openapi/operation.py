@@ -109,7 +109,8 @@ class Operation:
 
 
 IDEMPOTENCY_KEY: Final[Mapping[str, Any]] = {
-    "description": "Makes the events' ids repeat, so that the same request can be sent again without harm.",
+    "description": "Makes the ids of the same events repeat, so that a request can be sent again without harm. "
+    "Another event under the same key is another event.",
     "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]([ -~]*[!-~])?$"},
 }
 """The header ``Idempotency-Key``; `eventmw.intake.door.idempotency_key_of` decides."""

@@ -47,6 +47,7 @@ class Tracked(msgspec.Struct, gc=False):
         ids: the id of the event at each index, when the sender gave an Idempotency-Key; else empty.
         own_ids: (id, index) of all kept events, when the sender gave an Idempotency-Key.
         duplicates: the indexes of events that are known to be durable already.
+        first_ms: index → when such an event was recorded.
     """
 
     record: Record
@@ -54,6 +55,12 @@ class Tracked(msgspec.Struct, gc=False):
     ids: Sequence[str] = ()
     own_ids: Sequence[tuple[str, int]] = ()
     duplicates: Sequence[int] = ()
+    first_ms: Mapping[int, int] = {}
+
+    def taken_at(self, index: int) -> bytes:
+        """Return the answer for the event at an index: of one that came before, the same as then."""
+        recorded_ms = self.first_ms.get(index, self.record.recorded_ms)
+        return b'{"unique_req_id":"%b","time_recorded":%d}' % (self.id_at(index).encode(), recorded_ms)
 
     def id_at(self, index: int) -> str:
         """Return the ``unique_req_id`` of the event at an index."""
@@ -62,14 +69,12 @@ class Tracked(msgspec.Struct, gc=False):
 
 def reply(tracked: Tracked, cors: Headers) -> Reply:
     """Return the answer to a request whose record has been kept: of an array, an array of the same length and order."""
-    record, judgement = tracked.record, tracked.judgement
+    judgement = tracked.judgement
     if not judgement.is_batch:
-        body = _taken(tracked.id_at(0), record.recorded_ms)
+        body = tracked.taken_at(0)
         return Reply(200, _headers(len(body), cors), body)
     answers = [
-        _error(BODY_FAILED, judgement.invalid[index])
-        if index in judgement.invalid
-        else _taken(tracked.id_at(index), record.recorded_ms)
+        _error(BODY_FAILED, judgement.invalid[index]) if index in judgement.invalid else tracked.taken_at(index)
         for index in range(judgement.count)
     ]
     body = b"[%b]" % b",".join(answers)
@@ -77,10 +82,6 @@ def reply(tracked: Tracked, cors: Headers) -> Reply:
     if judgement.invalid:
         headers = (*headers, ("eventmw-rejected", str(len(judgement.invalid))))
     return Reply(200, headers, body)
-
-
-def _taken(unique_id: str, recorded_ms: int) -> bytes:
-    return b'{"unique_req_id":"%b","time_recorded":%d}' % (unique_id.encode(), recorded_ms)
 
 
 def refuse(refused: Refused, cors: Headers) -> Reply:

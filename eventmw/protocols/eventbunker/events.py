@@ -108,7 +108,7 @@ def index_of(record: Record, ordinal: int) -> int:
 
 def _event(fields: Mapping[str, Any], context: Context, record: Record, index: int) -> Event:
     """Return the event of one valid object, which stood at `index` of its request."""
-    added = generated(fields, context.user_agent, context.referer, context.ip, context.place)
+    added = generated(fields, context.user_agent, context.referer, context.ip, context.place, hints=context.hints)
     properties = {name: value for name, value in fields.items() if name not in PREDEFINED} | added
     if _METRIC in properties and (metric := _text(properties.pop(_METRIC))) is not None:
         properties[_METRIC] = metric

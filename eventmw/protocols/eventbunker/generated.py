@@ -9,6 +9,7 @@ cannot be read is left out.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from types import MappingProxyType
 from typing import Any, Final
 from urllib.parse import parse_qsl, urlsplit
 
@@ -60,8 +61,17 @@ GENERATED: Final = frozenset(
 """The names of all generated fields. Other names that begin with `_`, such as ``_fbp``, are the sender's own."""
 
 
+_NO_HINTS: Final[Mapping[str, str]] = MappingProxyType({})
+
+
 def generated(
-    fields: Mapping[str, Any], user_agent: str | None, referer: str | None, ip: str | None, place: Mapping[str, str]
+    fields: Mapping[str, Any],
+    user_agent: str | None,
+    referer: str | None,
+    ip: str | None,
+    place: Mapping[str, str],
+    *,
+    hints: Mapping[str, str] = _NO_HINTS,
 ) -> dict[str, str]:
     """Return the generated fields of an event.
 
@@ -71,12 +81,13 @@ def generated(
         referer: the header field, or None: for what a page sends, the page's own address.
         ip: the sender's address, or None.
         place: where that is: name → text, without the `_` in front.
+        hints: header fields of client hints, name → value as sent.
     """
     added: dict[str, str] = {} if ip is None else {"_ip": ip}
     for name, value in place.items():
         added["_" + name] = value
-    if user_agent:
-        added.update(agent(user_agent))
+    if user_agent or hints:
+        added.update(agent(user_agent or "", hints))
     for name, value in _tags(page_address(fields, referer)):
         added.setdefault("_" + name, value[:MAX_VALUE])
     if host := _host(fields.get("referrer")) or _host(referer):
