@@ -10,6 +10,7 @@ import pytest
 from eventmw import Secret, env
 from eventmw.cli.risks import journal_warnings, settings_of, warnings
 from eventmw.config import Config, Settings
+from eventmw.settings import complete
 from eventmw.tools import GA4, Console, File, Webhook
 from tests.eventbunker import REPAIRED, SEED, track, tracking
 from tests.running import run
@@ -242,7 +243,7 @@ def test_modules_that_cannot_be_checked(tmp_path: Path) -> None:
 
 def test_risky_choices_are_named() -> None:
     def risks(**settings: Unpack[Settings]) -> str:
-        return "\n".join(warnings(Config(**settings)))
+        return "\n".join(warnings(complete(settings)))
 
     hook = Webhook("http://hooks.example/x", insecure=True)
     assert "no path is set" in risks(tools=[Console()])

@@ -184,7 +184,8 @@ def test_two_users_in_one_event_are_refused(make: Make) -> None:
 
 def test_an_option_that_is_not_there(make: Make) -> None:
     site = make()
-    for track in (eventmw.track, site.track):
+    tracks: list[Any] = [eventmw.track, site.track]
+    for track in tracks:
         with pytest.raises(
             TypeError, match=r"track\(\) got an unexpected keyword argument 'user'; there are .*user_id"
         ):
