@@ -41,6 +41,7 @@ from django.urls import path  # type: ignore[import-untyped]  # noqa: E402
 import eventmw  # noqa: E402
 from eventmw.site import Site, sites  # noqa: E402
 from tests.calls import SEED, ask_asgi, ask_wsgi  # noqa: E402
+from tests.running import until  # noqa: E402
 from tests.visitors import environ_of, scope_of  # noqa: E402
 
 
@@ -104,6 +105,9 @@ def requests() -> Any:
 
 def prefixes() -> Any:
     wsgi, asgi = get_wsgi_application(), get_asgi_application()
+    [site] = sites
+    assert ask_wsgi(wsgi, "GET", "/nothing").status == 404
+    until(lambda: site.runtime.socket)  # a request of any kind wakes what runs beside the site
     cases = [("", "/zaraz/api"), ("/shop", "/zaraz/api"), ("/shop", "/ready"), ("", "/shop/zaraz/api"), ("/shop", "/x")]
     return [
         [
