@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Unpack
+from typing import Any, Unpack, cast
 
 import pytest
 
 from eventmw import Secret, env
 from eventmw.cli.risks import journal_warnings, settings_of, warnings
 from eventmw.config import Config, Settings
-from eventmw.settings import complete
 from eventmw.tools import GA4, Console, File, Webhook
 from tests.eventbunker import REPAIRED, SEED, track, tracking
 from tests.running import run
@@ -243,7 +242,7 @@ def test_modules_that_cannot_be_checked(tmp_path: Path) -> None:
 
 def test_risky_choices_are_named() -> None:
     def risks(**settings: Unpack[Settings]) -> str:
-        return "\n".join(warnings(complete(settings)))
+        return "\n".join(warnings(Config(**cast(Any, settings))))
 
     hook = Webhook("http://hooks.example/x", insecure=True)
     assert "no path is set" in risks(tools=[Console()])
