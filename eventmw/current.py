@@ -8,6 +8,7 @@ Layer: gateways.
 from __future__ import annotations
 
 import gc
+import inspect
 import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -107,7 +108,7 @@ def _handling() -> Site | None:
 
 
 def _frames() -> Iterator[FrameType]:
-    frame: FrameType | None = sys._getframe(1)  # noqa: SLF001 - `inspect` would read source files
+    frame = inspect.currentframe()
     while frame is not None:
         yield frame
         frame = frame.f_back

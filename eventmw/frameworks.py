@@ -83,7 +83,9 @@ def framework_of(app: object) -> Framework | None:
 
 def warn_of_bare_site(app: object) -> None:
     """Log that events would get 404, when `app` is wrapped in a way, or by a command, that never calls the wrapper."""
-    callers = set(_modules(sys._getframe(1)))  # noqa: SLF001 - `inspect` would read source files
+    import inspect  # noqa: PLC0415 - costly, and not needed before a site is wrapped
+
+    callers = set(_modules(inspect.currentframe()))
     if any(module.startswith(_LITESTAR_ROUTES) for module in callers):
         _warn(
             "EventsMiddleware is in Litestar's `middleware`, which runs for requests to existing routes only: events get "

@@ -91,7 +91,8 @@ def own_event(
 
 
 def _of_zaraz(given: TrackOptions) -> dict[str, Any]:
-    return {option: given[option] for option in ("ecommerce", "id", "timestamp") if option in given}
+    options: dict[str, Any] = {**given}
+    return {name: options[name] for name in ("ecommerce", "id", "timestamp") if name in options}
 
 
 def _owned(
@@ -151,8 +152,9 @@ def _for_project(
 
 def _texts(system: object, part: str) -> dict[str, str]:
     inner: object = cast(Mapping[str, object], system).get(part) if isinstance(system, Mapping) else None
-    found = cast(Mapping[str, object], inner) if isinstance(inner, Mapping) else {}
-    return {key: value for key, value in found.items() if isinstance(value, str)}
+    if not isinstance(inner, Mapping):
+        return {}
+    return {key: value for key, value in cast(Mapping[str, object], inner).items() if isinstance(value, str)}
 
 
 def _mapping(name: str, properties: object) -> Mapping[str, Any]:

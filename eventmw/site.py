@@ -166,8 +166,12 @@ class Site:
         """Return whether a request with this path, with or without its prefix, has to be looked at."""
         return path in self._tails
 
-    def _first_request(self) -> None:
+    def _second_look(self, _path: object) -> None:
         self._tails = self._known
+
+    def _first_request(self, path: object) -> None:
+        # A lifespan has no path and knows no prefix, so the first request after it is looked at once more.
+        self._tails = self._known if path is not None else FirstLook(self._second_look)
         try:
             self.runtime.awake()
         except Exception as error:  # noqa: BLE001 - a machine out of threads must not cost the site a request

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Unpack
+from typing import Any, Unpack, cast
 
 import pytest
 
@@ -255,7 +255,7 @@ def test_modules_that_cannot_be_checked(tmp_path: Path) -> None:
 
 def test_risky_choices_are_named() -> None:
     def risks(**settings: Unpack[Settings]) -> str:
-        return "\n".join(warnings(Config(**settings)))
+        return "\n".join(warnings(Config(**cast(Any, settings))))
 
     hook = Webhook("http://hooks.example/x", insecure=True)
     assert "no path is set" in risks(tools=[Console()])

@@ -48,7 +48,7 @@ def _quart_headers() -> Any:
 def of_webob() -> Any:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # it imports cgi
-        import webob
+        import webob  # type: ignore[import-untyped]
     return webob.Request(environ_of())
 
 

@@ -17,13 +17,12 @@ import pytest
 from werkzeug.test import Client
 
 from eventmw import EventsMiddleware, HttpReply
-from eventmw.config import Config
 from eventmw.demo.play import ask
 from eventmw.demo.servers import GUNICORN, UVICORN, Server, running
 from eventmw.demo.story import SIMPLE, SYSTEM
 from eventmw.effects import DONE, Drop, Send
 from eventmw.errors import ConfigError
-from eventmw.settings import from_toml
+from eventmw.settings import complete, from_toml
 from eventmw.testing import an_event, deliver, effects_of, record
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
@@ -211,7 +210,7 @@ def test_the_configuration_file_is_read_as_it_says(monkeypatch: pytest.MonkeyPat
     for name in ("HOOK_SECRET", "GA4_SECRET", "SEGMENT_WRITE_KEY"):
         monkeypatch.setenv(name, "a secret")
 
-    config = Config(**from_toml(EXAMPLES / "eventmw.toml"))
+    config = complete(from_toml(EXAMPLES / "eventmw.toml"))
     assert config.path == "/zaraz/api"
     assert config.named_keys == {"key-1": "a-key-of-more-than-16"}
     assert [tool.id for tool in config.bound_tools] == ["webhook", "ga4", "segment"]
@@ -238,7 +237,7 @@ def test_the_configuration_file_names_a_variable_that_is_missing(monkeypatch: py
     monkeypatch.delenv("EVENTS_KEY", raising=False)
 
     with pytest.raises(ConfigError, match="EVENTS_KEY"):
-        Config(**from_toml(EXAMPLES / "eventmw.toml"))
+        complete(from_toml(EXAMPLES / "eventmw.toml"))
 
 
 def test_every_example_is_in_the_readme() -> None:

@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
+from starlette.applications import Starlette
+from starlette.testclient import TestClient
 
 from eventmw import asgi, wsgi
 from eventmw.intake.paths import FirstLook, public_path, tails
@@ -153,11 +155,11 @@ def test_a_server_that_says_nothing_of_a_prefix() -> None:
 
 
 def test_the_first_look_is_noticed_and_lets_every_request_be_looked_at() -> None:
-    noticed: list[int] = []
-    look = FirstLook(lambda: noticed.append(1))
+    noticed: list[object] = []
+    look = FirstLook(noticed.append)
     assert "/c" in look
     assert None in look
-    assert noticed == [1, 1]
+    assert noticed == ["/c", None]
 
 
 # Below a prefix
@@ -190,6 +192,14 @@ def test_a_prefix_that_the_path_lacks_is_found_out(
     [said] = [line for line in caplog.messages if "below the prefix" in line]
     assert "/shop/zaraz/api passed by unanswered" in said
     assert "Set path='/shop/zaraz/api', or mounted=True" in said
+
+
+def test_a_prefix_is_found_out_after_the_start_of_a_lifespan(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """As servers do it: the lifespan comes first, and tells of no prefix."""
+    site: Any = asgi.EventsMiddleware(Starlette(), path=OURS, journal="memory", data_dir=tmp_path)
+    with TestClient(site, root_path="/shop") as client:
+        assert [client.get(path).status_code for path in ("/shop/", "/shop" + OURS)] == [404, 404]
+    assert "Set path='/shop/zaraz/api'" in caplog.text
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import gc
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -22,6 +24,8 @@ import eventmw
 from eventmw import EventsMiddleware, InvalidEvent, JournalDown, NoSite, Receipt, Tracker
 from eventmw.control.sockets import folder_of, found
 from eventmw.event import Event
+from eventmw.intake.context import SECRET_COOKIES
+from eventmw.payload import TrackOptions
 from eventmw.site import Site, sites
 from tests.calls import ask_asgi, ask_wsgi
 from tests.running import until
@@ -180,7 +184,8 @@ def test_two_users_in_one_event_are_refused(make: Make) -> None:
 
 def test_an_option_that_is_not_there(make: Make) -> None:
     site = make()
-    for track in (eventmw.track, site.track):
+    tracks: list[Any] = [eventmw.track, site.track]
+    for track in tracks:
         with pytest.raises(
             TypeError, match=r"track\(\) got an unexpected keyword argument 'user'; there are .*user_id"
         ):
@@ -334,3 +339,10 @@ def test_a_tracker_reaches_a_project_through_the_running_site(shop: Any) -> None
             tracker.track("renewed", {"_ip": "x"}, project="shop")
     event = events_of(shop)[1]
     assert (event.user_id, event.device.user_agent, event.device.ip) == ("u-1", "Mozilla/5.0", None)
+
+
+def test_every_parameter_cookie_and_attribute_is_documented() -> None:
+    named = set(re.findall(r"`([^`\n]+)`", (ROOT / "docs" / "tracking.md").read_text()))
+    assert set(TrackOptions.__annotations__) <= named
+    assert {field.name for field in dataclasses.fields(Receipt)} <= named
+    assert {name.lower() for name in named} >= SECRET_COOKIES

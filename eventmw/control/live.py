@@ -304,8 +304,9 @@ class LiveView:
 
 def receipt_of(told: dict[str, Any]) -> Receipt:
     """Return the receipt that `Operations` tells as JSON values; a newer process may tell more than is known here."""
-    known = {field.name: told[field.name] for field in dataclasses.fields(Receipt) if field.name in told}
-    return Receipt(**{**known, "warnings": tuple(told["warnings"])})
+    known: dict[str, Any] = {spec.name: told[spec.name] for spec in dataclasses.fields(Receipt) if spec.name in told}
+    known["warnings"] = tuple(known["warnings"])
+    return Receipt(**known)
 
 
 def asked_to_track(event: OwnEvent) -> Json:

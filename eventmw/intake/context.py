@@ -106,6 +106,7 @@ def _over(found: object, given: object) -> object:
 
 def _raw_of(request: object) -> Raw:
     """Return the scope or environ that a request holds, or is."""
+    kind = type(request).__name__
     for name in _HOLDERS:
         held: object = getattr(request, name, None)
         # A request that a test of Django's made by hand has a META without a method.
@@ -115,7 +116,7 @@ def _raw_of(request: object) -> Raw:
         return cast(Raw, request)
     raise TypeError(
         "request must be a request of Django, Flask, Starlette, FastAPI, Litestar, Quart, Falcon or Pyramid, an ASGI scope "
-        f"or a WSGI environ, got {type(request).__name__}"
+        f"or a WSGI environ, got {kind}"
     )
 
 

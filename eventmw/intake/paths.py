@@ -53,11 +53,11 @@ class FirstLook:
 
     __slots__ = ("_notice",)
 
-    def __init__(self, notice: Callable[[], None]) -> None:
+    def __init__(self, notice: Callable[[object], None]) -> None:
         self._notice = notice
 
     def __contains__(self, path: object) -> bool:
-        self._notice()
+        self._notice(path)
         return True
 
 

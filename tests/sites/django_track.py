@@ -41,6 +41,7 @@ from django.urls import path  # type: ignore[import-untyped]  # noqa: E402
 import eventmw  # noqa: E402
 from eventmw.site import Site, sites  # noqa: E402
 from tests.calls import SEED, ask_asgi, ask_wsgi  # noqa: E402
+from tests.running import until  # noqa: E402
 from tests.visitors import environ_of, scope_of  # noqa: E402
 
 
@@ -92,17 +93,21 @@ def rollback() -> Any:
 
 def requests() -> Any:
     wsgi, asgi = get_wsgi_application(), get_asgi_application()
-    list(wsgi(environ_of(), lambda *_: None))  # type: ignore[arg-type]
+    list(wsgi(environ_of(), lambda *_: None))
     ask_asgi(asgi, "GET", "/shop/acafé x", **{k: v for k, v in scope_of(path="/shop/acafé x").items() if k not in {"method", "path", "headers"}},
              headers=[(name.decode(), value.decode("latin-1")) for name, value in scope_of()["headers"]])  # fmt: skip
     by_hand = HttpRequest()
     by_hand.META["HTTP_USER_AGENT"] = "by hand"
     eventmw.track("by hand", request=by_hand)
-    return shown(eventmw.current.current_site())  # type: ignore[attr-defined]
+    [site] = sites
+    return shown(site)
 
 
 def prefixes() -> Any:
     wsgi, asgi = get_wsgi_application(), get_asgi_application()
+    [site] = sites
+    assert ask_wsgi(wsgi, "GET", "/nothing").status == 404
+    until(lambda: site.runtime.socket)  # a request of any kind wakes what runs beside the site
     cases = [("", "/zaraz/api"), ("/shop", "/zaraz/api"), ("/shop", "/ready"), ("", "/shop/zaraz/api"), ("/shop", "/x")]
     return [
         [
