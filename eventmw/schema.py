@@ -77,10 +77,18 @@ class Authority:
             yield Fault(
                 index=index,
                 path=at + pointer(error.absolute_path),
-                schema_path=self._prefix + pointer(error.absolute_schema_path),
+                schema_path=self._prefix + pointer(_short(error.absolute_schema_path)),
                 code=str(error.validator),
                 message=_words(error),
             )
+
+
+def _short(path: Iterable[object]) -> Iterator[object]:
+    """Return a path in a schema up to a pattern for keys: patterns that fold spellings are longer than a message."""
+    for part in path:
+        yield part
+        if part == "patternProperties":
+            return
 
 
 def kind_of(value: object) -> str:
