@@ -364,7 +364,7 @@ def test_a_batch_is_answered_in_order() -> None:
 def test_a_batch_of_which_nothing_is_taken() -> None:
     """3.1: `200` when at least one was taken, else `400`."""
     with tracking() as pair:
-        answer = track(pair, [{}, 5, {"event_name": "x", "_a": 1}] * 20)
+        answer = track(pair, [{}, 5, {"event_name": "x", "_ip": 1}] * 20)
         assert kept(pair) == []
     assert answer.status == 400
     assert len(answer.json) == 60

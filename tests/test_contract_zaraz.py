@@ -302,7 +302,7 @@ def test_a_browsers_words_fill_in_through_both_gateways() -> None:
     said = {"user-agent": "Mozilla/5.0 (X)", "accept-language": "de-DE,de;q=0.9", "sec-ch-ua-platform": '"Linux"'}
     event = accepted_event(ONE, said | {"sec-fetch-site": "same-origin"})
     assert (event.device.user_agent, event.device.language) == ("Mozilla/5.0 (X)", "de-DE")
-    assert event.system["device"]["client-hints"] == {"sec-ch-ua-platform": '"Linux"'}
+    assert event.system["device"]["client-hints"] == {"platform": '"Linux"'}
     assert accepted_event(ONE, said).device.user_agent is None
 
 

@@ -18,7 +18,7 @@ Place = tuple[str, str]
 DEVICE: Final = ("ip", "resolution", "viewport", "language", "user-agent")
 PAGE: Final = ("url", "title", "referrer", "encoding")
 HINTS: Final = "client-hints"
-"""The key in ``device`` of an object with the browser's client hints, header name → value."""
+"""The key in ``device`` of an object with the browser's client hints; see `eventmw.http.client_hints`."""
 
 SECTIONS: Final = ("cookies", "device", "page")
 KNOWN: Final[Mapping[str, frozenset[str]]] = {
