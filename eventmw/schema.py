@@ -7,7 +7,7 @@ Source: JSON Schema draft 2020-12; the schemas in ``eventmw/schemas`` state PROT
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cache
 from importlib.resources import files
 from typing import Any, Final, cast
@@ -36,8 +36,12 @@ _KINDS: Final[tuple[tuple[type, str], ...]] = (
 _formats = FormatChecker(formats=())
 
 
-_formats.checks("eventmw-timestamp")(lambda value: value == "" or is_js_time(value))  # an empty text is absent
-_formats.checks("eventmw-ip")(lambda value: value == "" or is_ip(value))
+def _or_absent(check: Callable[[object], bool]) -> Callable[[object], bool]:
+    return lambda value: value == "" or check(value)
+
+
+_formats.checks("eventmw-timestamp")(_or_absent(is_js_time))
+_formats.checks("eventmw-ip")(_or_absent(is_ip))
 _formats.checks("eventmw-origin")(is_origin)
 
 

@@ -117,12 +117,12 @@ def _user_id(client: Mapping[str, Any]) -> str | None:
 
 def _filled_in(device: Mapping[str, Any], browser: Mapping[str, str]) -> dict[str, Any]:
     """Return a device with what the browser's own header fields say where the sender says nothing."""
-    found = {
+    found: dict[str, Any] = {
         "user-agent": browser.get("user-agent"),
         "language": first_language(browser.get("accept-language", "")),
         HINTS: client_hints(browser),
     }
-    return {name: value for name, value in found.items() if value} | device
+    return {**{name: value for name, value in found.items() if value}, **device}
 
 
 def _properties(client: Mapping[str, Any]) -> dict[str, Any]:

@@ -112,10 +112,11 @@ def read(value: Any) -> System:
 
 def _is_plain(part: Any, section: str) -> bool:
     """Return whether there is nothing to read liberally, as in nearly every event."""
-    if type(part) is not dict or not KNOWN[section].issuperset(part):
+    known: dict[str, Any] = part
+    if type(part) is not dict or not KNOWN[section].issuperset(known):
         return False
     if section:
-        for inner in part.values():
+        for inner in known.values():
             if type(inner) is not str or not inner:
                 return False
     return True
