@@ -183,7 +183,7 @@ def _one_bad(judge: Judge, rounds: int, many: int) -> Samples:
     valid = payload.bodies(BATCH, many)
     cases = {"valid": _each(lambda body: judge(body, NOW_MS), valid)}
     for where, at in _PLACES.items():
-        bodies = [payload.with_event(body, at, {"client": {"__zarazTrack": 1}}) for body in valid]
+        bodies = [payload.with_event(body, at, {"client": {"__zarazTrack": {}}}) for body in valid]
         cases[where] = _each(lambda body: judge(body, NOW_MS), bodies)
     return interleaved(cases, rounds)
 

@@ -159,7 +159,9 @@ def _steps(tracked: Sequence[Sent]) -> Mapping[str, Callable[[], float]]:
 
     accepted = [(accept(one).record,) for one in tracked]
     return {
-        "… of it judging": partial(_each, lambda one: judge(one.body, writer, names), [(one,) for one in tracked]),
+        "… of it judging": partial(
+            _each, lambda one: judge(one.body, writer, names, _NOW), [(one,) for one in tracked]
+        ),
         "… of it judging and the record": partial(_each, accept, [(one,) for one in tracked]),
         "… of it the record's line": partial(_each, records.encode, accepted),
     }

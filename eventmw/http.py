@@ -25,6 +25,18 @@ def first_language(accepted: str) -> str | None:
     return None if language in {"", "*"} else language
 
 
+def client_hints(headers: Mapping[str, str]) -> dict[str, str]:
+    """Return the client hints of a user agent, as sent: ``ua`` of ``sec-ch-ua``, ``model`` of ``sec-ch-ua-model``.
+
+    Source: WICG, «User-Agent Client Hints» 3.
+    """
+    return {
+        name.removeprefix("sec-ch-").removeprefix("ua-"): value
+        for name, value in headers.items()
+        if name.startswith("sec-ch-ua")
+    }
+
+
 class RequestHead(NamedTuple):
     """The head of a request that is ours, the same for both gateways.
 

@@ -59,8 +59,8 @@ def decode(data: bytes) -> Record:
     line, newline, body = data.partition(b"\n")
     try:
         if line.startswith(_BROWSER_LINE) and newline:
-            *fields, browser = _decode_with_browser(line)
-            return Record(*fields[1:], body, browser)
+            whole = _decode_with_browser(line)
+            return Record(*whole[1:7], body, whole[7])
         fields = _decode(line)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise UnreadableRecord(f"not a record: {error}") from error

@@ -41,8 +41,12 @@ _KINDS: Final[tuple[tuple[type, str], ...]] = (
 _formats = FormatChecker(formats=())
 
 
-_formats.checks("eventmw-timestamp")(lambda value: value == "" or is_js_time(value))  # an empty text is absent
-_formats.checks("eventmw-ip")(lambda value: value == "" or is_ip(value))
+def _or_absent(check: Callable[[object], bool]) -> Callable[[object], bool]:
+    return lambda value: value == "" or check(value)
+
+
+_formats.checks("eventmw-timestamp")(_or_absent(is_js_time))
+_formats.checks("eventmw-ip")(_or_absent(is_ip))
 
 
 @_formats.checks("eventmw-origin", raises=NoOrigin)
@@ -128,10 +132,18 @@ class Authority:
             yield Fault(
                 index=index,
                 path=at + pointer(error.absolute_path),
-                schema_path=self._prefix + pointer(error.absolute_schema_path),
+                schema_path=self._prefix + pointer(_short(error.absolute_schema_path)),
                 code=str(error.validator),
                 message=_words(error),
             )
+
+
+def _short(path: Iterable[object]) -> Iterator[object]:
+    """Return a path in a schema up to a pattern for keys: patterns that fold spellings are longer than a message."""
+    for part in path:
+        yield part
+        if part == "patternProperties":
+            return
 
 
 def kind_of(value: object) -> str:

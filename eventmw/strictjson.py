@@ -183,7 +183,8 @@ def _first(value: Any, wanted: Callable[[object], bool]) -> tuple[str, object] |
                 return path, key
             members = reversed(found.items())
         elif isinstance(inner, list):
-            members = reversed([*enumerate(cast(list[Any], inner))])
+            items = cast("list[Any]", inner)
+            members = reversed([*enumerate(items)])
         elif wanted(inner):
             return path, inner
         waiting += [(f"{path}/{str(name).replace('~', '~0').replace('/', '~1')}", member) for name, member in members]

@@ -127,7 +127,7 @@ def test_the_load_s_own_client_shows_a_key_with_each_body() -> None:
 def test_tracked_events_are_accepted_and_no_two_are_alike() -> None:
     events = track.sent(["a", "b"], 500)
     judge = eventbunker.Judge(max_events=1, max_depth=32)
-    assert all(judge(one.body, eventbunker.Writer("p"), eventbunker.AnyName()).accepted == 1 for one in events)
+    assert all(judge(one.body, eventbunker.Writer("p"), eventbunker.AnyName(), 0).accepted == 1 for one in events)
     assert len({one.body for one in events}) > 490
     assert {one.key for one in events} == {"a", "b"}
 

@@ -161,7 +161,7 @@ def test_a_tracked_event_that_is_fine(good: str) -> None:
 @pytest.mark.parametrize(
     ("body", "words"),
     [
-        (SEED.decode(), "Expecting ',' delimiter at line 8, column 1."),
+        (SEED.decode(), "Expected a comma or a closing bracket after a value at line 8, column 1."),
         ("{}", "the top: expected the key event_name, which is missing"),
         ("[]", "the top: expected an array of at least one event, got an empty one"),
         ('{"events": [{"client": {}}]}', "/events: "),

@@ -55,10 +55,6 @@ SAFARI_26 = (
 )
 
 
-def as_fields(hints: dict[str, str]) -> dict[str, str]:
-    return {f"sec-ch-ua-{name}": value for name, value in hints.items()}
-
-
 PIXEL = {"platform": '"Android"', "platform-version": '"16.0.0"', "model": '"Pixel 9"', "mobile": "?1"}
 
 
@@ -113,13 +109,13 @@ def test_what_a_browser_says_on_every_device_is_no_fact(
 def test_client_hints_say_what_the_user_agent_does_not(
     user_agent: str, hints: dict[str, str], expected: tuple[str | None, ...]
 ) -> None:
-    found = agent(user_agent, as_fields(hints))
+    found = agent(user_agent, hints)
     assert tuple(found.get(name) for name in ("_os", "_os_version", "_device")) == expected
 
 
 @given(st.dictionaries(st.sampled_from(["platform", "platform-version", "model"]), st.text(max_size=30)))
 def test_any_text_may_be_a_hint(hints: dict[str, str]) -> None:
-    assert all(value and name.startswith("_") for name, value in agent(CHROME, as_fields(hints)).items())
+    assert all(value and name.startswith("_") for name, value in agent(CHROME, hints).items())
 
 
 @settings(max_examples=20)

@@ -236,7 +236,7 @@ def test_a_journal_of_either_kind(make: Make, journal: str) -> None:
 @pytest.mark.parametrize(
     ("body", "path", "code", "message"),
     [
-        (b"{", "", "invalid_json", "Expecting property name enclosed in double quotes at line 1, column 2."),
+        (b"{", "", "invalid_json", "Expected a name in double quotes at line 1, column 2."),
         ([], "", "type", "expected an object that says which events are to go, got an array"),
         ({}, "", "required",
          "expected at least one of customer_identifier, event_name, time_period, or everything: true, got none"),

@@ -10,9 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from eventmw.event import Event, Page, Record
+from eventmw.jsontext import encode
 from eventmw.protocols.eventbunker import Context, Reader
 from eventmw.protocols.eventbunker.events import body_of, event_id, taken_apart
-from eventmw.protocols.eventbunker.generated import MAX_VALUE, generated
+from eventmw.protocols.eventbunker.generated import GENERATED, MAX_VALUE, generated
 from tests import strategies as own
 from tests.test_eventbunker_accept import GOOD
 
@@ -62,8 +63,10 @@ def test_ids_are_32_digits_and_differ(ident: str, index: int) -> None:
 
 @given(CONTEXTS, GOOD)
 def test_whose_it_is(context: Context, event: dict[str, Any]) -> None:
-    """As it says, else as the key says."""
-    assert made(context, event).user_id == event.get("customer_identifier", context.customer)
+    """As it says, else as the key says; null and "" say nothing, a number is its text."""
+    said = event.get("customer_identifier")
+    text = said if isinstance(said, str | None) else encode(said).decode()
+    assert made(context, event).user_id == (text or context.customer)
 
 
 @given(CONTEXTS, GOOD)
@@ -71,10 +74,10 @@ def test_generated_fields_never_touch_those_of_the_sender(context: Context, even
     """PROTOCOLS.md 3.1: the sender cannot overwrite them, nor they the sender's."""
     found = made(context, event)
     assert {name: found.client[name] for name in event} == event
-    assert {name for name in found.client if name not in event} == {
-        name for name in found.properties if name.startswith("_")
-    }
-    assert all(isinstance(found.client[name], str) for name in found.client if name.startswith("_"))
+    added = {name for name in found.client if name not in event}
+    assert added == {name for name in found.properties if name not in event}
+    assert added <= GENERATED
+    assert all(isinstance(found.client[name], str) for name in added)
 
 
 def test_tools_find_the_page_and_the_device_where_those_of_other_events_are() -> None:

@@ -165,7 +165,7 @@ def test_a_request_fills_in_what_is_known_of_the_person(make: Make, request_of: 
     assert (event.page.title, event.page.referrer) == ("Shoes", "https://search.example/?q=shoes")
     assert event.page.url == "https://www.shop.example/shop/caf%C3%A9%20x?id=7&b=%20"
     assert event.cookies == {"_ga": "GA1.2.3", "city": "Zürich"}
-    assert event.system["device"]["client-hints"]["sec-ch-ua-model"] == '"Pixel 9"'
+    assert event.system["device"]["client-hints"]["model"] == '"Pixel 9"'
 
 
 @pytest.mark.parametrize(("user_id", "seen"), [("u-1", "u-1"), (17, "17"), (None, None)])

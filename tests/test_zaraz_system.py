@@ -149,7 +149,7 @@ def test_a_browsers_own_header_fields_fill_in() -> None:
     """PROTOCOLS.md 2.1: like its address."""
     bare = made({"client": {}}, client_ip="192.0.2.9", browser=BROWSER)
     assert (bare.device.ip, bare.device.user_agent, bare.device.language) == ("192.0.2.9", "Mozilla/5.0 (B)", "de-DE")
-    assert bare.system["device"]["client-hints"] == {"sec-ch-ua-platform": '"Linux"'}
+    assert bare.system["device"]["client-hints"] == {"platform": '"Linux"'}
     said = {"client": {}, "system": {"device": {"ip": "", "userAgent": "own", "language": "fr"}}}
     own_words = made(said, client_ip="192.0.2.9", browser=BROWSER)
     assert (own_words.device.ip, own_words.device.user_agent, own_words.device.language) == ("192.0.2.9", "own", "fr")

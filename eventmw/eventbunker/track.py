@@ -17,7 +17,7 @@ from eventmw.event import BROWSER_FIELDS
 from eventmw.eventbunker.places import Places
 from eventmw.exchange import Taken, not_kept_in_time
 from eventmw.formats import is_ip
-from eventmw.http import Headers, Reply, first_language
+from eventmw.http import Headers, Reply, client_hints, first_language
 from eventmw.intake.door import MAX_HEADER, browser_of
 from eventmw.intake.keyed import KeyedDoor, KeyedVisit
 from eventmw.journal import Position
@@ -152,7 +152,7 @@ class TrackApi:
             headers.get("referer", "")[:MAX_HEADER] or None,
             {} if ip is None or self._places is None else self._places.of(ip),
             first_language(browser.get("accept-language", "")),
-            {name: value for name, value in browser.items() if name.startswith("sec-ch-ua")},
+            client_hints(browser),
         )
 
     def reply(self, tracked: Tracked, kept: Future[Position], cors: Headers, /) -> Reply:

@@ -15,7 +15,7 @@ from urllib.parse import quote
 
 from eventmw.event import CLIENT_HINTS
 from eventmw.formats import is_ip
-from eventmw.http import RequestHead
+from eventmw.http import RequestHead, client_hints
 from eventmw.incoming import Fields, head_of_environ, head_of_scope
 from eventmw.intake.door import forwarded
 from eventmw.intake.paths import public_path
@@ -177,7 +177,7 @@ def _device(head: RequestHead, proxies: int | None) -> dict[str, Any]:
         "ip": address if is_ip(address) else None,
         "user-agent": headers.get("user-agent"),
         "language": _language(headers.get("accept-language", "")),
-        "client-hints": {name: headers[name] for name in CLIENT_HINTS if headers.get(name)},
+        "client-hints": client_hints(headers),
     }
     return {name: value for name, value in device.items() if value}
 

@@ -72,16 +72,16 @@ def agent(user_agent: str, hints: Mapping[str, str] = _NOTHING) -> Mapping[str, 
 
     Args:
         user_agent: the header field.
-        hints: header fields of client hints, as sent: ``{"sec-ch-ua-platform": '"Android"', …}``.
+        hints: the client hints, as sent: ``{"platform": '"Android"', "platform-version": '"16.0.0"'}``, also ``model``.
     """
     known = _facts(user_agent[:MAX_LENGTH])
     if not hints:
         return known
-    system = known.get("_os") or _text(hints.get("sec-ch-ua-platform", ""))
+    system = known.get("_os") or _text(hints.get("platform", ""))
     hinted = {
         "_os": system,
-        "_os_version": _hinted_version(system, _text(hints.get("sec-ch-ua-platform-version", ""))),
-        "_device": _text(hints.get("sec-ch-ua-model", "")),
+        "_os_version": _hinted_version(system, _text(hints.get("platform-version", ""))),
+        "_device": _text(hints.get("model", "")),
     }
     return {**known, **{name: value for name, value in hinted.items() if value}}
 

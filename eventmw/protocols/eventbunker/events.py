@@ -38,7 +38,7 @@ class Context(msgspec.Struct, omit_defaults=True, gc=False, frozen=True):
         user_agent, referer: the header fields of these names.
         place: where that address is, by the file `geoip`: ``country``, ``region``, ``city`` and so on.
         language: the first language that the header field ``Accept-Language`` names.
-        hints: a browser's client hints, header name → value.
+        hints: a browser's client hints; see `eventmw.http.client_hints`.
         ids: the ids of the events of a request with an Idempotency-Key: one for each index, "" for a refused event.
             Empty: each id follows from the record's; see `event_id`.
     """
@@ -131,7 +131,7 @@ def _event(fields: Mapping[str, Any], context: Context, record: Record, index: i
 
 def facts_of(fields: Mapping[str, Any], context: Context, record: Record) -> tuple[str, str | None, int]:
     """Return an event's name, whose it is, and when it happened in milliseconds: by these events are found again."""
-    when = fields.get("timestamp")
+    when: Any = fields.get("timestamp")
     happened_ms = record.recorded_ms if is_absent(when) else time_ms(when)
     return fields["event_name"], customer_of(fields.get("customer_identifier"), context.customer), happened_ms
 

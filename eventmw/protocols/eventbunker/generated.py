@@ -81,7 +81,7 @@ def generated(
         referer: the header field, or None: for what a page sends, the page's own address.
         ip: the sender's address, or None.
         place: where that is: name → text, without the `_` in front.
-        hints: header fields of client hints, name → value as sent.
+        hints: the client hints; see `eventmw.http.client_hints`.
     """
     added: dict[str, str] = {} if ip is None else {"_ip": ip}
     for name, value in place.items():

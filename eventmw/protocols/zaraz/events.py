@@ -13,16 +13,16 @@ import msgspec
 from eventmw import strictjson
 from eventmw.event import USER_FIELDS, Device, Event, Kind, Page, Record
 from eventmw.formats import ip_of
-from eventmw.http import first_language
+from eventmw.http import client_hints, first_language
 from eventmw.jsdates import time_ms
 from eventmw.protocols.zaraz.system import HINTS, as_object, is_absent, read, text
 from eventmw.record import ERASED, Erased
 
 _RESERVED: Final = frozenset({"__zarazTrack", "__zarazEcommerce"})
 _ENVELOPE: Final = frozenset({"client", "system", "eventmw"})
-_HINT: Final = "sec-ch-ua"
 _ERASED: Final = {"client": 0}
 """What erasing leaves of an Event Object: the door accepts no event whose ``client`` is a number."""
+_USER_FIELDS: Final = frozenset(USER_FIELDS)
 _NO_DEVICE: Final = Device()
 _NO_PAGE: Final = Page()
 _NOTHING: Final[Mapping[str, Any]] = {}
@@ -118,6 +118,8 @@ _LIKE_TRUE: Final = (1, "1", "true", "True", "TRUE")
 
 
 def _user_id(client: Mapping[str, Any]) -> str | None:
+    if _USER_FIELDS.isdisjoint(client):
+        return None
     for field in USER_FIELDS:
         if field in client and (plain := text(client[field])) is not None:
             return plain
@@ -126,13 +128,12 @@ def _user_id(client: Mapping[str, Any]) -> str | None:
 
 def _filled_in(device: Mapping[str, Any], browser: Mapping[str, str]) -> dict[str, Any]:
     """Return a device with what the browser's own header fields say where the sender says nothing."""
-    hints = {name: value for name, value in browser.items() if name.startswith(_HINT)}
-    found = {
+    found: dict[str, Any] = {
         "user-agent": browser.get("user-agent"),
         "language": first_language(browser.get("accept-language", "")),
-        HINTS: hints,
+        HINTS: client_hints(browser),
     }
-    return {name: value for name, value in found.items() if value} | device
+    return {**{name: value for name, value in found.items() if value}, **device}
 
 
 def _with_one_spelling(device: dict[str, Any]) -> dict[str, Any]:

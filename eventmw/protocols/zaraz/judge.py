@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice
-from typing import Any, Final, Literal, NoReturn, cast
+from typing import Any, Final, Literal, NoReturn
 
 import msgspec
 
@@ -244,7 +244,7 @@ def _note(judgement: Judgement, index: int, status: Status, faults: Iterable[Fau
 
 
 def _time_doubts(own: Mapping[str, Any], index: int, now_ms: int) -> Iterator[Fault]:
-    when = own.get("timestamp")
+    when: Any = own.get("timestamp")
     if not is_absent(when):
         for code, words in doubts(when, now_ms):
             yield Fault(index, f"/events/{index}/eventmw/timestamp", "", code, words)
@@ -257,8 +257,8 @@ def _mended(event: Any, raw: msgspec.Raw, index: int) -> Iterator[Fault]:
 
 
 def _is_unnamed(event: Mapping[str, Any]) -> bool:
-    client = cast(Any, event["client"])
-    return client != [] and client.get("__zarazTrack") == ""
+    client = strictjson.object_in(event["client"])
+    return client is not None and client.get("__zarazTrack") == ""
 
 
 def _unnamed(index: int) -> Fault:

@@ -18,7 +18,7 @@ Place = tuple[str, str]
 DEVICE: Final = ("ip", "resolution", "viewport", "language", "user-agent")
 PAGE: Final = ("url", "title", "referrer", "encoding")
 HINTS: Final = "client-hints"
-"""The key in ``device`` of an object with the browser's client hints, header name → value."""
+"""The key in ``device`` of an object with the browser's client hints; see `eventmw.http.client_hints`."""
 
 SECTIONS: Final = ("cookies", "device", "page")
 KNOWN: Final[Mapping[str, frozenset[str]]] = {
@@ -112,10 +112,11 @@ def read(value: Any) -> System:
 
 def _is_plain(part: Any, section: str) -> bool:
     """Return whether there is nothing to read liberally, as in nearly every event."""
-    if type(part) is not dict or not KNOWN[section].issuperset(part):
+    known: dict[str, Any] = part
+    if type(part) is not dict or not KNOWN[section].issuperset(known):
         return False
     if section:
-        for inner in part.values():
+        for inner in known.values():
             if type(inner) is not str or not inner:
                 return False
     return True
