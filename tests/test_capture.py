@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -139,6 +140,20 @@ def test_a_consumer_cannot_deliver(events: Captured) -> None:
     app.track("x")
     with pytest.raises(RuntimeError, match="a consumer cannot call it"):
         events.deliver()
+
+
+def test_a_test_that_is_interrupted_leaves_nothing() -> None:
+    """Ctrl-C while a consumer is at work."""
+
+    async def hang(_event: Event) -> None:
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+        await asyncio.sleep(3600)
+
+    before = set(threading.enumerate())
+    with pytest.raises(KeyboardInterrupt), captured() as events:
+        site(consumers=[consumer("hang")(hang)]).track("x")
+        events.deliver()
+    assert set(threading.enumerate()) == before
 
 
 def test_an_answer_in_which_the_vendor_refuses(events: Captured) -> None:

@@ -394,7 +394,7 @@ class Captured:
         __tracebackhide__ = True
         runner = self._runner = self._runner or asyncio.Runner(loop_factory=asyncio.SelectorEventLoop)
         self._pool.is_beside = _has_loop()
-        calls, failures = self._pool.calls, list[BaseException]()
+        calls, failures = self._pool.begin(), list[BaseException]()
 
         def live() -> None:
             try:
@@ -406,9 +406,14 @@ class Captured:
 
         thread = threading.Thread(target=live, name="eventmw-test-delivery", daemon=True)
         thread.start()
-        while (call := calls.get()) is not None:
-            call()
-        thread.join()
+        try:
+            while (call := calls.get()) is not None:
+                call()
+        except KeyboardInterrupt:  # the loop must stand still before the capture ends
+            runner.get_loop().call_soon_threadsafe(_cancel_all, runner.get_loop())
+            raise
+        finally:
+            thread.join()
         if failures:
             raise failures[0]
 
@@ -518,6 +523,11 @@ def captured(*, clock: FrozenClock | None = None) -> Generator[Captured]:
         for site in list(sites):
             take_back(site, before.get(site, {}))
         events.close()
+
+
+def _cancel_all(loop: asyncio.AbstractEventLoop) -> None:
+    for task in asyncio.all_tasks(loop):
+        task.cancel()
 
 
 def _has_loop() -> bool:
