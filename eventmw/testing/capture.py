@@ -405,8 +405,8 @@ class Captured:
                 calls.put(None)
 
         thread = threading.Thread(target=live, name="eventmw-test-delivery", daemon=True)
-        thread.start()
         try:
+            thread.start()
             while (call := calls.get()) is not None:
                 call()
         except KeyboardInterrupt:  # the loop must stand still before the capture ends
