@@ -170,9 +170,12 @@ class Captured:
         Raises:
             Exception: what a tool or consumer raised; an `ExceptionGroup` of several.
             RuntimeError: a consumer called it.
+            UnknownTool: no site has the tool whose vendor is to fail.
             TimeoutError: the delivery did not come to rest.
         """
         __tracebackhide__ = True
+        for tool in self.vendors.scripts:
+            self._check(tool)
         if not self._delivering.acquire(blocking=False):
             raise RuntimeError("deliver() is under way: a consumer cannot call it")
         try:
@@ -206,10 +209,10 @@ class Captured:
             headers: the answer's header fields, such as ``{"retry-after": "60"}``.
 
         Raises:
-            UnknownTool: no site has a tool of this id, and there are sites.
             ValueError: `error`, `times` or the body make no sense.
+
+        The next `deliver` raises `UnknownTool` when no site has a tool of this id: the site may be made after this call.
         """
-        self._check(tool)
         self.vendors.scripts[tool] = script(status, error=error, json=json, body=body, headers=headers, times=times)
 
     def answer(
@@ -227,7 +230,6 @@ class Captured:
 
     def recover(self, tool: str) -> None:
         """Have a tool's vendor answer 200 again, from its next request on."""
-        self._check(tool)
         self.vendors.scripts.pop(tool, None)
 
     def key(
@@ -392,7 +394,7 @@ class Captured:
         __tracebackhide__ = True
         runner = self._runner = self._runner or asyncio.Runner(loop_factory=asyncio.SelectorEventLoop)
         self._pool.is_beside = _has_loop()
-        calls, failures = self._pool.calls, list[BaseException]()
+        calls, failures = self._pool.begin(), list[BaseException]()
 
         def live() -> None:
             try:
@@ -403,10 +405,15 @@ class Captured:
                 calls.put(None)
 
         thread = threading.Thread(target=live, name="eventmw-test-delivery", daemon=True)
-        thread.start()
-        while (call := calls.get()) is not None:
-            call()
-        thread.join()
+        try:
+            thread.start()
+            while (call := calls.get()) is not None:
+                call()
+        except KeyboardInterrupt:  # the loop must stand still before the capture ends
+            runner.get_loop().call_soon_threadsafe(_cancel_all, runner.get_loop())
+            raise
+        finally:
+            thread.join()
         if failures:
             raise failures[0]
 
@@ -459,11 +466,10 @@ class Captured:
         return [order for owner, order in self.vendors.orders if tool is None or owner == tool]
 
     def _check(self, tool: str) -> None:
-        """Refuse the id of a tool that no site has. Without a site there is nothing to hold it against yet."""
+        """Refuse the id of a tool that no site has. While the test has used no site, there is nothing to hold it against."""
         here = {ident for runtime in self._runtimes for ident in runtime.bare}
-        known = here | {bound.id for site in list(sites) for bound in site.config.bound_tools}
-        if known and tool not in known:
-            raise UnknownTool(tool, here or known)
+        if here and tool not in here.union(bound.id for site in list(sites) for bound in site.config.bound_tools):
+            raise UnknownTool(tool, here)
 
     def _waiting(self) -> dict[str, int]:
         counts: dict[str, int] = {}
@@ -517,6 +523,11 @@ def captured(*, clock: FrozenClock | None = None) -> Generator[Captured]:
         for site in list(sites):
             take_back(site, before.get(site, {}))
         events.close()
+
+
+def _cancel_all(loop: asyncio.AbstractEventLoop) -> None:
+    for task in asyncio.all_tasks(loop):
+        task.cancel()
 
 
 def _has_loop() -> bool:

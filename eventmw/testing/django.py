@@ -15,6 +15,7 @@ Layer: gateways. Source: docs.djangoproject.com, «Testing tools», «Advanced t
 
 # Django ships no types.
 # pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false, reportUntypedBaseClass=false
+# pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false
 
 from __future__ import annotations
 

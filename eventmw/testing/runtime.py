@@ -223,7 +223,7 @@ class CapturedRuntime(Runtime):
         if self._shift is None or self._task is None or self._lease is None:
             return
         self._shift.over.set()
-        with suppress(Exception):
+        with suppress(Exception, asyncio.CancelledError):  # a test that was interrupted has cancelled it
             await self._task
         await self._shift.land(1.0)
         self._lease.close()

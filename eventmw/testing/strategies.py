@@ -17,7 +17,7 @@ Layer: people. Source: PROTOCOLS.md 2.1 and 3.1.
 from __future__ import annotations
 
 import string
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from hypothesis import strategies as st
@@ -58,6 +58,7 @@ URLS: Final = st.sampled_from(
 )
 PROPERTIES: Final = st.dictionaries(TEXTS.filter(lambda key: not key.startswith("__zaraz")), VALUES, max_size=4)
 
+_NOTHING: Final[dict[str, Any]] = {}
 _PAST_MS: Final = st.integers(946_684_800_000, 1_700_000_000_000)
 _TIMES: Final = _PAST_MS | st.sampled_from(["2021-06-28T20:07:54.832Z", "2021-06-28", "2021-06-28T22:07:54+02:00"])
 _IDS: Final = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=128)
@@ -78,7 +79,7 @@ SYSTEMS: Final = objects(
 def zaraz_events() -> st.SearchStrategy[dict[str, Any]]:
     """Return valid Event Objects of the HTTP Events API."""
     reserved = objects(__zarazTrack=NAMES, __zarazEcommerce=st.booleans())
-    clients = st.builds(lambda properties, own: properties | own, PROPERTIES, reserved)
+    clients = st.builds(_merged, PROPERTIES, reserved)
     optional = {"system": SYSTEMS, "eventmw": objects(id=_IDS, timestamp=_TIMES)}
     return st.fixed_dictionaries({"client": clients}, optional=optional)
 
@@ -95,8 +96,17 @@ def zaraz_payloads(events: Strategy | None = None, *, max_events: int = 6) -> st
 
 def enveloped(batches: Strategy) -> st.SearchStrategy[dict[str, Any]]:
     """Return bodies around lists of Event Objects, some with keys of their own."""
-    extra: Strategy = st.just({}) | st.dictionaries(TEXTS, VALUES, max_size=2)
-    return st.builds(lambda batch, more: more | {"events": batch}, batches, extra)
+    extra: Strategy = st.just(_NOTHING) | st.dictionaries(TEXTS, VALUES, max_size=2)
+    return st.builds(_merged, extra, st.builds(_as_events, batches))
+
+
+def _as_events(batch: list[Any]) -> dict[str, Any]:
+    return {"events": batch}
+
+
+def _merged(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the keys of both; those of the second win."""
+    return {**one, **other}
 
 
 _NO_OBJECT: Final = st.sampled_from([1, "x", True, [1]])
@@ -133,7 +143,7 @@ def broken_zaraz_events(draw: st.DrawFn) -> Broken:
 @st.composite
 def broken_zaraz_payloads(draw: st.DrawFn) -> Broken:
     """Return bodies of the HTTP Events API in which one event is broken, or which are no bodies at all."""
-    whole = st.sampled_from(
+    whole: st.SearchStrategy[Broken] = st.sampled_from(
         [
             Broken({"events": []}, "/events", "there is at least one event"),
             Broken({"events": {}}, "/events", "events is an array"),
@@ -177,7 +187,7 @@ def tracks() -> st.SearchStrategy[dict[str, Any]]:
         optional={"timestamp": _TRACK_TIMES, "customer_identifier": person, "metric_name": person},
     )
     free = st.dictionaries(_FREE_NAMES, FREE_VALUES, max_size=4)
-    return st.builds(lambda fields, named: {**fields, **named}, free, known)
+    return st.builds(_merged, free, known)
 
 
 @st.composite

@@ -49,8 +49,13 @@ class CallerPool:
     """Runs functions in the thread that called `Captured.deliver`; beside it, when that thread has a running event loop."""
 
     def __init__(self) -> None:
-        self.calls: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
         self.is_beside = False
+        self._calls: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
+
+    def begin(self) -> SimpleQueue[Callable[[], None] | None]:
+        """Return where functions come in that the calling thread is to call, until None comes."""
+        self._calls = SimpleQueue()
+        return self._calls
 
     def submit(self, function: Callable[[], T]) -> Future[T]:
         """Have a function called."""
@@ -67,7 +72,7 @@ class CallerPool:
         if self.is_beside:  # Django's ORM, for one, refuses to work where a loop runs
             threading.Thread(target=call, name="eventmw-test-consumer", daemon=True).start()
         else:
-            self.calls.put(call)
+            self._calls.put(call)
         return future
 
     def close(self) -> None:
