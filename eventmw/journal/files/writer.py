@@ -111,9 +111,11 @@ class Writer:
         return future
 
     def _thread_to_start(self) -> threading.Thread | None:
-        """Return a new thread when none runs, and none is about to."""
-        thread = self._thread
-        if thread is not None and (thread.ident is None or thread.is_alive()):
+        """Return a new thread when none runs, and none is about to.
+
+        It does not ask the thread whether it is alive: with gevent that lets other greenlets run, and the lock is held here.
+        """
+        if self._thread is not None:
             return None
         self._thread = threading.Thread(target=self._work, name=THREAD_NAME, daemon=True)
         return self._thread
@@ -157,7 +159,7 @@ class Writer:
         """Write what waits, seal the stream and end the thread, within `grace_s` seconds. The next append begins anew."""
         with self._changed:
             thread = self._thread
-            self._resting = thread is not None and thread.is_alive()
+            self._resting = thread is not None
             self._changed.notify()
         if thread is not None and thread.ident is not None and thread is not threading.current_thread():
             thread.join(grace_s)
@@ -205,6 +207,13 @@ class Writer:
             raise refusal from None
 
     def _work(self) -> None:
+        try:
+            self._keep_all()
+        finally:
+            if self._thread is threading.current_thread():
+                self._thread = None
+
+    def _keep_all(self) -> None:
         going_on = True
         while going_on:
             batch: list[_Waiting] = []
