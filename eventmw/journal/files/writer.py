@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
-from errno import ENOENT
+from errno import EMFILE, ENFILE, ENOENT
 from typing import Final
 
 from eventmw.errors import EventmwError, JournalDown, JournalFull
@@ -52,6 +52,10 @@ _FULL: Final = "the disk is full"
 _GONE: Final = (
     "the journal's folder was moved or removed while the site runs: put it back, or restart the site to begin a new one"
 )
+_NO_DESCRIPTORS: Final = (
+    "the process has no file descriptors left: raise its limit (ulimit -n), or see what keeps them open"
+)
+_TROUBLES: Final = {ENOENT: _GONE, EMFILE: _NO_DESCRIPTORS, ENFILE: _NO_DESCRIPTORS}
 _BEHIND: Final = "the disk does not keep up with the events that come"
 _BATCH_BYTES: Final = 8 * 1024 * 1024
 _Waiting = tuple[Addition, Promise[Position]]
@@ -394,9 +398,7 @@ class Writer:
 
     def _note(self, error: OSError) -> None:
         self._full = error.errno in disk.NO_ROOM
-        what = (
-            _FULL if self._full else _GONE if error.errno == ENOENT else f"the disk failed: {error.strerror or error}"
-        )
+        what = _FULL if self._full else _TROUBLES.get(error.errno or 0) or f"the disk failed: {error.strerror or error}"
         if not self._trouble:
             log.error("the journal cannot keep events: %s", what)
         self._trouble, self._trouble_s = what, time.monotonic()
