@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
@@ -13,6 +14,7 @@ from benchmarks.machine import pinned
 from benchmarks.report import Effort, Figure, Report, Spread, Table, shown
 from benchmarks.rounds import Samples, cpu_us, interleaved
 from eventmw import asgi, wsgi
+from eventmw.tools import File
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -109,7 +111,7 @@ def run(effort: Effort) -> Report:
         "call makes its own scope or environ with a path decoded anew, as servers do, in every case alike",
         rounds=rounds,
         tables=[_table("ASGI", by_asgi), _table("WSGI", by_wsgi)],
-        figures=[_figure("ASGI", by_asgi), _figure("WSGI", by_wsgi)],
+        figures=[_figure("ASGI", by_asgi), _figure("WSGI", by_wsgi), _first_figure(effort)],
     )
 
 
@@ -147,6 +149,24 @@ async def _send(message: Message) -> None:
 
 def _start_response(*_: object) -> Callable[[bytes], object]:
     raise RuntimeError("the site answers nothing")
+
+
+def _first_figure(effort: Effort) -> Figure:
+    """Measure what the first request to a site costs its own thread beyond the second, which is the control.
+
+    Each round makes a site anew, with a tool and a journal in files, so that there is something to start.
+    """
+    beyond: list[float] = []
+    for _ in range(effort.interleaved(21)):
+        with tempfile.TemporaryDirectory() as folder:
+            app = wsgi.EventsMiddleware(
+                _wsgi_site, path=PATH, tools=[File(f"{folder}/out")], journal="file", data_dir=f"{folder}/data"
+            )
+            first, second = (cpu_us(lambda: _drive_wsgi(app, [b"/"])) for _ in range(2))  # noqa: B023 - called at once
+            beyond.append((first - second) / 1000)
+            app.close()
+    what = "WSGI: the first request of a process beyond the second, in its own thread"
+    return Figure(what, "at most", 1.0, "ms", Spread.of(beyond))
 
 
 def _added(samples: Samples, case: str) -> list[float]:

@@ -9,10 +9,11 @@ Source: ASGI 3.0 and its HTTP message format 2.5.
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 from collections.abc import Sequence
-from functools import lru_cache
-from typing import Unpack
+from functools import cache, lru_cache
+from typing import Final, Unpack
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -26,6 +27,8 @@ from eventmw.settings import complete, from_toml
 from eventmw.site import Site, is_open
 from eventmw.waiting import Within, here, wait
 from eventmw.watching.pages import Page
+
+log = logging.getLogger("eventmw")
 
 
 class EventsMiddleware(Site):
@@ -66,6 +69,8 @@ class EventsMiddleware(Site):
         Nothing is awaited after the site's end: uvicorn goes on as soon as the loop turns, and ends the process by a signal.
         A site that refuses the lifespan, or returns from it at once, has not ended: its next request wakes all again.
         """
+        if not _runs_asyncio():
+            _warn_of_loop()
         try:
             return await self.app(scope, receive, send)
         finally:
@@ -74,6 +79,9 @@ class EventsMiddleware(Site):
                 self._look_first()
 
     async def _answer(self, exchange: Exchange, receive: Receive) -> Reply:
+        if not _runs_asyncio():
+            _warn_of_loop()
+            return exchange.refuse("journal_down", _NO_ASYNCIO)
         turnstile = here().turnstile
         if (looking := exchange.lookup()) is not None:
             await wait(looking, LOOKUP_S)
@@ -108,8 +116,25 @@ class EventsMiddleware(Site):
         return exchange.gone()
 
 
+_NO_ASYNCIO: Final = "This server runs another event loop than asyncio, which eventmw needs."
+
+
+def _runs_asyncio() -> bool:
+    return asyncio._get_running_loop() is not None  # noqa: SLF001 - the other function raises
+
+
+@cache
+def _warn_of_loop() -> None:
+    """Say once what would else be a traceback for each event."""
+    log.error(
+        "no event can be taken, and each is answered with 503: this server runs another event loop than asyncio, "
+        "which eventmw needs (hypercorn's trio workers do). The site's own requests are passed on"
+    )
+
+
 async def _shown(page: Page, head: RequestHead) -> Reply:
-    return await asyncio.to_thread(page.answer, head) if page.waits else page.answer(head)
+    waits = page.waits and _runs_asyncio()
+    return await asyncio.to_thread(page.answer, head) if waits else page.answer(head)
 
 
 async def _write(reply: Reply, send: Send) -> None:

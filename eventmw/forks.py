@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -132,6 +133,14 @@ def notice() -> None:
         with _here.lock:
             if _here.pid != os.getpid():
                 _after_in_child()
+
+
+def is_patched() -> bool:
+    """Return whether threads are greenlets here: gevent or eventlet has replaced them."""
+    gevent, eventlet = sys.modules.get("gevent.monkey"), sys.modules.get("eventlet.patcher")
+    return (gevent is not None and gevent.is_module_patched("threading")) or (
+        eventlet is not None and eventlet.is_monkey_patched("thread")
+    )
 
 
 class LateLock:

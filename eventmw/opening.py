@@ -11,7 +11,7 @@ from eventmw.clock import Clock
 from eventmw.config import Config
 from eventmw.delivery.transport import Transport
 from eventmw.erasure import rewrite
-from eventmw.forks import HeldOff
+from eventmw.forks import HeldOff, is_patched
 from eventmw.journal import Journal
 from eventmw.journal.memory import MemoryJournal
 from eventmw.protocols.eventbunker import agents
@@ -63,6 +63,15 @@ def projects(config: Config, stores: Stores | None, host: ProjectsHost) -> Proje
     from eventmw.eventbunker.own import OwnTracking  # noqa: PLC0415 - as above
 
     return OwnTracking(config, stores, lambda: host.clock, lambda: host.names)
+
+
+def import_ahead() -> None:
+    """Import what the courier needs, where its thread would be a greenlet: no other runs during an import."""
+    if is_patched():
+        import eventmw.control.operations  # noqa: PLC0415 - elsewhere nothing of it is needed before the first event
+        import eventmw.control.server  # noqa: PLC0415
+        import eventmw.delivery.courier  # noqa: PLC0415
+        import eventmw.delivery.outbound  # noqa: F401, PLC0415
 
 
 def transport(*, reads_agents: bool) -> Transport:

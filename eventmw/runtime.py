@@ -161,6 +161,7 @@ class Runtime:
         self._said = self._serves = False
         self._control: ControlServer | None = None
         self._making = LateLock()
+        opening.import_ahead()
         lifetimes.join(self)
         lifetimes.heed_exit()
 
@@ -247,7 +248,9 @@ class Runtime:
         if self.archive is None:
             return []
         from eventmw.archive.filler import Filler  # noqa: PLC0415 - no other site has its libraries
+        from eventmw.delivery.loop import sleep  # noqa: PLC0415 - asyncio is needed by no site without events
 
+        self.archive.sleep = sleep
         self.archive.rest_s = _ARCHIVE_REST_S if self.polite else 0.0
         lasting = self.journal.durability != "memory"
         return [Filler(self.archive, lasting=lasting, days=self.config.archive_days)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,34 @@ async def ask(app: Any, scope: dict[str, Any], body: bytes = b"") -> list[Any]:
     except ValueError:
         assert scope["type"] == "lifespan"
     return sent
+
+
+def by_hand(app: Any, scope: dict[str, Any], body: bytes = b"") -> list[Any]:
+    """Do as `ask` does, as an event loop would that is not asyncio's: nothing here waits."""
+    try:
+        ask(app, scope, body).send(None)
+    except StopIteration as end:
+        return list(end.value)
+    raise AssertionError("it waited for something")
+
+
+@pytest.mark.parametrize("path", ["/e", "/eb/post"])
+def test_another_event_loop_than_asyncio_is_named_once_and_events_are_refused(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, path: str
+) -> None:
+    asgi._warn_of_loop.cache_clear()
+    app = asgi.EventsMiddleware(
+        ignores, path="/e", eventbunker_path="/eb", ready_path="/ready", data_dir=str(tmp_path / "data")
+    )
+    with caplog.at_level(logging.WARNING):
+        by_hand(app, {"type": "lifespan"})
+        assert by_hand(app, http("GET", "/page"))[0]["status"] == 200
+        for _ in range(3):
+            assert by_hand(app, http("POST", path), b'{"events": []}')[0]["status"] == 503
+        assert by_hand(app, http("GET", "/ready"))[0]["status"] == 200
+    [message] = caplog.messages
+    assert "another event loop than asyncio" in message
+    app.close()
 
 
 def http(method: str, path: str) -> dict[str, Any]:

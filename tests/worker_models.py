@@ -24,7 +24,7 @@ from eventmw.journal.files.heartbeat import Heartbeat
 from eventmw.journal.files.layout import Layout
 from eventmw.testing import Vendor
 from eventmw.vendor import Answer
-from tests.servers import Kind, Server, running
+from tests.servers import ROOT, Kind, Server, running
 from tests.sites.delivering import PATH
 
 CONNECTIONS = 6
@@ -64,6 +64,7 @@ _GRANIAN = (
     *("granian", "{app}:app", "--host=127.0.0.1", "--port={port}", "--log-level=warning"),
     *("--workers=2", "--workers-kill-timeout=10"),
 )
+_UWSGI = ("tests.sites.uwsgi_server", "--http-socket=127.0.0.1:{port}", "--module={app}:app")
 MODELS = {
     model.name: model
     for model in (
@@ -82,6 +83,15 @@ MODELS = {
             ),
             processes=2,
         ),
+        Model(Kind("daphne", "asgi", ("daphne", "--bind=127.0.0.1", "--port={port}", "{app}:app")), orderly=False),
+        Model(Kind("gunicorn gevent", "wsgi", (*_GUNICORN, "--worker-class=gevent")), processes=2),
+        Model(
+            Kind("gunicorn gevent --preload", "wsgi", (*_GUNICORN, "--worker-class=gevent", "--preload")), processes=3
+        ),
+        Model(Kind("eventlet", "wsgi", ("tests.sites.eventlet_server", "{port}", "{app}")), orderly=False),
+        Model(Kind("uWSGI", "wsgi", (*_UWSGI, "--processes=2")), processes=3, orderly=False),
+        Model(Kind("uWSGI --lazy-apps", "wsgi", (*_UWSGI, "--processes=2", "--lazy-apps")), processes=2, orderly=False),
+        Model(Kind("uWSGI --threads", "wsgi", (*_UWSGI, "--processes=2", "--threads=4")), processes=3, orderly=False),
         Model(Kind("waitress", "wsgi", ("waitress", "--listen=127.0.0.1:{port}", "{app}:app")), orderly=False),
         Model(Kind("fork after import", "wsgi", ("tests.sites.forking", "{port}")), processes=3, orderly=False),
         Model(
@@ -197,8 +207,15 @@ def measure(model: Model, folder: Path) -> Figures:
         changed=sum(len(bodies) > 1 for bodies in arrived.values()),
         stop_s=stop_s,
         leader=leader,
-        errors=[line for log in logs for line in log.splitlines() if "Traceback" in line or "eventmw" in line],
+        errors=[
+            line for log in logs for line in log.splitlines() if "Traceback" in line or "eventmw" in _pathless(line)
+        ],
     )
+
+
+def _pathless(line: str) -> str:
+    """Return a line without the paths of this checkout, which uWSGI prints when it starts."""
+    return line.replace(sys.prefix, "").replace(str(ROOT), "")
 
 
 def _under_load(senders: list[Sender], server: Server, data: Path) -> str:

@@ -110,6 +110,7 @@ class Archive:
         self.trouble = ""
         self.stamp: tuple[int, int] | None = None
         self.rest_s = rest_s
+        self.sleep: Callable[[float], object] = time.sleep
         self._is_postgresql = engine.dialect.name == "postgresql"
         self._statement = _INSERT[engine.dialect.name]
 
@@ -174,7 +175,7 @@ class Archive:
         at_once, written = CHUNK if self.rest_s else len(rows), 0
         for first in range(0, len(rows), at_once):
             written += connection.execute(self._statement, rows[first : first + at_once]).rowcount
-            time.sleep(self.rest_s)
+            self.sleep(self.rest_s)
         return written
 
     def _move(self, connection: Connection, marks: Iterable[Mark]) -> None:
@@ -394,7 +395,7 @@ class Archive:
             if edge is None:
                 return
             begin = [tuple_(*place) >= tuple_(*edge)]
-            time.sleep(self.rest_s)
+            self.sleep(self.rest_s)
 
 
 def _filled(connection: Connection, journal: str) -> Filled:

@@ -10,9 +10,14 @@ Layer: input and output.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
-from contextlib import suppress
+import selectors
+import time
+from collections.abc import Coroutine, Generator
+from contextlib import contextmanager, suppress
 from typing import Any, Final
+from weakref import WeakKeyDictionary
+
+from eventmw.forks import is_patched
 
 LEAVE_S: Final = 0.2
 """How long the end waits for tasks that were cancelled; those that heed it need a turn of the loop."""
@@ -26,7 +31,7 @@ def run(main: Coroutine[Any, Any, None]) -> None:
     Raises:
         BaseException: what `main` raised.
     """
-    loop = asyncio.SelectorEventLoop()
+    loop = asyncio.SelectorEventLoop(_apart() if is_patched() else None)
     try:
         loop.run_until_complete(main)
     finally:
@@ -34,6 +39,47 @@ def run(main: Coroutine[Any, Any, None]) -> None:
             _end_tasks(loop)
         finally:
             loop.close()
+
+
+def sleep(seconds: float) -> None:
+    """Block the loop's thread, and leave asyncio to other greenlets meanwhile."""
+    if is_patched():
+        with _aside():
+            time.sleep(seconds)
+    else:
+        time.sleep(seconds)
+
+
+@contextmanager
+def _aside() -> Generator[None]:
+    """Let other greenlets have the running loop of asyncio while the one of this loop waits.
+
+    asyncio knows one running loop for each thread of the system, in which all greenlets run. Without this a site under
+    gevent could not call ``asyncio.run`` any more once the courier's loop runs.
+    """
+    ours = asyncio._get_running_loop()  # noqa: SLF001 - made for those who write event loops
+    asyncio._set_running_loop(None if ours is None else _theirs.get(ours))  # noqa: SLF001
+    try:
+        yield
+    finally:
+        if ours is not None:
+            _theirs[ours] = asyncio._get_running_loop()  # noqa: SLF001
+        asyncio._set_running_loop(ours)  # noqa: SLF001
+
+
+_theirs: Final[WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.AbstractEventLoop | None]] = WeakKeyDictionary()
+"""Loop of a courier → the loop that another greenlet was running when that courier went on."""
+
+
+def _apart() -> selectors.BaseSelector:
+    """Return a selector that waits as `_aside` says."""
+
+    class Apart(selectors.DefaultSelector):  # here, since what this name means changes with a monkey patch
+        def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+            with _aside():
+                return super().select(timeout)
+
+    return Apart()
 
 
 def _end_tasks(loop: asyncio.AbstractEventLoop) -> None:

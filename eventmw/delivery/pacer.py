@@ -14,6 +14,8 @@ import asyncio
 import time
 from typing import Final
 
+from eventmw.delivery.loop import sleep
+
 SLICE_NS: Final = 500_000
 REST_S: Final = 0.001
 LEAST_S: Final = 0.0001
@@ -91,9 +93,9 @@ class Pacer:
         that it gives the lock away, and most do so several times.
         """
         if self._polite:
-            time.sleep(min(max((time.thread_time_ns() - self._since_ns) / 1e9, LEAST_S), REST_S))
+            sleep(min(max((time.thread_time_ns() - self._since_ns) / 1e9, LEAST_S), REST_S))
             if self._others_worked():
-                time.sleep(REST_S)
+                sleep(REST_S)
                 self._others_worked()
         self.rests += 1
         self._since_ns = time.thread_time_ns()

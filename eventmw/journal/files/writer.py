@@ -52,6 +52,10 @@ _FULL: Final = "the disk is full"
 _GONE: Final = (
     "the journal's folder was moved or removed while the site runs: put it back, or restart the site to begin a new one"
 )
+_NO_DESCRIPTORS: Final = (
+    "the process has no file descriptors left: raise its limit (ulimit -n), or see what keeps them open"
+)
+_TROUBLES: Final = {ENOENT: _GONE, EMFILE: _NO_DESCRIPTORS, ENFILE: _NO_DESCRIPTORS}
 _BEHIND: Final = "the disk does not keep up with the events that come"
 _BATCH_BYTES: Final = 8 * 1024 * 1024
 _Waiting = tuple[Addition, Promise[Position]]
@@ -111,9 +115,11 @@ class Writer:
         return future
 
     def _thread_to_start(self) -> threading.Thread | None:
-        """Return a new thread when none runs, and none is about to."""
-        thread = self._thread
-        if thread is not None and (thread.ident is None or thread.is_alive()):
+        """Return a new thread when none runs, and none is about to.
+
+        It does not ask the thread whether it is alive: with gevent that lets other greenlets run, and the lock is held here.
+        """
+        if self._thread is not None:
             return None
         self._thread = threading.Thread(target=self._work, name=THREAD_NAME, daemon=True)
         return self._thread
@@ -157,7 +163,7 @@ class Writer:
         """Write what waits, seal the stream and end the thread, within `grace_s` seconds. The next append begins anew."""
         with self._changed:
             thread = self._thread
-            self._resting = thread is not None and thread.is_alive()
+            self._resting = thread is not None
             self._changed.notify()
         if thread is not None and thread.ident is not None and thread is not threading.current_thread():
             thread.join(grace_s)
@@ -205,6 +211,13 @@ class Writer:
             raise refusal from None
 
     def _work(self) -> None:
+        try:
+            self._keep_all()
+        finally:
+            if self._thread is threading.current_thread():
+                self._thread = None
+
+    def _keep_all(self) -> None:
         going_on = True
         while going_on:
             batch: list[_Waiting] = []
@@ -385,11 +398,7 @@ class Writer:
 
     def _note(self, error: OSError) -> None:
         self._full = error.errno in disk.NO_ROOM
-        if error.errno in {EMFILE, ENFILE}:
-            what = f"{error.strerror}: raise the limit of open files, and restart the site"
-        else:
-            what = _GONE if error.errno == ENOENT else f"the disk failed: {error.strerror or error}"
-        what = _FULL if self._full else what
+        what = _FULL if self._full else _TROUBLES.get(error.errno or 0) or f"the disk failed: {error.strerror or error}"
         if not self._trouble:
             log.error("the journal cannot keep events: %s", what)
         self._trouble, self._trouble_s = what, time.monotonic()
