@@ -126,6 +126,7 @@ class Cost(NamedTuple):
 
 FOLDER: Final = "is a folder where a file belongs"
 HINT: Final = Cost({"*": "", "folder": FOLDER})
+TOOL: Final = Cost({"deleted": "", "folder": FOLDER, "*": "does not say since when"})
 STATE: Final = Cost({"*": "cannot be read|no state", "folder": FOLDER})
 KEYS: Final = Cost({"*": "the key"}, new=False)
 ROWS: Final = Cost({"deleted": "filled again", "empty": "filled again", "*": "stands still"}, row=False)
@@ -134,9 +135,9 @@ FILES: Final = {
     "gauge": HINT,
     "reserve": HINT,
     "kept/archive-journal": HINT,
-    "kept/consumed": HINT,
-    "tools/crm": Cost({"deleted": "", "folder": FOLDER, "*": ""}),
-    "tools/archive": Cost({"deleted": "", "folder": FOLDER, "*": ""}),
+    "kept/duplicates": HINT,
+    "tools/crm": TOOL,
+    "tools/archive": TOOL,
     "state/*.log": STATE,
     "dead/*.log": Cost({"*": "dead letters", "folder": FOLDER}),
     "w/*/lock": HINT,

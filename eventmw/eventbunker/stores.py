@@ -20,6 +20,7 @@ from eventmw.archive.migrations import check
 from eventmw.archive.place import archive_engine, file_of
 from eventmw.archive.store import Archive
 from eventmw.config import Config
+from eventmw.journal.files.filesystem import access_warnings
 from eventmw.keys.place import keys_engine
 from eventmw.keys.ring import KeyRing
 from eventmw.keys.store import KeyStore
@@ -53,6 +54,9 @@ class Stores:
             ConfigError: an address is none, a folder cannot be used, or a newer eventmw wrote what is there.
         """
         address = None if config.archive is None else reveal(config.archive)
+        if config.journal == "memory":  # a journal in files says it
+            for words in access_warnings(config.data_dir):
+                log.warning("%s", words)
         engine = archive_engine(config.data_dir, address)
         check(engine)
         _note(config.data_dir, None if address is None else engine)
