@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from eventmw.journal.files import FileJournal
 from eventmw.keys.grants import Grant
 from eventmw.keys.place import keys_engine
 from eventmw.keys.ring import KeyRing
@@ -101,6 +102,7 @@ def test_nobody_without_a_name_is_everybody(tmp_path: Path) -> None:
 
 def test_keys_that_are_bound_to_the_person_are_named_ended_and_wiped(tmp_path: Path) -> None:
     """Raw bytes too: of a key that was revoked before, and of one whose filter names the person."""
+    FileJournal(tmp_path).leave()
     engine = keys_engine(tmp_path, None)
     store = KeyStore(engine)
     shop = store.create_project(store.account(), "shop")[0].id
@@ -127,6 +129,7 @@ def test_keys_that_are_bound_to_the_person_are_named_ended_and_wiped(tmp_path: P
 
 
 def test_a_key_store_that_is_gone_is_said(tmp_path: Path) -> None:
+    FileJournal(tmp_path).leave()
     engine = keys_engine(tmp_path, None)
     store = KeyStore(engine)
     store.create_project(store.account(), "shop")
