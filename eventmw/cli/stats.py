@@ -20,6 +20,8 @@ from eventmw.control.view import Json, NobodyLive, View
 
 INTERVAL_S: Final = 1.0
 SILENT_S: Final = 10.0
+_OF_STORES: Final = ("the archive ", "the keys ")
+"""How the reasons begin that `eventmw.eventbunker.stores.Stores.troubles` gives."""
 
 
 @click.command(short_help="Where each tool of a running site stands.")
@@ -79,7 +81,7 @@ def _show(picture: Json, folder: str, *, each: bool) -> None:
     if journal["durability"] == "journaled":
         _show_leader(journal, picture["processes"])
     if picture["processes"]:
-        _show_readiness(journal.get("not_ready", ()))
+        _show_readiness(journal.get("not_ready", ()), picture.get("stores", {}))
     for trouble in filter(None, picture.get("stores", {}).values()):
         output.say(f"Store: {plain(trouble)}.", output.BAD)
     output.say("")
@@ -91,10 +93,15 @@ def _show(picture: Json, folder: str, *, each: bool) -> None:
         _show_processes(picture)
 
 
-def _show_readiness(refusing: Sequence[Json]) -> None:
-    if not refusing:
+def _show_readiness(refusing: Sequence[Json], stores: Json) -> None:
+    """Show which processes are not ready: for a store's sake they may take events all the same."""
+    of_stores = [process for process in refusing if process["why"].startswith(_OF_STORES)]
+    if len(of_stores) == len(refusing):
         output.say("takes events: yes")
-    for process in refusing:
+    for process in of_stores:
+        if process["why"] not in stores.values():
+            output.say(f"not ready, process {process['pid']}: {plain(process['why'])}", output.BAD)
+    for process in (process for process in refusing if process not in of_stores):
         output.say(f"takes events: no, process {process['pid']}: {plain(process['why'])}", output.BAD)
 
 
