@@ -52,7 +52,7 @@ def site_of(data_dir: Path, **settings: Any) -> tuple[EventsMiddleware, Recordin
         "tools": [crm],
         **settings,
     }
-    site = EventsMiddleware(page, **given)  # type: ignore[arg-type]
+    site = EventsMiddleware(page, **given)
     transport = record(site, RecordingTransport(lambda order: 400 if order.body == b"bad" else 200))  # type: ignore[union-attr]
     assert site.runtime.stores is not None
     site.runtime.stores.ring.start()
