@@ -16,6 +16,7 @@ from sqlalchemy import Engine
 
 from eventmw.archive import note
 from eventmw.archive.counting import NameCount
+from eventmw.archive.database import let_go
 from eventmw.archive.migrations import check
 from eventmw.archive.place import archive_engine, file_of
 from eventmw.archive.store import Archive
@@ -96,8 +97,8 @@ class Stores:
         """Follow the databases no longer, and let go of their connections."""
         self.ring.close()
         self.names.close()
-        self.keys.dispose()
-        self.archive.engine.dispose()
+        let_go(self.keys)
+        let_go(self.archive.engine)
 
 
 def _note(data_dir: str, engine: Engine | None) -> None:
