@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.engine import make_url
 
-from eventmw.archive.database import engine_of, sqlite_address
+from eventmw.archive.database import begun, engine_of, let_go, sqlite_address
 from eventmw.archive.transactions import ArchiveAway, transaction
 from eventmw.errors import Refused
 from eventmw.keys import Key
@@ -63,3 +63,14 @@ def test_a_file_that_is_no_database(tmp_path: Path) -> None:
 
 def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
     assert reasons(sqlite_address(tmp_path / "no" / "a"))[0] == "unable to open database file"
+
+
+def test_a_connection_in_use_when_its_site_ends_is_closed_after_its_transaction(postgres: str) -> None:
+    """A pool that is thrown away closes nothing that comes back to it later."""
+    engine = engine_of(postgres)
+    with begun(engine, writes=False) as connection:
+        driver = connection.connection.driver_connection
+        let_go(engine)
+        assert connection.execute(text("SELECT 1")).scalar() == 1
+    assert driver is not None
+    assert driver.closed

@@ -16,7 +16,7 @@ from sqlalchemy import Engine
 from eventmw.archive import ARCHIVE
 from eventmw.archive.database import engine_of, sqlite_address
 from eventmw.archive.filler import Filler
-from eventmw.archive.store import Archive, Mark
+from eventmw.archive.store import Archive, Filled, Mark
 from eventmw.archive.tables import Row
 from eventmw.clock import SystemClock
 from eventmw.delivery.courier import Courier
@@ -92,7 +92,7 @@ class Dying(Archive):
         super().__init__(engine)
         self.written = threading.Event()
 
-    def write(self, rows: Sequence[Row], marks: Iterable[Mark] = ()) -> int:
+    def write(self, rows: Sequence[Row], marks: Iterable[Mark | Filled] = ()) -> int:
         count = super().write(rows, marks)
         self.written.set()
         raise SystemExit(count)
@@ -105,7 +105,7 @@ class Counting(Archive):
         super().__init__(engine)
         self.given: list[int] = []
 
-    def write(self, rows: Sequence[Row], marks: Iterable[Mark] = ()) -> int:
+    def write(self, rows: Sequence[Row], marks: Iterable[Mark | Filled] = ()) -> int:
         self.given.append(len(rows))
         return super().write(rows, marks)
 

@@ -7,6 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from eventmw.journal.files import FileJournal
+from eventmw.keys.grants import Grant
+from eventmw.keys.place import keys_engine
+from eventmw.keys.ring import KeyRing
+from eventmw.keys.store import KeyStore
 from tests.running import Ran, Site, run, serving, until
 
 
@@ -93,3 +98,44 @@ def test_a_journal_in_memory(tmp_path: Path) -> None:
 def test_nobody_without_a_name_is_everybody(tmp_path: Path) -> None:
     ran = run("erase", "", "--data-dir", str(tmp_path))
     assert (ran.code, "VALUE is empty" in ran.err) == (2, True)
+
+
+def test_keys_that_are_bound_to_the_person_are_named_ended_and_wiped(tmp_path: Path) -> None:
+    """Raw bytes too: of a key that was revoked before, and of one whose filter names the person."""
+    FileJournal(tmp_path).leave()
+    engine = keys_engine(tmp_path, None)
+    store = KeyStore(engine)
+    shop = store.create_project(store.account(), "shop")[0].id
+    theirs = store.create_key(shop, Grant(kind="write", customer="zelda-unique-1"))
+    asks = store.create_key(shop, Grant(kind="query", key_filter={"email": "zelda-unique-1"}))
+    old = store.create_key(shop, Grant(kind="query", customer="zelda-unique-1"))
+    store.revoke(shop, old.key.id)
+    others = store.create_key(shop, Grant(kind="write", customer="bob"))
+    ring = KeyRing(engine, 3600.0)
+    assert ring.find(theirs.secret.reveal()) == theirs.key
+    ran = run("erase", "zelda-unique-1", "--data-dir", str(tmp_path), stdin="n\n")
+    assert all(key.key.id in ran.err for key in (theirs, asks, old))
+    assert "3 keys" in ran.out
+    assert store.bound_to("zelda-unique-1", ["customer_identifier"])
+    ran = run("erase", "zelda-unique-1", "--yes", "--json", "--data-dir", str(tmp_path))
+    assert (ran.code, ran.json["keys"]) == (0, 3)
+    assert not any(b"zelda-unique-1" in path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
+    ring.look()
+    assert ring.find(theirs.secret.reveal()) is None
+    assert ring.find(others.secret.reveal()) == others.key
+    assert "keys" not in run("erase", "zelda-unique-1", "--yes", "--json", "--data-dir", str(tmp_path)).json
+    ring.close()
+    engine.dispose()
+
+
+def test_a_key_store_that_is_gone_is_said(tmp_path: Path) -> None:
+    FileJournal(tmp_path).leave()
+    engine = keys_engine(tmp_path, None)
+    store = KeyStore(engine)
+    store.create_project(store.account(), "shop")
+    engine.dispose()
+    (tmp_path / "keys.sqlite3").unlink()
+    ran = run("erase", "ann", "--yes", "--data-dir", str(tmp_path))
+    assert ran.code == 1
+    assert "is gone" in ran.err
+    assert "erase the person once more" in ran.err

@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 
 from eventmw.archive.database import engine_of
+from eventmw.errors import Refused
+from eventmw.journal.files import FileJournal
 from eventmw.keys import Key
 from eventmw.keys.place import keys_engine
 from eventmw.keys.ring import KeyRing
@@ -315,3 +317,69 @@ def test_root_acts_as_the_user_that_the_site_runs_as() -> None:
         assert {path.stat().st_uid for path in folder.rglob("*")} == {nobody.pw_uid}, (
             "what root had written, the site could not read"
         )
+
+
+def test_a_store_that_is_gone_is_explained_and_begun_anew_only_when_somebody_says_so(place: Place) -> None:
+    key = secret(run("project", "create", "shop", **place))
+    file = Path(place["EVENTMW_DATA_DIR"]) / "keys.sqlite3"
+    refused = run("project", "create", "shop", "--new-store", **place)
+    assert refused.code == 1
+    assert "is sound" in refused.err
+    assert found(place, key) is not None
+    file.unlink()
+    for command in (("project", "create", "till"), ("keys", "create", "write"), ("keys", "list"), ("project", "list")):
+        ran = run(*command, **place)
+        assert ran.code == 1
+        assert "is gone, and is not made anew by itself" in ran.err
+        assert "--new-store" in ran.err
+        assert "forget-store" in ran.err
+        assert not file.exists()
+    other = secret(run("project", "create", "till", "--new-store", **place))
+    assert found(place, other) is not None
+    assert found(place, key) is None
+
+
+def test_a_store_that_cannot_be_read_is_kept_when_a_new_one_is_begun(place: Place) -> None:
+    secret(run("project", "create", "shop", **place))
+    file = Path(place["EVENTMW_DATA_DIR"]) / "keys.sqlite3"
+    file.write_bytes(b"junk" * 1000)
+    assert run("project", "create", "till", **place).code == 1
+    ran = run("project", "create", "till", "--new-store", **place)
+    assert ran.code == 0
+    assert "What there was is kept as" in ran.err
+    [aside] = file.parent.glob("keys.sqlite3.given-up-*")
+    assert aside.read_bytes() == b"junk" * 1000
+
+
+def test_an_older_copy_is_taken_as_it_is(place: Place) -> None:
+    secret(run("project", "create", "shop", **place))
+    file = Path(place["EVENTMW_DATA_DIR"]) / "keys.sqlite3"
+    copy = file.read_bytes()
+    key = secret(run("keys", "create", "write", **place))
+    file.write_bytes(copy)
+    assert "Nothing was changed" in run("keys", "forget-store", stdin="n\n", **place).out
+    with pytest.raises(Refused):
+        found(place, key)
+    assert run("keys", "forget-store", "--yes", **place).code == 0
+    assert found(place, key) is None
+    assert "nothing is noted" in run("keys", "forget-store", **place).out.lower() or found(place, key) is None
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can act as another user")
+@pytest.mark.parametrize(
+    "command", [("erase", "ann", "--yes"), ("keys", "list"), ("project", "list"), ("stats",), ("dead", "list")]
+)
+def test_roots_commands_end_in_a_sentence_where_the_sites_user_cannot_read(command: tuple[str, ...]) -> None:
+    """That user owns the folder, and not what is in it; nor can it read this Python's folder."""
+    with open_to_all() as opened:
+        nobody = pwd.getpwnam("nobody")
+        folder = opened / "data"
+        FileJournal(folder).leave()
+        secret(run("project", "create", "shop", "--data-dir", str(folder)))
+        (folder / "archive.sqlite3").touch(mode=0o600)
+        os.chown(folder, nobody.pw_uid, nobody.pw_gid)
+        ran = run(*command, "--data-dir", str(folder))
+    assert "Traceback" not in ran.err
+    assert "pip install" not in ran.err
+    assert ran.code == 1
+    assert "denied" in ran.err or "unable to open" in ran.err or "cannot" in ran.err

@@ -52,7 +52,7 @@ def site_of(data_dir: Path, **settings: Any) -> tuple[EventsMiddleware, Recordin
         "tools": [crm],
         **settings,
     }
-    site = EventsMiddleware(page, **given)  # type: ignore[arg-type]
+    site = EventsMiddleware(page, **given)
     transport = record(site, RecordingTransport(lambda order: 400 if order.body == b"bad" else 200))  # type: ignore[union-attr]
     assert site.runtime.stores is not None
     site.runtime.stores.ring.start()
@@ -126,6 +126,7 @@ class Cost(NamedTuple):
 
 FOLDER: Final = "is a folder where a file belongs"
 HINT: Final = Cost({"*": "", "folder": FOLDER})
+TOOL: Final = Cost({"deleted": "", "folder": FOLDER, "*": "does not say since when"})
 STATE: Final = Cost({"*": "cannot be read|no state", "folder": FOLDER})
 KEYS: Final = Cost({"*": "the key"}, new=False)
 ROWS: Final = Cost({"deleted": "filled again", "empty": "filled again", "*": "stands still"}, row=False)
@@ -134,13 +135,14 @@ FILES: Final = {
     "gauge": HINT,
     "reserve": HINT,
     "kept/archive-journal": HINT,
-    "kept/consumed": HINT,
-    "tools/crm": Cost({"deleted": "", "folder": FOLDER, "*": ""}),
-    "tools/archive": Cost({"deleted": "", "folder": FOLDER, "*": ""}),
+    "kept/duplicates": HINT,
+    "kept/duplicates-1": HINT,
+    "tools/crm": TOOL,
+    "tools/archive": TOOL,
     "state/*.log": STATE,
     "dead/*.log": Cost({"*": "dead letters", "folder": FOLDER}),
     "w/*/lock": HINT,
-    "w/*/*.seg": Cost({"*": "lost|no segment|cannot be read", "folder": FOLDER}, old=False),
+    "w/*/*.seg": Cost({"*": "lost|no segment|cannot be read", "half": "", "folder": FOLDER}, old=False),
     "archive.sqlite3": ROWS,
     "archive.json": Cost({"*": ""}),
     "keys.sqlite3": KEYS,

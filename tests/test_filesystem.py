@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pwd
 import sys
 from pathlib import Path
 
@@ -10,7 +11,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eventmw.journal.files.filesystem import FLEETING, MOUNTS, Mount, kind_at, kind_of, parsed, warning, warning_for
+from eventmw.cli.risks import journal_warnings
+from eventmw.journal.files import FileJournal
+from eventmw.journal.files.filesystem import (
+    FLEETING,
+    MOUNTS,
+    Mount,
+    access_warnings,
+    kind_at,
+    kind_of,
+    parsed,
+    warning,
+    warning_for,
+)
 
 # Source: proc_pid_mountinfo(5), and a container with a volume whose path has a blank.
 TEXT = rb"""36 35 98:0 /mnt1 / rw,noatime master:1 - ext3 /dev/root rw,errors=continue
@@ -113,3 +126,57 @@ def test_this_machine(tmp_path: Path) -> None:
     link = tmp_path / "link"
     link.symlink_to("/dev/shm")
     assert "in memory (tmpfs)" in (warning_for(link / "data") or "")
+
+
+def harm(folder: Path, how: str) -> str:  # noqa: PLR0911 - a table
+    """Make a data directory one that others can change; return the words that say so."""
+    nobody = pwd.getpwnam("nobody")
+    match how:
+        case "world":
+            folder.chmod(0o777)
+            return "can be written by every user"
+        case "group":
+            os.chown(folder, -1, nobody.pw_gid)
+            folder.chmod(0o770)
+            return f"can be written by the group {nobody.pw_gid}"
+        case "owner":
+            os.chown(folder, nobody.pw_uid, -1)
+            return "belongs to nobody"
+        case "above":
+            folder.parent.chmod(0o777)
+            return "in a folder that every user can write"
+        case "file":
+            (folder / "keys.sqlite3").chmod(0o666)
+            return "keys.sqlite3 can be read or written by other users (mode 0666)"
+        case "file's owner":
+            os.chown(folder / "archive.sqlite3", nobody.pw_uid, -1)
+            return "archive.sqlite3 belongs to nobody"
+        case _:
+            (folder / "keys.sqlite3").rename(folder.parent / "elsewhere")
+            (folder / "keys.sqlite3").symlink_to(folder.parent / "elsewhere")
+            return "keys.sqlite3 is a symbolic link"
+
+
+@pytest.mark.parametrize("how", ["world", "group", "owner", "above", "file", "file's owner", "link"])
+def test_a_folder_that_others_can_change_is_warned_of(
+    tmp_path: Path, how: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    if how in {"group", "owner", "file's owner"} and os.geteuid() != 0:
+        pytest.skip("only root can give files away")
+    folder = tmp_path / "above" / "data"
+    folder.mkdir(parents=True, mode=0o700)
+    for name in ("keys.sqlite3", "archive.sqlite3"):
+        (folder / name).touch(mode=0o600)
+    assert not list(access_warnings(folder))
+    words = harm(folder, how)
+    [said] = access_warnings(folder)
+    assert words in said
+    assert said in list(journal_warnings("file", str(folder))), "`eventmw check` says it"
+    FileJournal(folder).leave()
+    assert said in caplog.messages, "and so does a site at its start"
+
+
+def test_a_folder_that_is_not_there_yet_is_made_for_its_user_alone(tmp_path: Path) -> None:
+    assert not list(access_warnings(tmp_path / "data"))
+    FileJournal(tmp_path / "data").leave()
+    assert not list(access_warnings(tmp_path / "data"))

@@ -91,6 +91,12 @@ def test_keys_that_nobody_knows_now() -> None:
         def lists(self, origin: str) -> bool:
             raise Refused("journal_down", "no")
 
+        def lookup(self, shown: str) -> None:
+            pass
+
+        def lookup_origin(self, origin: str) -> None:
+            pass
+
     gate = door(Away())
     assert gate.cors(head({"origin": SHOP})) == (("vary", "Origin"),)
     with pytest.raises(Refused, match="journal_down"):

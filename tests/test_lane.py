@@ -514,6 +514,12 @@ class FailingLease:
     def keep(self, name: str, data: bytes | None) -> None:
         self._lease.keep(name, data)
 
+    def note(self, name: str, text: str) -> None:
+        self._lease.note(name, text)
+
+    def noted(self, name: str) -> str | None:
+        return self._lease.noted(name)
+
     def kept(self, name: str) -> bytes | None:
         return self._lease.kept(name)
 

@@ -34,7 +34,8 @@ class Shop:
         self.store = KeyStore(self.engine)
         self.project = self.store.create_project(self.store.account(), "shop")[0].id
         given: dict[str, Any] = {"data_dir": str(data_dir), "eventbunker_path": "/eb", "journal": journal}
-        self.pair: Pair = both(**given, ready_path="/ready", **({} if archive is None else {"archive": archive}))
+        given |= {} if archive is None else {"archive": archive}
+        self.pair: Pair = both(**given, ready_path="/ready")
         for site in self.pair.sites:
             assert site.runtime.stores is not None
             site.runtime.stores.ring.start()

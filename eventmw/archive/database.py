@@ -11,13 +11,13 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Generator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any, Final
 from weakref import WeakSet
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
-from sqlalchemy.exc import ArgumentError, OperationalError
+from sqlalchemy.exc import ArgumentError, OperationalError, SQLAlchemyError
 
 from eventmw.errors import ConfigError
 from eventmw.forks import HeldOff, after_fork_in_child
@@ -43,6 +43,7 @@ _OF_FILE: Final = frozenset(
 """SQLite's codes for what is wrong with a file, and not with a statement or a value. Source: sqlite.org/rescode.html."""
 
 _engines: WeakSet[Engine] = WeakSet()
+_ended: WeakSet[Engine] = WeakSet()
 
 
 def _after_fork() -> None:
@@ -118,8 +119,19 @@ def begun(engine: Engine, *, writes: bool) -> Generator[Connection]:
     with held, engine.connect().execution_options(writes=writes) as connection:
         if is_file:
             connection.detach()
-        with connection.begin():
-            yield connection
+        try:
+            with connection.begin():
+                yield connection
+        finally:
+            if engine in _ended and not is_file:
+                with suppress(SQLAlchemyError):  # it was closed already
+                    connection.detach()  # else it would go back into a pool that nobody empties any more
+
+
+def let_go(engine: Engine) -> None:
+    """Close an engine's connections; one that a thread still works with is closed as soon as its transaction ends."""
+    _ended.add(engine)
+    engine.dispose()
 
 
 def allow(connection: Connection, statement_s: float) -> None:

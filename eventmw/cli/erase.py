@@ -5,6 +5,7 @@ Layer: people.
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
@@ -17,9 +18,11 @@ from eventmw.cli.output import count
 from eventmw.control.view import Json
 from eventmw.erasure import Person
 from eventmw.errors import ConfigError, EventmwError
+from eventmw.keys.note import KeyNote
 
 if TYPE_CHECKING:
     from eventmw.archive.store import Archive
+    from eventmw.keys.store import KeyStore
 
 
 @click.command(short_help="Erase a person from all that is kept.")
@@ -35,7 +38,9 @@ if TYPE_CHECKING:
 @keeping.placed
 @click.option("--dry-run", is_flag=True, help="Only say what is there.")
 @click.option("-y", "--yes", is_flag=True, help="Do not ask.")
-@output.as_json(help='{"records": n, "parked": n, "dead": n}, and "rows": n where there is an archive.')
+@output.as_json(
+    help='{"records": n, "parked": n, "dead": n}, "rows": n where there is an archive, "keys": n where some are bound.'
+)
 def erase(
     value: str,
     fields: tuple[str, ...],
@@ -46,6 +51,8 @@ def erase(
     in_json: bool,
 ) -> None:
     """Erase every event of the person named VALUE: from records, parked events, dead letters and the archive.
+
+    Keys that are bound to the person end, and are removed.
 
     \b
       eventmw erase ann@example.com --dry-run
@@ -64,14 +71,19 @@ def erase(
     with output.looking(str(folder)) as view:
         archive = _archive(folder, address)
         person = Person(fields or view.person_fields(), value)
+        keys, are_unreached = _keys(folder, address)
         if dry_run or not yes:
             found = {**view.erase(person, dry_run=True), **_rows(archive, person, dry_run=True)}
+            found |= _bound(keys, person, dry_run=True, in_json=in_json)
             _show(found, "There are", person, in_json=in_json and dry_run)
             if dry_run or not any(found.values()) or not _confirmed():
                 return
-        erased = view.erase(person)  # first, or it would fill the archive again
-        gone = {**erased, **_rows(archive, person, dry_run=False)}
+        bound = _bound(keys, person, dry_run=False, in_json=in_json)  # first, or they would go on writing
+        erased = view.erase(person)  # before the rows, or it would fill the archive again
+        gone = {**erased, **_rows(archive, person, dry_run=False), **bound}
         _show(gone, "Erased:", person, in_json=in_json)
+    if are_unreached:
+        sys.exit(1)
 
 
 def _archive(folder: Path, address: str | None) -> Archive | None:
@@ -93,6 +105,43 @@ def _archive(folder: Path, address: str | None) -> Archive | None:
     except ConfigError as error:
         output.fail(keeping.sentence(f"{'; '.join(error.problems)}. Nothing was erased"))
     return found
+
+
+def _keys(folder: Path, address: str | None) -> tuple[KeyStore | None, bool]:
+    """Return the keys that are meant, None where there are none; and whether there are some that are not reached."""
+    if KeyNote(folder).read() is None and not (address is None and (folder / "keys.sqlite3").exists()):
+        return None, False
+    try:
+        from eventmw.keys.place import keys_engine  # noqa: PLC0415 - of an extra
+        from eventmw.keys.schema import KeysAway  # noqa: PLC0415 - as above
+        from eventmw.keys.store import KeyStore  # noqa: PLC0415 - as above
+    except ImportError as error:
+        output.fail(f"{output.needs(keeping.MISSING, error)}. The keys are not reached without it; nothing was erased.")
+    engine = keys_engine(folder, address)
+    click.get_current_context().call_on_close(engine.dispose)
+    try:
+        return KeyStore(engine), False
+    except KeysAway as error:
+        words = f"Warning: {error}. Once it is there again, erase the person once more: a key may be bound to them."
+        output.say(words, output.WARNING, error=True)
+        return None, True
+
+
+def _bound(store: KeyStore | None, person: Person, *, dry_run: bool, in_json: bool) -> Json:
+    """Return ``{"keys": n}`` where keys are bound to the person, and name them; nothing else."""
+    if store is None:
+        return {}
+    try:
+        bound = store.bound_to(person.value, person.fields)
+        if bound and dry_run and not in_json:
+            output.say(
+                f"Keys that are bound to them: {', '.join(f'{key.id} ({key.kind})' for key in bound)}.", error=True
+            )
+        if bound and not dry_run:
+            store.wipe(person.value, person.fields)
+    except EventmwError as error:
+        output.fail(keeping.sentence(f"the keys still have what they have: {error}"))
+    return {"keys": len(bound)} if bound else {}
 
 
 def _rows(archive: Archive | None, person: Person, *, dry_run: bool) -> Json:
@@ -130,9 +179,9 @@ def _show(numbers: Json, words: str, person: Person, *, in_json: bool) -> None:
     events = f"{count(numbers['events'], 'event')} in " if "events" in numbers else ""
     parked = f"{count(numbers.get('parked', 0), 'parked event')}, " if "parked" in numbers else ""
     rows = f", {count(numbers['rows'], 'row')} of the archive" if "rows" in numbers else ""
-    output.say(
-        f"{words} {events}{count(numbers['records'], 'record')}, {parked}{count(numbers['dead'], 'dead letter')}{rows}."
-    )
+    keys = f", {count(numbers['keys'], 'key')}" if "keys" in numbers else ""
+    kept = f"{count(numbers['records'], 'record')}, {parked}{count(numbers['dead'], 'dead letter')}"
+    output.say(f"{words} {events}{kept}{rows}{keys}.")
 
 
 def _either(person: Person) -> str:

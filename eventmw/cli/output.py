@@ -17,7 +17,6 @@ from contextlib import contextmanager, suppress
 from functools import partial
 from importlib import import_module
 from pathlib import Path
-from pwd import getpwuid
 from typing import IO, Final, NoReturn
 
 import click
@@ -230,7 +229,7 @@ def looking(folder: str | None) -> Generator[View]:
     except ValueError as error:
         fail(str(error))
     except PermissionError as error:
-        fail(f"{error.filename or folder} cannot be read by {_user(os.geteuid())}: {error.strerror}.")
+        fail(f"{error.filename or folder} cannot be read by {filesystem.user_name(os.geteuid())}: {error.strerror}.")
     except ImportError as error:
         fail(needs("eventmw needs a package that is missing", error))
     except BrokenPipeError:
@@ -245,9 +244,9 @@ def looking(folder: str | None) -> Generator[View]:
 
 
 def _is_news(folder: Path) -> Callable[[logging.LogRecord], bool]:
-    """Return a filter that keeps out on which file system the folder lies: sites, workers and `eventmw check` say so."""
-    known = filesystem.warning_for(folder)
-    return lambda record: record.getMessage() != known
+    """Return a filter that keeps out where the folder lies and who can write it: sites, workers and `check` say so."""
+    known = frozenset(filesystem.warnings_for(folder))
+    return lambda record: record.getMessage() not in known
 
 
 _LATER: Final = (
@@ -255,7 +254,6 @@ _LATER: Final = (
     "sqlite3",
     "encodings.idna",
     "eventmw.archive.persons",
-    "eventmw.keys.erasure",
     "eventmw.keys.store",
     "eventmw.query.run",
     "eventmw.control.folder",
@@ -283,18 +281,11 @@ def needs(package: str, error: ImportError) -> str:
     if os.geteuid() == os.getuid():
         return f"{package} ({error.name})"
     folder = Path(__file__).parent
+    who = filesystem.user_name(os.geteuid())
     return (
-        f"Root acts as {_user(os.geteuid())} here, whom the data directory belongs to, and that user cannot read all of "
-        f"Python's or eventmw's files ({error.name}; eventmw is in {folder}). Run the command as that user, with a Python "
-        "that it can read."
+        f"Root acts as {who}, whom the data directory belongs to, and {who} cannot read all of Python's or eventmw's files "
+        f"({error.name}; eventmw is in {folder}). Run the command as {who}, with a Python that {who} can read."
     )
-
-
-def _user(uid: int) -> str:
-    try:
-        return getpwuid(uid).pw_name
-    except KeyError:
-        return f"user {uid}"
 
 
 def become_owner(folder: Path) -> None:

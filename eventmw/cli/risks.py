@@ -107,6 +107,7 @@ def journal_warnings(journal: str, data_dir: str) -> Iterator[str]:
         yield 'journal = "memory": events that are not delivered yet are lost when the process ends or is restarted.'
     elif journal == "file" and (lies := filesystem.warning_for(data_dir)) is not None:
         yield lies
+    yield from filesystem.access_warnings(data_dir)
 
 
 def _plain_http(tool: object) -> Iterator[str]:

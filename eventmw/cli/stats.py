@@ -23,6 +23,8 @@ SILENT_S: Final = 10.0
 _MOST_REASONS: Final = 5
 _MOST_CHARS: Final = 160
 _FILTERED: Final = {"when": "its `when` did not match", "nothing wanted": "the tool wanted nothing"}
+_OF_STORES: Final = ("the archive ", "the keys ")
+"""How the reasons begin that `eventmw.eventbunker.stores.Stores.troubles` gives."""
 
 
 @click.command(short_help="Where each tool of a running site stands.")
@@ -84,7 +86,7 @@ def _show(picture: Json, folder: str, *, each: bool) -> None:
     if journal["durability"] == "journaled":
         _show_leader(journal, picture["processes"])
     if picture["processes"]:
-        _show_readiness(journal.get("not_ready", ()))
+        _show_readiness(journal.get("not_ready", ()), picture.get("stores", {}))
     for trouble in filter(None, picture.get("stores", {}).values()):
         output.say(f"Store: {plain(trouble)}.", output.BAD)
     output.say("")
@@ -96,10 +98,15 @@ def _show(picture: Json, folder: str, *, each: bool) -> None:
         _show_processes(picture)
 
 
-def _show_readiness(refusing: Sequence[Json]) -> None:
-    if not refusing:
+def _show_readiness(refusing: Sequence[Json], stores: Json) -> None:
+    """Show which processes are not ready: for a store's sake they may take events all the same."""
+    of_stores = [process for process in refusing if process["why"].startswith(_OF_STORES)]
+    if len(of_stores) == len(refusing):
         output.say("takes events: yes")
-    for process in refusing:
+    for process in of_stores:
+        if process["why"] not in stores.values():
+            output.say(f"not ready, process {process['pid']}: {plain(process['why'])}", output.BAD)
+    for process in (process for process in refusing if process not in of_stores):
         output.say(f"takes events: no, process {process['pid']}: {plain(process['why'])}", output.BAD)
 
 

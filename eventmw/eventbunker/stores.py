@@ -16,10 +16,12 @@ from sqlalchemy import Engine
 
 from eventmw.archive import note
 from eventmw.archive.counting import NameCount
+from eventmw.archive.database import let_go
 from eventmw.archive.migrations import check
 from eventmw.archive.place import archive_engine, file_of
 from eventmw.archive.store import Archive
 from eventmw.config import Config
+from eventmw.journal.files.filesystem import access_warnings
 from eventmw.keys.place import keys_engine
 from eventmw.keys.ring import KeyRing
 from eventmw.keys.store import KeyStore
@@ -53,6 +55,9 @@ class Stores:
             ConfigError: an address is none, a folder cannot be used, or a newer eventmw wrote what is there.
         """
         address = None if config.archive is None else reveal(config.archive)
+        if config.journal == "memory":  # a journal in files says it
+            for words in access_warnings(config.data_dir):
+                log.warning("%s", words)
         engine = archive_engine(config.data_dir, address)
         check(engine)
         _note(config.data_dir, None if address is None else engine)
@@ -101,8 +106,8 @@ class Stores:
         self._let_go()
 
     def _let_go(self) -> None:
-        self.keys.dispose()
-        self.archive.engine.dispose()
+        let_go(self.keys)
+        let_go(self.archive.engine)
 
 
 def _note(data_dir: str, engine: Engine | None) -> None:

@@ -110,7 +110,7 @@ def check_same(engine: Engine, remembered: Remembered) -> None:
 def remember(engine: Engine, lineage: str, version: int) -> None:
     """Note which key store there is, once a key was made in it; a note that cannot be written is logged."""
     note = note_of(engine)
-    if note is None or version <= 1:  # a store in which nothing was made yet may be made anew
+    if note is None or version <= 1 or not note.data_dir.is_dir():  # one in which nothing was made may be made anew
         return
     wanted, there = Remembered(lineage, version), note.read()
     if there == wanted or (there is not None and there.lineage == lineage and there.version > version):

@@ -8,8 +8,9 @@ Layer: input and output. Source: PROTOCOLS.md 3.2.
 
 from __future__ import annotations
 
+import json
 import os
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Collection, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Final
 
@@ -210,6 +211,22 @@ class KeyStore:
             )
             return self._issue(connection, version, old.account_id, project_id, grant), grant.name
 
+    def bound_to(self, person: str, fields: Collection[str]) -> Sequence[Key]:
+        """Return the keys that name a person: as their customer, or in a filter on one of these fields; ended ones too."""
+        with transaction(self._engine) as connection:
+            found = [key_of(row) for row in connection.execute(select(keys)).mappings()]
+        return [key for key in found if _names(key, person, fields)]
+
+    def wipe(self, person: str, fields: Collection[str]) -> int:
+        """End the keys that name a person, and remove all that is kept of them. Returns how many there were."""
+        idents = [key.id for key in self.bound_to(person, fields)]
+        if not idents:
+            return 0
+        with self._changing() as (connection, version):
+            gone = sum(connection.execute(delete(keys).where(keys.c.id == ident)).rowcount for ident in idents)
+            connection.execute(update(state).values(floor=version))  # processes read all keys anew
+        return gone
+
     @contextmanager
     def _changing(self) -> Generator[tuple[Connection, int]]:
         """Give a connection, and the version in which its changes are."""
@@ -258,6 +275,15 @@ class KeyStore:
     def _revoke(self, connection: Connection, version: int, *which: Any) -> int:
         living = update(keys).where(keys.c.revoked_ms.is_(None), *which)
         return connection.execute(living.values(revoked_ms=self._clock.now_ms(), changed=version)).rowcount
+
+
+def _names(key: Key, person: str, fields: Collection[str]) -> bool:
+    is_customer = key.customer == person and "customer_identifier" in fields
+    return is_customer or any(_text(key.key_filter.get(field)) == person for field in fields)
+
+
+def _text(value: Any) -> str | None:
+    return value if isinstance(value, str) or value is None else json.dumps(value)
 
 
 def _fresh_id() -> str:

@@ -373,8 +373,8 @@ def _call(function: Callable[[], None] | None) -> None:
 
 @cache
 def _warn_of(root: Path) -> None:
-    """Say once where a folder lies, when what is kept there may not stay."""
-    if (said := filesystem.warning_for(root)) is not None:
+    """Say once where a folder lies, and who can write it, when what is kept there may not stay or be changed by others."""
+    for said in filesystem.warnings_for(root):
         log.warning("%s", said)
 
 

@@ -11,8 +11,10 @@ elsewhere the type is unknown, and nothing is warned of. Source: proc_pid_mounti
 from __future__ import annotations
 
 import os
+import pwd
 import re
-from collections.abc import Iterable
+import stat
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -32,6 +34,11 @@ NETWORK_FUSE: Final = frozenset(
 
 FLEETING: Final = frozenset({"aufs", "overlay", "ramfs", "tmpfs"})
 """Types whose files end with the container, or with the machine's power."""
+
+STORES: Final = ("archive.sqlite3", "keys.sqlite3", "archive.json", "keys.json")
+"""Files of a data directory that a site believes without a checksum."""
+
+_NOT_OWNERS: Final = stat.S_IRWXG | stat.S_IRWXO
 
 _escaped: Final = re.compile(rb"\\([0-7]{3})")
 
@@ -110,6 +117,69 @@ def warning(folder: str | os.PathLike[str], kind: str) -> str | None:
             "a restart. Put it on a disk, or mount a volume there."
         )
     return None
+
+
+def access_warnings(folder: str | os.PathLike[str]) -> Iterator[str]:
+    """Return a sentence for each way in which other users could change, or read, what a data directory holds.
+
+    Root is no other user: nothing is safe from root. Nor is the group that has its owner's number, which is the owner's own.
+    """
+    root = Path(folder)
+    try:
+        found, above = root.stat(), root.parent.stat()
+    except OSError:
+        return  # it is made later, for this user alone
+    whole = "can change or exchange events, keys and answers"
+    if (owner := _stranger(found)) is not None:
+        yield f"data_dir {root} belongs to {owner}, who {whole}. Make it the site's own: chown it, or name another folder."
+    if (who := _writers(found)) is not None:
+        yield f"data_dir {root} can be written by {who}, who {whole}. Close it: chmod 700 {root}"
+    if above.st_mode & (stat.S_IWOTH | stat.S_ISVTX) == stat.S_IWOTH:
+        yield f"data_dir {root} is in a folder that every user can write, and can exchange it. Put it elsewhere."
+    for name in STORES:
+        yield from _of_file(root / name)
+
+
+def _of_file(path: Path) -> Iterator[str]:
+    try:
+        found = path.lstat()
+    except OSError:
+        return
+    if stat.S_ISLNK(found.st_mode):
+        yield f"{path} is a symbolic link: whoever can change what it leads to can change what the site reads there."
+        return
+    if (owner := _stranger(found)) is not None:
+        yield f"{path} belongs to {owner}, who can change what the site reads there: chown it to the site's user."
+    if stat.S_ISREG(found.st_mode) and found.st_mode & _NOT_OWNERS:
+        mode = f"{stat.S_IMODE(found.st_mode):04o}"
+        yield f"{path} can be read or written by other users (mode {mode}). Close it: chmod 600 {path}"
+
+
+def _stranger(found: os.stat_result) -> str | None:
+    """Return who owns a file, when that is neither this process's user nor root."""
+    return None if found.st_uid in {0, os.geteuid()} else user_name(found.st_uid)
+
+
+def _writers(found: os.stat_result) -> str | None:
+    if found.st_mode & stat.S_IWOTH:
+        return "every user of the machine"
+    is_own = found.st_gid == found.st_uid
+    return None if is_own or not found.st_mode & stat.S_IWGRP else f"the group {found.st_gid}"
+
+
+def user_name(uid: int) -> str:
+    """Return what a user is called."""
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return f"user {uid}"
+
+
+def warnings_for(folder: str | os.PathLike[str]) -> Iterator[str]:
+    """Return all that may go wrong with a data directory as it lies now, one sentence each."""
+    if (lies := warning_for(folder)) is not None:
+        yield lies
+    yield from access_warnings(folder)
 
 
 def warning_for(folder: str | os.PathLike[str]) -> str | None:

@@ -107,6 +107,11 @@ class Source:
         """
         if self.dead:
             return self._promised
+        held, consumed = self._board.read(HELD_AT).seq, self._board.read(CONSUMED_AT).seq
+        if not self.segments.headers() and held > consumed:
+            return (
+                held  # no segment is left to tell the boot; what is told as durable was so, and tools have not had it
+            )
         return self._board.read(HELD_AT).seq if self.segments.boot == layout.boot() else 0
 
     def end(self) -> Total:
