@@ -305,6 +305,7 @@ class Percentile:
 
     def finalize(self) -> float | None:
         """Return the percentile of all, or None of nothing."""
+        pause()
         if self._new:
             self._sort()
         count = sum(map(len, self._runs))
