@@ -98,7 +98,7 @@ class Pacer:
         self._begin_slice()
 
     def rest_if_felt(self) -> None:
-        """End a slice of work that takes a processor, not the interpreter's lock: rest when other threads worked meanwhile."""
+        """End a slice that took a processor, not the interpreter's lock: rest when other threads worked meanwhile."""
         if self._polite and self._others_worked():
             time.sleep(REST_S)
             self._others_worked()
