@@ -17,10 +17,10 @@ from eventmw.errors import Refused
 from eventmw.keys import Key
 from eventmw.pauses import pause
 from eventmw.query import postgresql, sqlite
-from eventmw.query.dialects import Binder, Branch, Holds, Sql, Value, Words, cases
+from eventmw.query.dialects import Binder, Branch, Holds, One, Sql, Value, Words, cases
 from eventmw.query.language import filters_of
 from eventmw.query.periods import DAY_MS, LENGTHS_MS, THURSDAY, Interval, Stretch, stretches, zone_of
-from eventmw.query.question import BUCKET, COLUMNS, Computation, Field, Filter, Function, Order, Query, Scalar
+from eventmw.query.question import BUCKET, COLUMNS, Computation, Field, Filter, Function, Order, Query
 from eventmw.query.table import Column
 
 Dialect = Literal["sqlite", "postgresql"]
@@ -287,7 +287,7 @@ class _Compiler:
             return f"{column} {_COMPARED[one.op]} {self.bind(one.values[0])}"
         return self._of_text(column, one)
 
-    def _is_one_of(self, sql: Sql, values: Sequence[Scalar]) -> Holds:
+    def _is_one_of(self, sql: Sql, values: Sequence[One]) -> Holds:
         if len(values) == 1:
             return f"{sql} = {self.bind(values[0])}"
         return self.words.is_one_of(sql, tuple(values), self.bind)
