@@ -87,16 +87,12 @@ def test_values_come_back_as_they_were(archive: Archive) -> None:
     assert [type(value) for value in found["fields"]["mixed floats"]] == [float, int, float]
 
 
-def test_nul_is_kept_or_shown_as_its_picture(archive: Archive) -> None:
+def test_nul_is_kept_as_its_picture(archive: Archive) -> None:
     fields = {"a\0": "x\0y", "a\u2400": ["\0"], "float": 1e30}
     assert archive.write([row("a", fields=fields, customer_identifier="c\0")]) == 1
     [found] = rows(archive)
-    if archive.engine.dialect.name == "sqlite":
-        assert found["fields"] == fields
-        assert found["customer_identifier"] == "c\0"
-    else:
-        assert found["fields"] == {"a\u2400": "x\u2400y", "a\u2400\u2400": ["\u2400"], "float": 1e30}
-        assert found["customer_identifier"] == "c\u2400"
+    assert found["fields"] == {"a\u2400": "x\u2400y", "a\u2400\u2400": ["\u2400"], "float": 1e30}
+    assert found["customer_identifier"] == "c\u2400"
     assert archive.delete("p1", customer="c\0")["events"] == 1
 
 
