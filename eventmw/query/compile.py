@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal, NamedTuple
 
+from eventmw.archive.rows import as_stored
 from eventmw.errors import Refused
 from eventmw.keys import Key
 from eventmw.pauses import pause
@@ -120,7 +121,7 @@ class _Compiler:
         """Return what an event must be to be looked at. The key's part comes from the key alone."""
         yield f"{TABLE}.project_id = {self.bind(self.key.project_id)}"
         if self.key.customer is not None:
-            yield f"{TABLE}.customer_identifier = {self.bind(self.key.customer)}"
+            yield f"{TABLE}.customer_identifier = {self.bind(as_stored(self.key.customer))}"
         try:
             yield from map(self._condition, filters_of(self.key.key_filter))
         except Refused:  # a filter that nobody understands lets nobody see anything
