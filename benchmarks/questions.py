@@ -159,8 +159,10 @@ class _Counted:
     def away(self) -> Iterator[None]:
         """Count what is done inside."""
         begun_s = time.thread_time()
-        yield
-        self.away_s += time.thread_time() - begun_s
+        try:
+            yield
+        finally:
+            self.away_s += time.thread_time() - begun_s
 
 
 def _cost(folder: Path, question: Mapping[str, Any]) -> tuple[str, str, str]:

@@ -87,16 +87,12 @@ def test_values_come_back_as_they_were(archive: Archive) -> None:
     assert [type(value) for value in found["fields"]["mixed floats"]] == [float, int, float]
 
 
-def test_nul_is_kept_or_shown_as_its_picture(archive: Archive) -> None:
+def test_nul_is_kept_as_its_picture(archive: Archive) -> None:
     fields = {"a\0": "x\0y", "a\u2400": ["\0"], "float": 1e30}
     assert archive.write([row("a", fields=fields, customer_identifier="c\0")]) == 1
     [found] = rows(archive)
-    if archive.engine.dialect.name == "sqlite":
-        assert found["fields"] == fields
-        assert found["customer_identifier"] == "c\0"
-    else:
-        assert found["fields"] == {"a\u2400": "x\u2400y", "a\u2400\u2400": ["\u2400"], "float": 1e30}
-        assert found["customer_identifier"] == "c\u2400"
+    assert found["fields"] == {"a\u2400": "x\u2400y", "a\u2400\u2400": ["\u2400"], "float": 1e30}
+    assert found["customer_identifier"] == "c\u2400"
     assert archive.delete("p1", customer="c\0")["events"] == 1
 
 
@@ -327,6 +323,7 @@ def test_a_migration_that_fails_changes_nothing(address: str) -> None:
 
 def test_a_newer_schema_is_refused(address: str) -> None:
     engine = engine_of(address)
+    prepare(engine)
     with transaction(engine, writes=True) as connection:
         connection.execute(update(state).values(schema_version=VERSION + 1))
     for look in (prepare, check):
@@ -354,7 +351,7 @@ TEXTS = ["a", "a\0b", "a\0c", "\0z", "\0y", "b\0", "a\0b="]
 
 def ask(engine: Engine, query: dict[str, Any], **wall: Any) -> Sequence[tuple[Any, ...]]:
     key = Key(id="k", kind="query", account_id="", project_id="p1", **wall)
-    return Runner(engine)(parse({"time_period": {"from": 0}, **query}, NOW_MS + 1), key).rows
+    return Runner(engine)(parse(query, NOW_MS + 1), key).rows
 
 
 def test_nul_is_compared_whole(archive: Archive) -> None:

@@ -5,7 +5,12 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
+import pty
+import pwd
+import subprocess
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +25,7 @@ from eventmw.archive.transactions import transaction
 from eventmw.keys.place import keys_engine
 from eventmw.keys.store import KeyStore
 from tests.databases import KINDS
-from tests.running import ROOT, Ran, run
+from tests.running import ROOT, Ran, command, environment, run
 
 
 def row(number: int, project: str = "shop", **more: Any) -> dict[str, Any]:
@@ -305,3 +310,32 @@ def test_postgresql(postgres: str, tmp_path: Path) -> None:
     fill(postgres, [row(1), row(2)])
     ran = ask(tmp_path, "--by", "plan", "--json", EVENTMW_ARCHIVE=postgres)
     assert json.loads(ran.out)["rows"] == [{"plan": "free", "count": 1}, {"plan": "pro", "count": 1}]
+
+
+def test_an_archive_that_may_not_be_read(tmp_path: Path) -> None:
+    """Root acts as the user whose folder it is, and that user may not read what somebody else put there."""
+    fill(sqlite_address(tmp_path / "archive.sqlite3"), [row(1)])
+    (tmp_path / "archive.sqlite3").chmod(0)
+    if os.geteuid() == 0:
+        os.chown(tmp_path, pwd.getpwnam("nobody").pw_uid, -1)
+    ran = ask(tmp_path, "--count")
+    assert (ran.code, ran.out) == (1, "")
+    assert f"{tmp_path / 'archive.sqlite3'} cannot be read: Permission denied." in ran.err
+    assert len(ran.err.splitlines()) == 1
+
+
+def test_csv_on_a_terminal_holds_nothing_that_it_acts_on(tmp_path: Path) -> None:
+    evil = "\x1b[31mRED\x9b\u202e"
+    fill(sqlite_address(tmp_path / "archive.sqlite3"), [row(1, fields={"p": evil})])
+    question = ("--by", "p", "--csv", "--data-dir", str(tmp_path))
+    assert evil in run("query", *question).out, "a file holds data"
+    ours, theirs = pty.openpty()
+    subprocess.run(command("query", *question), env=environment(), stdout=theirs, timeout=60, check=True)
+    os.close(theirs)
+    shown = b""
+    with suppress(OSError):  # the terminal is gone
+        while part := os.read(ours, 1000):
+            shown += part
+    os.close(ours)
+    assert shown.decode().replace("\r", "").replace("\n", "").isprintable()
+    assert b"\\u001b[31mRED" in shown

@@ -11,9 +11,14 @@ from pathlib import Path
 import pytest
 
 from eventmw.archive.database import sqlite_address
+from eventmw.eventbunker.calling import QUESTION_BYTES
+from eventmw.eventbunker.charts import MAX_CELLS
+from eventmw.eventbunker.pool import KEY_LINE, KEY_THREADS, LINE, PROJECT_LINE, PROJECT_THREADS, THREADS
 from eventmw.query.language import SCHEMA, parse
 from eventmw.query.question import COLUMNS
+from eventmw.query.reading import MAX_VALUES_TOGETHER
 from eventmw.query.run import Limits
+from eventmw.query.sqlite import MAX_NUMBERS
 from eventmw.schema import published
 from tests.running import run
 from tests.test_cli_query import fill, row
@@ -40,7 +45,16 @@ def test_the_limits_are_those_of_the_code() -> None:
     assert f"{limits.max_groups:,} groups" in PAGE
     assert f"{limits.max_days:,} days" in PAGE
     assert f"{limits.max_bytes // 1024**2} MiB" in PAGE
-    assert f"{limits.timeout_s:g} s in the database" in PAGE
+    assert f"{limits.timeout_s:g} s, from reading the question to shaping its answer" in PAGE
+    assert f"{limits.max_cells:,} cells" in PAGE
+    assert f"page: {MAX_CELLS:,} cells" in PAGE
+    assert f"{MAX_VALUES_TOGETHER:,} values in the arrays of all filters together" in PAGE
+    assert f"{MAX_NUMBERS:,} numbers" in PAGE
+    assert f"{QUESTION_BYTES // 1024} KiB of question" in PAGE
+    assert (
+        f"{KEY_THREADS} questions of one key at once, {PROJECT_THREADS} of a project, {THREADS} of the process" in PAGE
+    )
+    assert f"{KEY_LINE} of one key in the line, {PROJECT_LINE} of a project, {LINE} of the process" in PAGE
 
 
 def test_the_questions_are_questions() -> None:

@@ -97,6 +97,16 @@ class Pacer:
             if self._others_worked():
                 sleep(REST_S)
                 self._others_worked()
+        self._begin_slice()
+
+    def rest_if_felt(self) -> None:
+        """End a slice that took a processor, not the interpreter's lock: rest when other threads worked meanwhile."""
+        if self._polite and self._others_worked():
+            time.sleep(REST_S)
+            self._others_worked()
+        self._begin_slice()
+
+    def _begin_slice(self) -> None:
         self.rests += 1
         self._since_ns = time.thread_time_ns()
         self._until_ns, self._latest_ns = 0, _FOREVER_NS

@@ -198,11 +198,13 @@ class _Slices:
         """Rest when the slice is over, and let another thread have the turn."""
         if not self._pacer.is_over():
             return
-        self._pacer.rest()  # in our own turn: the others rest as well
-        if not self._is_away:
-            self._turn.release()
-            time.sleep(LEAST_S)  # or this thread would be the one that gets it back
-            self._turn.acquire()
+        if self._is_away:
+            self._pacer.rest_if_felt()
+            return
+        self._pacer.rest()  # in its own turn: the other threads rest as well
+        self._turn.release()
+        time.sleep(LEAST_S)  # or this thread would be the one that gets it back
+        self._turn.acquire()
 
     @contextmanager
     def away(self) -> Generator[None]:

@@ -13,14 +13,15 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal, NamedTuple
 
+from eventmw.archive.rows import as_stored
 from eventmw.errors import Refused
 from eventmw.keys import Key
 from eventmw.pauses import pause
 from eventmw.query import postgresql, sqlite
-from eventmw.query.dialects import Binder, Branch, Holds, Sql, Value, Words, cases
+from eventmw.query.dialects import Binder, Branch, Holds, One, Sql, Value, Words, cases
 from eventmw.query.language import filters_of
 from eventmw.query.periods import DAY_MS, LENGTHS_MS, THURSDAY, Interval, Stretch, stretches, zone_of
-from eventmw.query.question import BUCKET, COLUMNS, Computation, Field, Filter, Function, Order, Query, Scalar
+from eventmw.query.question import BUCKET, COLUMNS, Computation, Field, Filter, Function, Order, Query
 from eventmw.query.table import Column
 
 Dialect = Literal["sqlite", "postgresql"]
@@ -120,7 +121,7 @@ class _Compiler:
         """Return what an event must be to be looked at. The key's part comes from the key alone."""
         yield f"{TABLE}.project_id = {self.bind(self.key.project_id)}"
         if self.key.customer is not None:
-            yield f"{TABLE}.customer_identifier = {self.bind(self.key.customer)}"
+            yield f"{TABLE}.customer_identifier = {self.bind(as_stored(self.key.customer))}"
         try:
             yield from map(self._condition, filters_of(self.key.key_filter))
         except Refused:  # a filter that nobody understands lets nobody see anything
@@ -287,7 +288,7 @@ class _Compiler:
             return f"{column} {_COMPARED[one.op]} {self.bind(one.values[0])}"
         return self._of_text(column, one)
 
-    def _is_one_of(self, sql: Sql, values: Sequence[Scalar]) -> Holds:
+    def _is_one_of(self, sql: Sql, values: Sequence[One]) -> Holds:
         if len(values) == 1:
             return f"{sql} = {self.bind(values[0])}"
         return self.words.is_one_of(sql, tuple(values), self.bind)

@@ -22,8 +22,11 @@ Holds = str
 Branch = tuple[Holds, Holds]
 """A kind of value, and what has to hold of a value of that kind."""
 
-Bindable = str | int | float | Decimal | Sequence[str] | Sequence[int] | Sequence[float] | Sequence[Decimal]
-"""What a statement compares with: one value, or an array of one kind, which is one parameter as well."""
+One = str | int | float | Decimal
+"""One value that a statement compares with."""
+
+Bindable = One | Sequence[One]
+"""The same, or an array of one kind, which is one parameter as well."""
 
 FIELDS = "eventmw_events.fields"
 
@@ -127,11 +130,11 @@ class Words(Protocol):
         """Return the free fields of the event that is looked at, as JSON text."""
         ...
 
-    def comparable(self, value: float) -> Bindable:
+    def comparable(self, value: float) -> One:
         """Return a number as it is compared with those of events."""
         ...
 
-    def is_one_of(self, one: Sql, values: Bindable, bind: Binder) -> Holds:
+    def is_one_of(self, one: Sql, values: Sequence[One], bind: Binder) -> Holds:
         """Return whether an expression is one of an array's values. The array is one parameter."""
         ...
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Final, Self
 
-from eventmw.query.dialects import FIELDS, Bindable, Binder, Branch, Holds, Parameters, Sql
+from eventmw.query.dialects import FIELDS, Bindable, Binder, Branch, Holds, One, Parameters, Sql
 
 _NUMBER: Final = "1"
 _TEXT: Final = "2"
@@ -161,12 +161,12 @@ def fields() -> Sql:
     return f"CAST({FIELDS} AS text)"
 
 
-def comparable(value: float) -> Bindable:
+def comparable(value: float) -> One:
     """Return a number to compare with: its shortest decimal form, which is what a document holds of a double."""
     return Decimal(repr(value))
 
 
-def is_one_of(one: Sql, values: Bindable, bind: Binder) -> Holds:
+def is_one_of(one: Sql, values: Sequence[One], bind: Binder) -> Holds:
     """Return whether an expression is one of an array's values."""
     return f"{one} = ANY({bind(values)})"
 

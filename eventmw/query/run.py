@@ -9,13 +9,13 @@ import json
 import logging
 import re
 import time
-from collections.abc import Callable, Generator
-from contextlib import AbstractContextManager, closing, contextmanager
+from collections.abc import Callable, Generator, Sequence
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, Final, Literal, cast
 
-from sqlalchemy import Connection, Engine, Row, text
+from sqlalchemy import Connection, CursorResult, Engine, Row, text
 from sqlalchemy.exc import DBAPIError, OperationalError
 
 from eventmw.archive.database import allow, is_files_fault, why
@@ -31,10 +31,10 @@ from eventmw.query.table import Cell, Column, Table
 
 _log = logging.getLogger("eventmw")
 
-_STEPS: Final = 20_000
+_STEPS: Final = 2_000
 _STEPS_OF_SEARCH: Final = 200
-"""Instructions of SQLite between two looks at the clock: few, where one of them may search a long text, which takes long. It
-costs a tenth of the time. Source: measured; sqlite.org/c3ref/progress_handler.html."""
+"""Instructions of SQLite between two pauses, which look at the clock as well: few, where one of them may search a long text,
+which takes long. It costs a tenth of the time. Source: measured; sqlite.org/c3ref/progress_handler.html."""
 
 _CANCELLED: Final = "57014"
 """PostgreSQL's code for a statement that was stopped. Source: PostgreSQL, appendix A, «query_canceled»."""
@@ -213,40 +213,40 @@ class Runner:
         return written(query, key, self.dialect, most=most)
 
     def _asked(self, statement: Statement, query: Query, deadline: Deadline) -> list[tuple[Cell, ...]]:
-        with current().away():  # to connect and to let go may take as long as the question
-            found = self._raw_rows(statement, query, deadline)
+        steps = _STEPS_OF_SEARCH if any(one.op in SEARCHES for one in query.filters) else _STEPS
+        work, stack, budget = current(), ExitStack(), None
+        try:
+            with work.away():  # to connect, and to find the first row, may take as long as the question
+                connection = stack.enter_context(self.engine.connect())
+                budget = stack.enter_context(_in_time(connection, max(0.0, deadline.left_s), steps))
+                # SQLite hands out row by row in any case.
+                streaming = connection.execution_options(stream_results=True, max_row_buffer=_ROWS_AT_ONCE)
+                result = streaming.exec_driver_sql(statement.sql, dict(statement.parameters))
+                stack.enter_context(closing(result))
+            return self._rows(result, statement, query)
+        except DBAPIError:
+            if budget is not None and budget.is_spent:
+                raise _too_many_numbers() from None
+            raise
+        finally:
+            with work.away():
+                stack.close()
+
+    def _rows(self, result: CursorResult[Any], statement: Statement, query: Query) -> list[tuple[Cell, ...]]:
         cells = [_reader(column, query, WORDS[self.dialect].scalar_of) for column in statement.columns]
         rows: list[tuple[Cell, ...]] = []
-        count = 0
-        for raw in found:
-            pause()
-            row = tuple(read(cell) for read, cell in zip(cells, raw, strict=True))
-            count += len(row) + sum(len(cast(dict[str, Any], cell)) for cell in row if isinstance(cell, dict))
-            if count > self.limits.max_cells:
-                raise _too_many_cells(self.limits.max_cells)
-            rows.append(row)
-        return rows
-
-    def _raw_rows(self, statement: Statement, query: Query, deadline: Deadline) -> list[Row[Any]]:
-        """Return rows as the driver hands them out, as many bytes as an answer may have."""
-        steps = _STEPS_OF_SEARCH if any(one.op in SEARCHES for one in query.filters) else _STEPS
-        rows: list[Row[Any]] = []
-        size = 0
-        with self.engine.connect() as connection, _in_time(connection, max(0.0, deadline.left_s), steps) as budget:
-            # SQLite hands out row by row in any case.
-            streaming = connection.execution_options(stream_results=True, max_row_buffer=_ROWS_AT_ONCE)
-            try:
-                with closing(streaming.exec_driver_sql(statement.sql, dict(statement.parameters))) as result:
-                    for row in result:
-                        size += sum(map(_size, row))
-                        if size > self.limits.max_bytes:
-                            raise too_many_bytes(self.limits.max_bytes)
-                        rows.append(row)
-                        pause()
-            except DBAPIError:
-                if budget is not None and budget.is_spent:
-                    raise _too_many_numbers() from None
-                raise
+        size = count = 0
+        while found := _fetched(result):
+            for raw in found:
+                size += sum(map(_size, raw))
+                if size > self.limits.max_bytes:
+                    raise too_many_bytes(self.limits.max_bytes)
+                row = tuple(read(cell) for read, cell in zip(cells, raw, strict=True))
+                count += len(row) + sum(len(cast(dict[str, Any], cell)) for cell in row if isinstance(cell, dict))
+                if count > self.limits.max_cells:
+                    raise _too_many_cells(self.limits.max_cells)
+                rows.append(row)
+                pause()
         return rows
 
     def _asked_again(self, statement: Statement, query: Query, deadline: Deadline) -> list[tuple[Cell, ...]]:
@@ -286,6 +286,11 @@ class Runner:
             _log.warning("eventmw: the archive cannot be asked: %s", why(error, self.engine))
             return _down()
         raise error
+
+
+def _fetched(result: CursorResult[Any]) -> Sequence[Row[Any]]:
+    with current().away():
+        return result.fetchmany(_ROWS_AT_ONCE)
 
 
 def too_many_bytes(max_bytes: int) -> Refused:
@@ -350,8 +355,13 @@ def _in_time(connection: Connection, timeout_s: float, steps: int = _STEPS) -> G
     budget = prepare(driver)
     (waits_ms,) = driver.execute("PRAGMA busy_timeout").fetchone()
     driver.execute(f"PRAGMA busy_timeout={max(1, int(timeout_s * 1000))}").close()
-    deadline = time.monotonic() + timeout_s
-    driver.set_progress_handler(lambda: time.monotonic() > deadline, steps)
+    deadline, work = time.monotonic() + timeout_s, current()
+
+    def is_over() -> bool:
+        work.pause()  # SQLite leaves the interpreter alone, and takes a processor all the same
+        return time.monotonic() > deadline
+
+    driver.set_progress_handler(is_over, steps)
     try:
         yield budget
     finally:

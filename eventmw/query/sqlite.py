@@ -20,7 +20,7 @@ from struct import Struct
 from typing import Any, Final, Self, cast
 
 from eventmw.pauses import pause
-from eventmw.query.dialects import FIELDS, Bindable, Binder, Branch, Holds, Parameters, Sql
+from eventmw.query.dialects import FIELDS, Bindable, Binder, Branch, Holds, One, Parameters, Sql
 from eventmw.query.table import Cell
 
 _plain = re.compile(r"[ !#-\[\]-~]+").fullmatch
@@ -160,12 +160,12 @@ def fields() -> Sql:
     return FIELDS
 
 
-def comparable(value: float) -> Bindable:
+def comparable(value: float) -> One:
     """Return a number as it is compared with those of events."""
     return value
 
 
-def is_one_of(one: Sql, values: Bindable, bind: Binder) -> Holds:
+def is_one_of(one: Sql, values: Sequence[One], bind: Binder) -> Holds:
     """Return whether an expression is one of an array's values."""
     return f"{one} IN (SELECT value FROM json_each({bind(values)}))"  # noqa: S608 - parts of ours, and what stands for parameters
 
@@ -305,6 +305,7 @@ class Percentile:
 
     def finalize(self) -> float | None:
         """Return the percentile of all, or None of nothing."""
+        pause()
         if self._new:
             self._sort()
         count = sum(map(len, self._runs))
