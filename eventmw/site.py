@@ -85,7 +85,7 @@ class Site:
         _known: Endings | frozenset[str | None]
         entries: Mapping[str, Entry]
         pages: Mapping[str, Page]
-        _end: finalize[[], Self]
+        _end: finalize[[], Site]
 
     def _set_up(self, config: Config) -> None:
         warn_of_variables(config)
@@ -143,9 +143,9 @@ class Site:
         self._known = Endings(paths) if self._mounted else shown
         notice = WeakMethod(self._first_request)  # else site and tails would refer to each other
 
-        def noticed() -> None:
+        def noticed(path: object) -> None:
             if (first := notice()) is not None:
-                first()
+                first(path)
 
         self._tails = FirstLook(noticed)
 

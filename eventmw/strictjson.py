@@ -183,7 +183,7 @@ def _first(value: Any, wanted: Callable[[object], bool]) -> tuple[str, object] |
                 return path, key
             members = reversed(found.items())
         elif isinstance(inner, list):
-            items = cast("list[Any]", inner)
+            items: list[Any] = inner
             members = reversed([*enumerate(items)])
         elif wanted(inner):
             return path, inner

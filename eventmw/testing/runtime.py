@@ -55,6 +55,14 @@ class _Keys:
         """Return whether any key may be used by pages of this browser origin."""
         return any(origin in key.origins for key in self._own.values()) or bool(self._others.lists(origin))
 
+    def lookup(self, shown: str) -> Future[None] | None:
+        """Have the site's own keys looked at for one that is not known yet; None when there is no need."""
+        return None if shown in self._own else cast("Future[None] | None", self._others.lookup(shown))
+
+    def lookup_origin(self, origin: str) -> Future[None] | None:
+        """Do as `lookup` does, for a browser origin."""
+        return cast("Future[None] | None", self._others.lookup_origin(origin))
+
 
 class _ObservedApi:
     """An API of a site that reports what it refuses."""

@@ -136,7 +136,7 @@ def _filled_in(device: Mapping[str, Any], browser: Mapping[str, str]) -> dict[st
     return {**{name: value for name, value in found.items() if value}, **device}
 
 
-def _with_one_spelling(device: dict[str, Any]) -> dict[str, Any]:
+def _with_one_spelling(device: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return a device with its address as tools, archives and vendors compare it; what is no address stays as it is."""
     given = device.get("ip")
     address = ip_of(given) if given else None
