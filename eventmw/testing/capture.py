@@ -20,11 +20,10 @@ from contextlib import contextmanager
 from typing import Any, Final, NamedTuple, TypeVar, cast
 from weakref import WeakKeyDictionary
 
-from eventmw import errors
 from eventmw import record as records
 from eventmw.config import Config
 from eventmw.effects import Call, Write
-from eventmw.errors import Refused
+from eventmw.errors import Refused, Reject, RetryAfter
 from eventmw.event import Event, Receipt
 from eventmw.http import HttpRequest
 from eventmw.keys import Key, KeyKind
@@ -42,7 +41,7 @@ T = TypeVar("T")
 PATIENCE_S: Final = 10.0
 """How long deliveries may take without any of the owner's functions at work. A test that waits longer has found a bug."""
 
-_DELIBERATE: Final = tuple(getattr(errors, name) for name in ("Reject", "RetryAfter") if hasattr(errors, name))
+_DELIBERATE: Final = (Reject, RetryAfter)
 """What a consumer raises on purpose: an answer, and no bug to show."""
 
 

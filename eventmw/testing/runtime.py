@@ -136,6 +136,12 @@ class CapturedRuntime(Runtime):
     def awake(self) -> None:
         """Start nothing."""
 
+    def _start_soon(self) -> None:
+        """Start nothing."""
+
+    def drop(self) -> None:
+        """Stay: the test reads what was captured after its site is gone."""
+
     def show(self) -> bool:
         """Open no control channel: commands have no business with a test."""
         return True
