@@ -31,7 +31,9 @@ def test_where_each_tool_stands(tmp_path: Path) -> None:
         row = {line.split()[0]: line for line in ran.lines[5:]}
         assert re.search(r"flowing +0 +- +0 +0 +delivered 4", row["crm"])
         assert re.search(r"flowing +0 +- +0 +1 +filtered 3, tool_error 1", row["broken"])
-        assert re.search(r"(standing until \d\d:\d\d:\d\d|trying again) +1 .* no connection: 127.0.0.1$", row["hook"])
+        assert re.search(
+            r"(standing until \d\d:\d\d:\d\d|trying again) +1 .* no connection: 127.0.0.1; filtered 3: ", row["hook"]
+        )
 
 
 def test_a_journal_that_takes_no_events_says_why(tmp_path: Path) -> None:

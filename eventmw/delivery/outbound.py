@@ -18,6 +18,7 @@ from collections.abc import Callable, Coroutine, Hashable, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
 from functools import partial
+from types import AsyncGeneratorType, GeneratorType
 from typing import Any, Final, Protocol, TypeVar, cast
 from urllib.parse import urlsplit
 
@@ -224,8 +225,9 @@ def _check_returned(result: object, function: object) -> None:
     Raises:
         Rubbish: it is a verdict, an effect, an exception, or a generator that was never run.
     """
-    first: object = next(iter(cast(Sequence[object], result)), None) if isinstance(result, list | tuple) else None
-    one: object = first if isinstance(first, Verdict) else result
+    one: object = result
+    if isinstance(result, list | tuple):
+        one = next((member for member in cast(Sequence[object], result) if isinstance(member, Verdict)), None)
     what = f"the class {one.__name__}" if isinstance(one, type) else type(one).__name__
     if isinstance(one, Verdict | BaseException) or (isinstance(one, type) and issubclass(one, Exception)):
         advice = "raise Reject(reason) to give the event up, raise RetryAfter(seconds) to get it again, return for done"
@@ -233,7 +235,7 @@ def _check_returned(result: object, function: object) -> None:
     if isinstance(one, Effect):
         advice = "effects are what a tool returns: decorate it with @tool, or do the work here"
         raise Rubbish(f"returned {what}, which nothing reads: {advice}", definition(function))
-    if inspect.isgenerator(one) or inspect.isasyncgen(one):
+    if isinstance(one, GeneratorType | AsyncGeneratorType):
         raise Rubbish(f"returned {what}, of which nothing has run: leave the yield out", definition(function))
 
 

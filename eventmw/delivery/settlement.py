@@ -17,6 +17,7 @@ from eventmw.delivery.holds import ON_OUTCOME, Watch
 from eventmw.errors import TookTooLong
 from eventmw.journal import Commit, DeadLetter, Key, Lease, Parked
 from eventmw.outcome import BURIED, Outcome
+from eventmw.tracebacks import Tracebacks
 
 log = logging.getLogger("eventmw.delivery.courier")
 
@@ -51,7 +52,7 @@ class Settlement:
         watch: Watch,
     ) -> None:
         self._tool = tool.id
-        self._mode = tool.troubles.mode
+        self._mode: Tracebacks = tool.troubles.mode
         self._single = single
         self._clock = clock
         self._on_outcome = on_outcome
