@@ -5,6 +5,8 @@ Layer: pure rules. What reads JSON is `eventmw.strictjson`.
 
 from __future__ import annotations
 
+import codecs
+import json
 import re
 from collections.abc import Iterable, Mapping
 from math import isfinite
@@ -31,6 +33,19 @@ _UNPRINTABLE: Final = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2
 # What could end the script element, a comment or a string literal around the text. Source: HTML Standard, «Restrictions
 # for contents of script elements»; the quotes, the backtick and the dollar sign so that a literal around it stays closed.
 _UNSAFE_IN_SCRIPT: Final = re.compile("[<>&'`$\u2028\u2029]")
+
+
+ESCAPES: Final = "eventmw.escapes"
+"""The name of an error handler of codecs: what an encoding lacks is written as JSON escapes it, so JSON stays JSON."""
+
+
+def _escape_lacking(error: UnicodeError) -> tuple[str, int]:
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    return json.dumps(error.object[error.start : error.end])[1:-1], error.end
+
+
+codecs.register_error(ESCAPES, _escape_lacking)
 
 
 def is_object(value: Any) -> TypeGuard[Mapping[str, Any]]:

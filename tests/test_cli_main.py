@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eventmw import __version__
+from eventmw import Tracker, __version__
 from eventmw.cli.output import plain, span
 from eventmw.journal.files import FileJournal
 from tests.running import open_to_all, run
@@ -114,3 +114,16 @@ def test_root_acts_as_the_user_that_the_site_runs_as() -> None:
         assert run("replay", "--tool", "crm", "--yes", "--no-wait", "--data-dir", str(opened / "data")).code == 0
         owners = {path.stat().st_uid for path in (opened / "data").rglob("*")}
         assert owners == {nobody.pw_uid}, "what root had written, the site could not read"
+
+
+def test_an_output_that_lacks_a_character_shows_its_escape(tmp_path: Path) -> None:
+    journal = FileJournal(tmp_path)
+    journal.register(["crm"])
+    journal.close(0)
+    journal.leave()
+    with Tracker(tmp_path) as tracker:
+        tracker.track("café", {"x": "😀"})
+    ran = run("tail", "--data-dir", str(tmp_path), PYTHONIOENCODING="ascii")
+    assert (ran.code, ran.out.isascii()) == (0, True), ran.err
+    assert r"caf\u00e9" in ran.out
+    assert r"\ud83d\ude00" in ran.out

@@ -8,12 +8,15 @@ Layer: people. Exit codes: 0 all is well, 1 something was found or failed, 2 the
 
 from __future__ import annotations
 
+import io
+import sys
 from importlib import import_module
 from typing import Final, cast
 
 import click
 
 from eventmw import __version__
+from eventmw.jsontext import ESCAPES
 
 _COMMANDS: Final = {
     "demo": "eventmw.cli.demo",
@@ -61,3 +64,6 @@ def main() -> None:
       eventmw tail -f            watch events come in
       eventmw stats              where each tool stands
     """  # noqa: D301 - \b is click's mark for lines that stay as they are
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors=ESCAPES)  # a terminal or pipe in ASCII must not end a command in its middle

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-import json
 import os
 import sys
 import time
@@ -33,6 +32,7 @@ from eventmw.delivery.transport import BEHALF, CONNECT_S, TransportError
 from eventmw.effects import Call, Effect, Order, Verdict, Write
 from eventmw.errors import told
 from eventmw.http import Headers, HttpReply, HttpRequest
+from eventmw.jsontext import ESCAPES
 from eventmw.tracebacks import definition
 
 MAX_REPLY_BYTES: Final = 64 * 1024
@@ -308,20 +308,9 @@ def _encodable(text: str, encoding: str | None) -> str:
     """Return the text with JSON's escapes for the characters that a stream's encoding lacks."""
     encoding = encoding or "utf-8"
     try:
-        if _can_encode(text, encoding):
-            return text
-        lacking = {char for char in text if not _can_encode(char, encoding)}
+        return text.encode(encoding, ESCAPES).decode(encoding)
     except LookupError:  # a codec that only the stream itself knows
         return text
-    return text.translate({ord(char): json.dumps(char)[1:-1] for char in lacking})
-
-
-def _can_encode(text: str, encoding: str) -> bool:
-    try:
-        text.encode(encoding)
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def _append(path: str, data: bytes) -> None:
