@@ -177,14 +177,14 @@ def _first(value: Any, wanted: Callable[[object], bool]) -> tuple[str, object] |
     while waiting:
         path, inner = waiting.pop()
         members: Iterable[tuple[object, Any]] = ()
-        if isinstance(inner, dict):
+        if type(inner) is list:
+            items: list[Any] = cast(Any, inner)
+            members = reversed([*enumerate(items)])
+        elif isinstance(inner, dict):
             found = cast(dict[str, Any], inner)
             if key := next(filter(wanted, found), None):
                 return path, key
             members = reversed(found.items())
-        elif isinstance(inner, list):
-            items: list[Any] = inner
-            members = reversed([*enumerate(items)])
         elif wanted(inner):
             return path, inner
         waiting += [(f"{path}/{str(name).replace('~', '~0').replace('/', '~1')}", member) for name, member in members]
