@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from eventmw.config import Config
 from eventmw.delivery.transport import Transport
 from eventmw.erasure import rewrite
-from eventmw.forks import HeldOff, is_patched
+from eventmw.forks import HeldOff
 from eventmw.journal import Journal
 from eventmw.journal.memory import MemoryJournal
 from eventmw.protocols.eventbunker import agents
@@ -46,9 +46,12 @@ def stores(config: Config) -> Stores | None:
 
 
 def import_ahead() -> None:
-    """Import what the courier needs, where its thread would be a greenlet: no other runs during an import."""
-    if is_patched():
-        import eventmw.control.operations  # noqa: PLC0415 - elsewhere nothing of it is needed before the first event
+    """Import what delivers, before its thread starts: what that thread has to do has a time limit when a process ends.
+
+    Where threads are greenlets, a site does this when it is made: during an import no other greenlet runs.
+    """
+    with HeldOff():
+        import eventmw.control.operations  # noqa: PLC0415 - nothing of it is needed before the first event
         import eventmw.control.server  # noqa: PLC0415
         import eventmw.delivery.courier  # noqa: PLC0415
         import eventmw.delivery.outbound  # noqa: F401, PLC0415

@@ -71,7 +71,7 @@ def ask(app: Any, path: str = "/page", body: bytes = b"") -> int:
             "wsgi.url_scheme": "http",
             "REMOTE_ADDR": "127.0.0.1",
         }
-        b"".join(app(environ, lambda status, *_: statuses.append(status)))  # type: ignore[arg-type, misc]
+        b"".join(app(environ, lambda status, *_: statuses.append(status)))  # type: ignore[arg-type]
         return int(statuses[0][:3])
     return asyncio.run(asked(app, path, body))
 
@@ -85,7 +85,13 @@ async def asked(app: Any, path: str, body: bytes) -> int:
     async def send(message: Any) -> None:
         sent.append(message)
 
-    scope = {"type": "http", "method": "POST" if body else "GET", "path": path, "headers": [], "query_string": b""}
+    scope: dict[str, Any] = {
+        "type": "http",
+        "method": "POST" if body else "GET",
+        "path": path,
+        "headers": [],
+        "query_string": b"",
+    }
     await app({**scope, "client": ("127.0.0.1", 1), "scheme": "http"}, receive, send)
     return int(sent[0]["status"])
 
@@ -221,7 +227,7 @@ def test_a_journal_in_memory_makes_no_folder(tmp_path: Path, gateway: str, monke
     monkeypatch.delenv("EVENTMW_DATA_DIR")
     with GATEWAYS[gateway](
         asgi_site if gateway == "asgi" else wsgi_site, path="/e", tools=[keeper], journal="memory"
-    ) as app:  # type: ignore[arg-type]
+    ) as app:
         assert ask(app) == 200
         assert not of_ours(), "there is nothing to do before the first event"
         assert ask(app, "/e", ONE) == 200

@@ -58,7 +58,7 @@ app: Any = EventsMiddleware(
     consumers=[crm],
     journal=journal,
     data_dir=str(Path(folder, "data")),
-    **({"eventbunker_path": "/eb"} if eventbunker == "on" else {}),
+    eventbunker_path="/eb" if eventbunker == "on" else None,
 )
 if how == "gevent-late":
     from gevent import monkey
