@@ -5,6 +5,7 @@ Layer: input and output.
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 from eventmw.config import Config
@@ -51,10 +52,8 @@ def import_ahead() -> None:
     Where threads are greenlets, a site does this when it is made: during an import no other greenlet runs.
     """
     with HeldOff():
-        import eventmw.control.operations  # noqa: PLC0415 - nothing of it is needed before the first event
-        import eventmw.control.server  # noqa: PLC0415
-        import eventmw.delivery.courier  # noqa: PLC0415
-        import eventmw.delivery.outbound  # noqa: F401, PLC0415
+        for module in ("control.operations", "control.server", "delivery.courier", "delivery.outbound"):
+            import_module(f"eventmw.{module}")
 
 
 def transport(*, reads_agents: bool) -> Transport:
