@@ -116,7 +116,7 @@ class EventsMiddleware(Site):
         return exchange.gone()
 
 
-_NO_ASYNCIO: Final = "This server runs another event loop than asyncio, which eventmw needs."
+_NO_ASYNCIO: Final = "The event loop of this server is not asyncio, which eventmw needs."
 
 
 def _runs_asyncio() -> bool:
@@ -127,8 +127,8 @@ def _runs_asyncio() -> bool:
 def _warn_of_loop() -> None:
     """Say once what would else be a traceback for each event."""
     log.error(
-        "no event can be taken, and each is answered with 503: this server runs another event loop than asyncio, "
-        "which eventmw needs (hypercorn's trio workers do). The site's own requests are passed on"
+        "no event can be taken, and each is answered with 503: this server's event loop is not asyncio, which eventmw needs "
+        "(hypercorn: -k asyncio or -k uvloop). The site's own requests are passed on"
     )
 
 

@@ -5,13 +5,14 @@ Layer: input and output.
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Protocol
 
 from eventmw.clock import Clock
 from eventmw.config import Config
 from eventmw.delivery.transport import Transport
 from eventmw.erasure import rewrite
-from eventmw.forks import HeldOff, is_patched
+from eventmw.forks import HeldOff
 from eventmw.journal import Journal
 from eventmw.journal.memory import MemoryJournal
 from eventmw.protocols.eventbunker import agents
@@ -66,12 +67,13 @@ def projects(config: Config, stores: Stores | None, host: ProjectsHost) -> Proje
 
 
 def import_ahead() -> None:
-    """Import what the courier needs, where its thread would be a greenlet: no other runs during an import."""
-    if is_patched():
-        import eventmw.control.operations  # noqa: PLC0415 - elsewhere nothing of it is needed before the first event
-        import eventmw.control.server  # noqa: PLC0415
-        import eventmw.delivery.courier  # noqa: PLC0415
-        import eventmw.delivery.outbound  # noqa: F401, PLC0415
+    """Import what delivers, before its thread starts: what that thread has to do has a time limit when a process ends.
+
+    Where threads are greenlets, a site does this when it is made: during an import no other greenlet runs.
+    """
+    with HeldOff():
+        for module in ("control.operations", "control.server", "delivery.courier", "delivery.outbound"):
+            import_module(f"eventmw.{module}")
 
 
 def transport(*, reads_agents: bool) -> Transport:

@@ -161,9 +161,12 @@ class Runtime:
         self._said = self._serves = False
         self._control: ControlServer | None = None
         self._making = LateLock()
-        opening.import_ahead()
+        self._imports = self.transport  # until a test puts another one there
+        if forks.is_patched():
+            opening.import_ahead()
         lifetimes.join(self)
-        lifetimes.heed_exit()
+        with suppress(RuntimeError):  # the interpreter is ending already
+            lifetimes.heed_exit()
 
     def leave_parent_behind(self) -> None:
         """Begin anew in a forked child: it has no courier thread, and the lock may have been held when it was forked."""
@@ -277,6 +280,8 @@ class Runtime:
             self.engine.tools or self.archive or self.journal.durability != "memory"
         ):
             try:
+                if self.transport is self._imports:
+                    opening.import_ahead()
                 self.courier.start()
             except RuntimeError as error:
                 self._wait_for_threads(error)

@@ -31,6 +31,7 @@ TELL_AFTER: Final = 5
 """Looks at one and the same stretch, after which the log tells where it stands."""
 INTERRUPT_AFTER: Final = 30
 """Looks after which it is interrupted, and again at each one that follows. Source: assumption."""
+_JOIN_S: Final = 1.0
 _QUIET_AFTER: Final = 30
 """Looks without anything to watch, after which the thread ends."""
 
@@ -84,6 +85,7 @@ class Watchdog:
         self._stopped = threading.Event()
         self._starting = threading.Lock()  # not held while the thread starts: that may switch to another greenlet
         self._again_s = 0.0
+        self._thread: threading.Thread | None = None
 
     def start(self) -> None:
         """Start the thread, unless it runs."""
@@ -96,7 +98,9 @@ class Watchdog:
     def _started(self) -> bool:
         """Return whether the thread began. The system may refuse it: nobody is watched then, and deliveries go on."""
         try:
-            threading.Thread(target=self._look_on, name=THREAD_NAME, daemon=True).start()
+            thread = threading.Thread(target=self._look_on, name=THREAD_NAME, daemon=True)
+            thread.start()
+            self._thread = thread
         except RuntimeError as error:
             if not self._again_s:
                 log.warning(
@@ -108,8 +112,10 @@ class Watchdog:
         return True
 
     def stop(self) -> None:
-        """End the thread, for good."""
+        """End the thread, for good, and wait a moment for that."""
         self._stopped.set()
+        if self._thread is not None:
+            self._thread.join(_JOIN_S)
 
     def _look_on(self) -> None:
         seen: Stretch | None = None
