@@ -220,7 +220,7 @@ class Filling:
         )
         known, gap = self._note.rows, self._note.gap
         is_known_empty = gap is not None and gap.is_over and not gap.filled and gap.at_rows == known
-        if found.rows < known:
+        if self._journal is not None and found.rows < known:
             await self._refill(Gap(known - found.rows, found.wrote_ms, self._work.clock.now_ms(), known))
         elif is_empty and (known if self._journal is not None else True) and not is_known_empty:
             await self._refill(Gap(None, 0, self._work.clock.now_ms(), known))
