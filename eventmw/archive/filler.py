@@ -213,7 +213,7 @@ class Filling:
 
     async def _take_up(self, found: Filled, *, is_empty: bool) -> None:
         """Compare the archive that was opened with what the journal remembers of it; what is missing is read again."""
-        self._batch, self._is_written, self._is_noted = Batch(self._work.dispatcher), False, True
+        self._is_noted = True
         note = decode(self._lease.noted(NOTE)) if self._journal is not None else self._note
         self._note = (
             note if note is not None and note.journal == (self._journal or "") else FillNote(self._journal or "")
@@ -244,6 +244,7 @@ class Filling:
         if self._journal is not None:
             self._lease.note(NOTE, self._note.encode())
         self._work.journal.seek(ARCHIVE, to="start")
+        self._batch, self._is_written = Batch(self._work.dispatcher), False  # all of it is read again, under this lease
         self._lease.sync()
         deletions = _deletions_of(self._lease.kept(_DELETIONS))
         filled = Filled(self._journal or "", self._note.rows)
