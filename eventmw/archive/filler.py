@@ -213,14 +213,14 @@ class Filling:
 
     async def _take_up(self, found: Filled, *, is_empty: bool) -> None:
         """Compare the archive that was opened with what the journal remembers of it; what is missing is read again."""
-        self._batch, self._is_written, self._is_noted = Batch(self._work.dispatcher), False, True
+        self._is_noted = True
         note = decode(self._lease.noted(NOTE)) if self._journal is not None else self._note
         self._note = (
             note if note is not None and note.journal == (self._journal or "") else FillNote(self._journal or "")
         )
         known, gap = self._note.rows, self._note.gap
         is_known_empty = gap is not None and gap.is_over and not gap.filled and gap.at_rows == known
-        if found.rows < known:
+        if self._journal is not None and found.rows < known:
             await self._refill(Gap(known - found.rows, found.wrote_ms, self._work.clock.now_ms(), known))
         elif is_empty and (known if self._journal is not None else True) and not is_known_empty:
             await self._refill(Gap(None, 0, self._work.clock.now_ms(), known))
@@ -244,6 +244,7 @@ class Filling:
         if self._journal is not None:
             self._lease.note(NOTE, self._note.encode())
         self._work.journal.seek(ARCHIVE, to="start")
+        self._batch, self._is_written = Batch(self._work.dispatcher), False  # all of it is read again, under this lease
         self._lease.sync()
         deletions = _deletions_of(self._lease.kept(_DELETIONS))
         filled = Filled(self._journal or "", self._note.rows)

@@ -179,7 +179,7 @@ def load(places: Layout) -> Ledger:
 
 def take_up(places: Layout) -> Ledger:
     """Do as `load` does, for who leads from here on: say what cannot be read, and set it aside."""
-    if not layout.logs(places.state) and places.gauge.exists() and not list(places.state.glob("*.unreadable")):
+    if not layout.logs(places.state) and places.reserve.exists() and not list(places.state.glob("*.unreadable")):
         words = "%s holds no state, though there was one: events go out again as far back as they are kept"
         log.error(words, places.state)
     return _load(places, _set_aside)
