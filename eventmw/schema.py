@@ -7,7 +7,7 @@ Source: JSON Schema draft 2020-12; the schemas in ``eventmw/schemas`` state PROT
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
 from functools import cache
 from importlib.resources import files
 from itertools import islice
@@ -37,6 +37,9 @@ _KINDS: Final[tuple[tuple[type, str], ...]] = (
     (float, "a number"),
     (type(None), "null"),
 )
+
+_NO_OTHERS: Final = Registry[Any]()
+"""No schema of another place is ever fetched."""
 
 _formats = FormatChecker(formats=())
 
@@ -68,7 +71,7 @@ def _unless_too_many(look: _Look, limit: str, kind: type) -> _Look:
 
     def looks(validator: Any, wanted: Any, instance: Any, schema: Schema) -> Iterator[ValidationError]:
         pause()
-        if not isinstance(instance, kind) or len(cast(Any, instance)) <= schema.get(limit, len(cast(Any, instance))):
+        if not isinstance(instance, kind) or len(sized := cast(Sized, instance)) <= schema.get(limit, len(sized)):
             yield from look(validator, wanted, instance, schema) or ()
 
     return looks
@@ -115,7 +118,7 @@ class Authority:
         for key in at:
             schema = schema[key]
         # Its stubs know only JSON values of some types; what we ask about is any decoded value.
-        self._validator: Any = _Validator(schema, registry=Registry(), format_checker=_formats)
+        self._validator: Any = _Validator(schema, registry=_NO_OTHERS, format_checker=_formats)
 
     def accepts(self, instance: object) -> bool:
         """Return whether the instance is valid."""

@@ -100,14 +100,17 @@ class Site:
 
     def _use(self, runtime: Runtime) -> None:
         self.runtime = runtime
-        # What runs beside the site refers to the runtime alone: the site goes with its last reference, and this is called.
-        self._end = finalize(self, runtime.drop)
-        self._end.atexit = False
+        self._end_with(runtime)
         self.exchange = self._exchanges(EventsApi(runtime))
         self.entries = {} if self.config.eventbunker_path is None else self._eventbunker()
         self.pages = {page.path: page for page in pages_of(runtime)}
         self._hint = PrefixHint({} if self._mounted else self._settings_of_paths())
         self._look_first()
+
+    def _end_with(self, runtime: Runtime) -> None:
+        # What runs beside the site refers to the runtime alone: the site goes with its last reference, and this is called.
+        self._end = finalize(self, runtime.drop)
+        self._end.atexit = False
 
     if not TYPE_CHECKING:  # type checkers report a name that is not here by themselves
 
@@ -259,13 +262,13 @@ def is_open(site: Site) -> bool:
 
 def serve_with(site: Site, runtime: Runtime) -> None:
     """Serve with this runtime from the next request on."""
-    site._use(runtime)  # noqa: SLF001 - of this module, and no business of the site's owner
+    site._use(runtime)  # noqa: SLF001 # pyright: ignore[reportPrivateUsage] - of this module, and no business of its owner
 
 
 def put_aside(site: Site) -> Mapping[str, Any]:
     """Take the runtime out of a site. Returns its parts, for `take_back`; the next use of the site makes another runtime."""
     if is_open(site):
-        site._end.detach()  # noqa: SLF001 - as above
+        site._end.detach()  # noqa: SLF001 # pyright: ignore[reportPrivateUsage] - as above
     return {name: vars(site).pop(name) for name in _OF_RUNTIME if name in vars(site)}
 
 
@@ -274,5 +277,4 @@ def take_back(site: Site, parts: Mapping[str, Any]) -> None:
     put_aside(site)
     vars(site).update(parts)
     if is_open(site):
-        site._end = finalize(site, site.runtime.drop)  # noqa: SLF001 - as above
-        site._end.atexit = False  # noqa: SLF001 - as above
+        site._end_with(site.runtime)  # noqa: SLF001 # pyright: ignore[reportPrivateUsage] - as above

@@ -56,7 +56,7 @@ class CallApi:
         self.header_names = (call.header,)
         self.takes_query = isinstance(call, Gettable)
         self.runtime = runtime
-        most = QUESTION_BYTES if call.kinds == {"query"} else OTHER_BYTES
+        most = QUESTION_BYTES if "query" in call.kinds and len(call.kinds) == 1 else OTHER_BYTES
         self.max_body_bytes = min(config.limits.max_body_bytes, most)
         self.door = KeyedDoor(
             runtime,
