@@ -24,8 +24,7 @@ SYSTEM = {
         "ip": PEER,
         "user-agent": "Mozilla/5.0",
         "language": "fr-CH",
-        "sec-ch-ua-platform": '"Android"',
-        "sec-ch-ua-model": '"Pixel 9"',
+        "client-hints": {"platform": '"Android"', "model": '"Pixel 9"'},
     },
     "page": {"url": "http://shop.example/shop/caf%C3%A9%20x?id=7&b=%20", "referrer": "https://search.example/?q=shoes"},
 }

@@ -206,11 +206,15 @@ class Judge:
             _note(judgement, index, "invalid", self._request.faults(event, at=at, index=index))
             return
         doubtful = [*_time_doubts(own, index, now_ms), *_mended(event, raw, index)]
+        unnamed = [_unnamed(index)] if _is_unnamed(whole) else []
         if doubtful or not needs_no_advice(event):
-            status: Status = "invalid" if self._strict else "warned"
-            _note(judgement, index, status, chain(self._advice.faults(event, at=at, index=index), doubtful))
-        elif _is_unnamed(whole):
-            _note(judgement, index, "warned", [_unnamed(index)])
+            faults = chain(self._advice.faults(event, at=at, index=index), doubtful)
+            if self._strict:
+                _note(judgement, index, "invalid", faults)
+            else:
+                _note(judgement, index, "warned", chain(unnamed, faults))
+        elif unnamed:
+            _note(judgement, index, "warned", unnamed)
 
     def _check_depth(self, event: Any, raw: msgspec.Raw) -> None:
         text = bytes(raw)
