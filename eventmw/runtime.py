@@ -346,6 +346,8 @@ class Runtime:
         A courtesy at the end of a process: nothing relies on it, and a process that is killed does not get here.
         """
         self._land("the process")
+        if self.journal.durability != "memory" and not (self._serves or self.is_closed):
+            self._say_what_waits()
 
     def _land(self, what: str) -> None:
         grace_s = self.config.limits.exit_grace_s
@@ -353,7 +355,6 @@ class Runtime:
             if self._courier is not None and self._started:
                 self._courier.stop(min(_LANDING_S, grace_s))
                 self._started = self._is_whole = self._asked = False  # the process may go on
-                self._say_what_waits()
             return
         if self._asked and not self._started:  # it ends before the thread got to it
             caretaker.call(self.start)
@@ -429,8 +430,6 @@ class Runtime:
 
         A process that served requests is followed by the next one, as at any restart.
         """
-        if self._serves:
-            return
         stats = self.journal.stats()
         waiting = {tool.tool: count for tool in stats.tools if (count := tool.backlog_events + tool.parked)}
         if waiting and stats.leader_pid in {None, os.getpid()}:

@@ -239,12 +239,12 @@ def test_settings_stay_and_what_would_leave_the_test_does_not(
     app = site(
         tools=[Webhook("https://x.example")], keys=["0123456789abcdef-key"], batch="atomic", on_outcome=outcomes.append
     )
-    body = {"events": [{"client": {}}, {"client": {"__zarazTrack": True}}]}
+    body = {"events": [{"client": {}}, {"client": {"__zarazTrack": {}}}]}
     assert Client(app).post("/z", json=body).status_code == 401
     assert Client(app).post("/z", json=body, headers={"x-eventmw-key": "0123456789abcdef-key"}).status_code == 400
     assert [(one.code, one.index, one.reason) for one in events.refused][1:] == [
         ("rejected_events", 0, events.refused[1].reason),
-        ("rejected_events", 1, "/events/1/client/__zarazTrack: expected text, got a boolean"),
+        ("rejected_events", 1, "/events/1/client/__zarazTrack: expected text, got an object"),
     ]
     app.track("x")
     events.deliver()

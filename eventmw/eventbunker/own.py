@@ -53,7 +53,7 @@ class OwnTracking:
         clock = self._clock()
         now_ms = clock.now_ms()
         # Its own credential: what senders with a key call an event has nothing to do with what the site calls one.
-        sender = Sender(f"{project}/track", Writer(project, None), self._context(event.sender), event.id)
+        sender = Sender(f"{project}/track", Writer(project, None), self._context(event.sender), own_id=event.id)
         return eventbunker.accept(event.body, sender, (clock.new_id(now_ms), now_ms), self._judge, self._names())
 
     def _context(self, sender: Mapping[str, str]) -> Context:

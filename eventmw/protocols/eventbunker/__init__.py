@@ -9,6 +9,7 @@ Layer: open folder, pure. Source: the seed ``eventbunker-track-event.txt`` and P
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import msgspec
 
@@ -46,12 +47,14 @@ class Sender(msgspec.Struct, frozen=True, gc=False):
         writer: for whose project and customer it writes.
         context: what is recorded of it.
         idempotency_key: as sent, or None.
+        own_id: the id by which the site's own code names its one event, whatever that holds; or None.
     """
 
     credential: str
     writer: Writer
     context: Context
     idempotency_key: str | None = None
+    own_id: str | None = None
 
 
 def accept(body: bytes, sender: Sender, arrival: tuple[str, int], judge: Judge, names: Names) -> Tracked:
@@ -78,9 +81,13 @@ def accept(body: bytes, sender: Sender, arrival: tuple[str, int], judge: Judge, 
     elif judgement.raws:
         events = judgement.raws
     context, ids = sender.context, list[str]()
-    if sender.idempotency_key is not None:
+    if sender.own_id is not None:
+        record_id, ids = _repeatable(sender.credential, sender.own_id, [None], 1, [0])
+    elif sender.idempotency_key is not None:
         of_all = range(judgement.count) if indexes is None else indexes
-        record_id, ids = _repeatable(sender.credential, sender.idempotency_key, events, judgement.count, of_all)
+        decoded = strictjson.decode(b"[%b]" % b",".join(map(bytes, events)))
+        record_id, ids = _repeatable(sender.credential, sender.idempotency_key, decoded, judgement.count, of_all)
+    if ids:
         context = msgspec.structs.replace(context, ids=ids)
     kept = body_of(context, events)
     record = Record(record_id, recorded_ms, NAME, sender.credential, None, indexes, kept)
@@ -88,10 +95,9 @@ def accept(body: bytes, sender: Sender, arrival: tuple[str, int], judge: Judge, 
 
 
 def _repeatable(
-    credential: str, key: str, events: Sequence[bytes | msgspec.Raw], count: int, indexes: Sequence[int]
+    credential: str, key: str, decoded: Sequence[Any], count: int, indexes: Sequence[int]
 ) -> tuple[str, list[str]]:
     """Return the record's id, and the id of the event at each index; "" at the index of a refused event."""
-    decoded = strictjson.decode(b"[%b]" % b",".join(map(bytes, events)))
     repeatable = RepeatableIds(credential, key, decoded)
     ids = [""] * count
     for index, (digest, number) in zip(indexes, repeatable.events, strict=True):
