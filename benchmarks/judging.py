@@ -137,7 +137,7 @@ def _each(work: Callable[[bytes], object], bodies: Sequence[bytes]) -> Callable[
 def _steps(judge: Judge, rounds: int, many: int) -> Samples:
     """Measure the parts of the way from a body to its answer, each alone."""
     bodies = payload.bodies(BATCH, many, ids=True)
-    raws = [judge._split(body) for body in bodies]
+    raws = [judge._split(body)[0] for body in bodies]
     zaraz, engine, recent = Zaraz(judge, Options()), Engine((), ()), Recent()
 
     def accept(body: bytes) -> Accepted:

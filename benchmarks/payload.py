@@ -75,7 +75,7 @@ def hostile(count: int) -> Iterator[tuple[str, bytes]]:
         "name is an object": [{**one, "client": {**one["client"], "__zarazTrack": {}}} for one in good],
         "bad id and time": [{**one, "eventmw": {"id": {}, "timestamp": "yesterday"}} for one in good],
         "every kind in turn": [_wrong(one, at) for at, one in enumerate(good)],
-        "nested 30 deep": [{"client": {"deep": _nested(26)}, "eventmw": {"id": ""}} for _ in good],
+        "nested 30 deep": [{"client": {"deep": _nested(26)}, "eventmw": {"id": {}}} for _ in good],
         "advice: one bad size": [_advised(one, resolution="wide") for one in good],
         "advice: every field": [_advised_everywhere(one) for one in good],
         "advice: 60 odd cookies": [
@@ -98,7 +98,7 @@ def _wrong(one: dict[str, Any], at: int) -> Any:
         {"system": one["system"]},
         {**one, "client": 7},
         None,
-        {**one, "client": {"__zarazTrack": []}},
+        {**one, "client": {"__zarazTrack": [1]}},
         {**one, "eventmw": {"id": "x" * 129}},
         {**one, "eventmw": {"timestamp": -1}},
     )

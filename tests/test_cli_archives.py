@@ -139,8 +139,11 @@ def test_it_is_said_where_keys_are(tmp_path: Path, postgres: str) -> None:
     assert f"only its digest is kept, in {tmp_path}/keys.sqlite3." in made.err
     assert "No site has used" not in made.err
     other: dict[str, Any] = {"EVENTMW_DATA_DIR": str(tmp_path), "EVENTMW_ARCHIVE": postgres}
-    doubted = run("project", "create", "shop", **other)
-    assert doubted.code == 0
+    refused = run("project", "create", "shop", **other)
+    assert (refused.code, refused.out) == (1, "")
+    told(refused, postgres, "--new-store")
+    doubted = run("project", "create", "shop", "--new-store", **other)
+    assert doubted.code == 0, doubted.err
     told(doubted, postgres, "only its digest is kept, in postgresql", "This is not the archive that the site of")
 
 

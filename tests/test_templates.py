@@ -82,7 +82,7 @@ def test_all_problems_at_once_and_what_would_be_right() -> None:
         parse("{{ client.x() }} {{ page.url }} {{ client.y")
     first, second, third = caught.value.problems
     assert "only paths are supported" in first
-    assert "begins with client, system or event" in second
+    assert "begins with client, system, event or extra" in second
     assert "without }} after it" in third
 
 
