@@ -169,7 +169,9 @@ def test_what_was_deleted_does_not_come_back(tmp_path: Path, postgres: str) -> N
         for ident, customer in (("a", "ann"), ("b", "bob")):
             track(journal, ident, {"event_name": "seen", "customer_identifier": customer})
         assert courier.drain(20)
-        Archive(engine_of(postgres)).delete("p1", customer="ann")
+        elsewhere = engine_of(postgres)
+        Archive(elsewhere).delete("p1", customer="ann")
+        elsewhere.dispose()
         track(journal, "c")
         assert courier.drain(20)
     with engine.begin() as connection:
