@@ -15,6 +15,8 @@ from typing import Any
 import django  # type: ignore[import-untyped]
 from django.conf import settings  # type: ignore[import-untyped]
 
+from eventmw.tools import File
+
 settings.configure(
     ALLOWED_HOSTS=["*"],
     ROOT_URLCONF=__name__,
@@ -23,6 +25,7 @@ settings.configure(
     MIDDLEWARE=["eventmw.django.EventsMiddleware"],
     EVENTMW={
         "path": "/zaraz/api",
+        "tools": [File(Path(os.environ["DATA_DIR"], "out.jsonl"))],
         "ready_path": "/ready",
         "journal": "memory",
         "data_dir": Path(os.environ["DATA_DIR"]),
