@@ -1,8 +1,8 @@
 """Complete an answer along time: the buckets without events, and the buckets that are not whole.
 
-Layer: pure rules. The page and the terminal both draw what this module returns; the answers in JSON and CSV of the API have a
-row only where there are events. In a bucket without events, a count and a sum are 0, which is drawn; a mean, a minimum or a
-percentile does not exist, which is a gap.
+Layer: pure rules. The page and the terminal both draw what this module returns; the answers of the API have a row only where
+there are events. In a bucket without events, a count and a sum are 0, which is drawn; a mean, a minimum or a percentile does
+not exist, which is a gap.
 """
 
 from __future__ import annotations
@@ -96,7 +96,9 @@ def _with_neighbours(table: Table, seen: Sequence[int], period: Period) -> tuple
         if later - sooner >= 2 * length:
             starts |= {sooner + length, later - length}
     interval, zone = table.interval or "hour", ZoneInfo(table.time_zone)
-    ends = (bucket_start(interval, bucket_number(interval, at, zone), zone) for at in (period.from_ms, period.to_ms - 1))
+    ends = (
+        bucket_start(interval, bucket_number(interval, at, zone), zone) for at in (period.from_ms, period.to_ms - 1)
+    )
     return tuple(sorted({*(one for one in starts if period.from_ms <= one < period.to_ms), *seen, *ends}))
 
 
@@ -139,9 +141,7 @@ def completed(table: Table) -> Table:
     return replace(table, rows=tuple(rows))
 
 
-def _empty_row(
-    table: Table, bucket: int, start: int, like: Sequence[Cell], empty: Sequence[Cell]
-) -> tuple[Cell, ...]:
+def _empty_row(table: Table, bucket: int, start: int, like: Sequence[Cell], empty: Sequence[Cell]) -> tuple[Cell, ...]:
     row = (like[at] if one.role == "group" else empty[at] for at, one in enumerate(table.columns))
     return tuple(start if at == bucket else cell for at, cell in enumerate(row))
 
@@ -153,7 +153,7 @@ def _order_of(key: GroupKey) -> tuple[tuple[int, Any], ...]:
 
 
 def partial_of(table: Table, starts: Sequence[int]) -> Mapping[int, str]:
-    """Return the buckets that the period or the present cuts short, each with words such as ``from 17:40`` or ``until now``."""
+    """Return the buckets that are not whole, each with words for that: ``from 17:40``, ``until now``."""
     if table.interval is None or not starts:
         return {}
     last = max(0, bisect_left(starts, _end_ms(table)) - 1)  # events may be dated after the present
@@ -165,13 +165,13 @@ def _cuts(table: Table, start: int) -> Iterator[str]:
     zone = ZoneInfo(table.time_zone)
     end, bucket_ends = _end_ms(table), bucket_end(table.interval, start, zone)
     if start < table.from_ms < bucket_ends:
-        yield f"from {_clock_text(table, zone, start, table.from_ms)}"
+        yield f"from {_clock_text(table, zone, table.from_ms)}"
     if start < end < bucket_ends - _TOLERATED_MS:
         is_now = table.asked_ms is not None and end >= table.asked_ms
-        yield "until now" if is_now else f"until {_clock_text(table, zone, start, end)}"
+        yield "until now" if is_now else f"until {_clock_text(table, zone, end)}"
 
 
-def _clock_text(table: Table, zone: ZoneInfo, start: int, at: int) -> str:
+def _clock_text(table: Table, zone: ZoneInfo, at: int) -> str:
     """Return a time within a bucket: the date only where the bucket is longer than a day."""
     date, clock = Clock(zone).text(at)[:19].split(" ")
     clock = clock if table.interval == "minute" else clock[:5]

@@ -13,7 +13,7 @@ from typing import Any, Final
 from eventmw.pauses import pause
 from eventmw.query.table import Cell, Column, Table
 
-MAX_FIELDS: Final = 8
+MAX_FIELDS: Final = 6
 """Free fields that have a column each; with the fixed ones they fill a screen. Source: assumption."""
 
 OTHERS: Final = "other fields"
@@ -47,7 +47,9 @@ def spread(table: Table) -> Table:
     last = [n for n, one in enumerate(table.columns) if n != at and one.name in _LAST]
     order = [*first, *range(len(table.columns), len(columns)), *last]
     order = [n for n in order if any(row[n] is not None for row in rows)]
-    return replace(table, columns=tuple(columns[n] for n in order), rows=tuple(tuple(row[n] for n in order) for row in rows))
+    return replace(
+        table, columns=tuple(columns[n] for n in order), rows=tuple(tuple(row[n] for n in order) for row in rows)
+    )
 
 
 def _object(cell: Cell) -> Mapping[str, Any]:

@@ -9,6 +9,7 @@ Source: PROTOCOLS.md 3.3; W3C Content Security Policy Level 3; WAI-ARIA 1.2 for 
 
 from __future__ import annotations
 
+import re
 from base64 import b64encode
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
@@ -32,6 +33,7 @@ from eventmw.query.table import Cell, Column, Table, iso
 SELF: Final = ("'self'",)
 """Who may show the page in a frame when nobody says otherwise: pages of the same site."""
 
+_inner_underscore: Final = re.compile(r"(?<=[^\W_])_(?=[^\W_])")
 _TO: Final = "\N{EN DASH}"
 _SCRIPTS: Final = ("vendor/uplot/uPlot.iife.min.js", "assets/chart.js")
 _STYLES: Final = ("vendor/uplot/uPlot.min.css", "assets/chart.css")
@@ -179,7 +181,9 @@ def _table(table: Table) -> Iterator[str]:
     for column, heading in zip(table.columns, headings, strict=True):
         yield f'<th scope="col"{role("columnheader")}{_class(column)}><bdi>{_breakable(_text(heading))}</bdi></th>'
     yield f"</tr></thead><tbody{role('rowgroup')}>"
-    styles = [_Style(table, at, role("cell") + _label(headings[at]) if in_blocks else "") for at in range(len(headings))]
+    styles = [
+        _Style(table, at, role("cell") + _label(headings[at]) if in_blocks else "") for at in range(len(headings))
+    ]
     for row in table.rows:
         pause()
         yield f"<tr{role('row')}>"
@@ -205,12 +209,12 @@ def _no_role(_: str) -> str:
 
 def _label(heading: str) -> str:
     """Return an attribute that the style shows before a cell. A line may break where a zero width space is."""
-    return f' data-label="{_text(heading).replace("_", "_&#8203;")}"'
+    return f' data-label="{_inner_underscore.sub("_&#8203;", _text(heading))}"'
 
 
 def _breakable(text: str) -> str:
     """Return a text whose lines may break behind an underscore, rather than within a word."""
-    return text.replace("_", "_<wbr>")
+    return _inner_underscore.sub("_<wbr>", text)
 
 
 def _class(column: Column) -> str:
@@ -246,6 +250,8 @@ def _content(clock: Clock | None, cell: Cell, decimals: int | None) -> str:
     text = cell_text(cell, decimals)
     if isinstance(cell, float):
         return f'<data value="{cell!r}">{text}</data>'
+    if isinstance(cell, dict | list):
+        return f"<code>{_text(text)}</code>"
     return f"<bdi>{_text(text)}</bdi>" if isinstance(cell, str) else _text(text)
 
 
@@ -279,9 +285,7 @@ def _csv(table: Table) -> str:
 
 def _series(series: Iterable[Series]) -> list[dict[str, Any]]:
     # Each by itself: to encode all of them at once holds the interpreter's lock for long.
-    return [
-        {"name": _one_line(one.name), "decimals": one.decimals, "values": _encoded(one.values)} for one in series
-    ]
+    return [{"name": _one_line(one.name), "decimals": one.decimals, "values": _encoded(one.values)} for one in series]
 
 
 def _encoded(values: Sequence[float | None]) -> Raw:

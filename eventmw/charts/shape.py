@@ -91,7 +91,7 @@ def shape_of(table: Table) -> Shape:
     bucket, groups = bucket_of(table), groups_of(table)
     drawn = [at for at, one in enumerate(table.columns) if one.role == "value" and _is_drawable(table, at)]
     if drawn and bucket is not None:
-        return _along_time(table, bucket, groups, drawn)
+        return _along_time(table, bucket, drawn)
     return _of_groups(table, groups, drawn) if drawn and groups else Shape()
 
 
@@ -115,15 +115,15 @@ def _point(cell: Cell) -> Point:
     return (cell if isinstance(cell, int) and int(value) == cell else value) if isfinite(value) else None
 
 
-def _along_time(table: Table, bucket: int, groups: Sequence[int], drawn: Sequence[int]) -> Shape:
+def _along_time(table: Table, bucket: int, drawn: Sequence[int]) -> Shape:
     times = sorted({row[bucket] for row in table.rows if row[bucket] is not None})
     places = places_of(table)
     width = _width(table, places.starts)
     filled = places.starts if places.is_known else _with_gaps(table.interval, times, width)
     clock = clock_of(table, filled, buckets=True)
     empty = [empty_of(one) if places.is_known else None for one in table.columns]
-    if groups:
-        measures = tuple(_by_group(table, bucket, groups, value, filled, empty[value]) for value in drawn)
+    if groups_of(table):
+        measures = tuple(_by_group(table, value, filled, empty[value]) for value in drawn)
     else:
         measures = _by_column(table, bucket, drawn, filled, empty)
     partial = partial_of(table, places.starts)
@@ -190,10 +190,10 @@ def _has_point(one: Series) -> bool:
     return any(value is not None for value in one.values)
 
 
-def _by_group(
-    table: Table, bucket: int, groups: Sequence[int], value: int, times: tuple[int, ...], empty: Cell
-) -> Measure:
+def _by_group(table: Table, value: int, times: tuple[int, ...], empty: Cell) -> Measure:
     """Return a line for each group, the largest first: those whose values together are furthest from zero."""
+    bucket, groups = bucket_of(table), groups_of(table)
+    assert bucket is not None
     cells: dict[GroupKey, dict[int, Cell]] = {}
     for row in table.rows:
         pause()

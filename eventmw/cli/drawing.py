@@ -6,7 +6,7 @@ Layer: people. It says the same without colours; every line fits the width, down
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from rich.cells import cell_len, set_cell_size
 from rich.text import Text
@@ -112,8 +112,9 @@ def _courses(table: Table, place: int, width: int, *, blocks: bool) -> Iterator[
     partial = partial_of(table, places.starts)
     mark = _PARTIAL if blocks else _PLAIN_PARTIAL
     begin, end = _marks(places.starts, partial, mark if room >= _ROOM_FOR_MARKS else "")
+    scale = _Scale(_STEPS if blocks else _PLAIN_STEPS, room - len(begin + end), low, high)
     for label, course, text in zip(labels.values(), groups.values(), told, strict=True):
-        line = begin + _line(course, len(index), empty, room - len(begin + end), low, high, blocks=blocks) + end
+        line = begin + _line(course, len(index), empty, scale) + end
         yield Text.assemble(_fitted(label, left), " " if left else "", (_fitted(line, room), "cyan"), " ", text)
     zone = zone_of(table.time_zone)
     if places.starts:
@@ -123,6 +124,15 @@ def _courses(table: Table, place: int, width: int, *, blocks: bool) -> Iterator[
         yield Text(_fitted(f"{mark} {iso(at, zone)[:16]} {words}", width).rstrip(), QUIET)
 
 
+class _Scale(NamedTuple):
+    """How values become steps: what the steps look like, how many there are, the lowest and the highest value."""
+
+    steps: str
+    room: int
+    low: Number
+    high: Number
+
+
 def _marks(starts: Sequence[int], partial: Mapping[int, str], mark: str) -> tuple[str, str]:
     """Return what stands before and behind a line whose first or last step is cut short."""
     if not starts:
@@ -130,12 +140,9 @@ def _marks(starts: Sequence[int], partial: Mapping[int, str], mark: str) -> tupl
     return (mark if starts[0] in partial else "", mark if len(starts) > 1 and starts[-1] in partial else "")
 
 
-def _line(
-    course: Mapping[int, Number | None], places: int, empty: Number | None, room: int, low: Number, high: Number,
-    *, blocks: bool,
-) -> str:  # fmt: skip
+def _line(course: Mapping[int, Number | None], places: int, empty: Number | None, scale: _Scale) -> str:
     """Return a line of steps. Work grows with the cells of the course, not with all places."""
-    steps = _STEPS if blocks else _PLAIN_STEPS
+    steps, room, low, high = scale
     parts = min(room, places)
     tops: dict[int, Number] = {}
     for at, value in course.items():

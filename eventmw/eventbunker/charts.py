@@ -59,7 +59,7 @@ _WHYS: Final[Mapping[Why, tuple[int, str, str]]] = {
 
 _WAYS: Final = (
     ("You follow the link", "Ask the owner of the page for a new one."),
-    ("You own the page", "Make a new link with `eventmw query … --link`, and put it into the page."),
+    ("You own the page", "Make a new link with eventmw query … --link, and put it into the page."),
 )
 """What to do about a link that opens nothing."""
 

@@ -39,7 +39,7 @@
 
   const FONT = 12; // pixels of the axes' texts
   const ROW = [30, 54]; // pixels of a group's row: at least, at most
-  const LONE_BAR = 320; // pixels of a bar that is compared with no other
+  const ALONE = 480; // pixels of a plot whose one bar is compared with no other
   const GAP = 10;
   // Lines differ by more than their colour from the fifth on.
   const DASHES = [[], [], [], [], [7, 4], [2, 3], [10, 3, 2, 3], [4, 2]];
@@ -191,7 +191,7 @@
     if (left.length) left.push("The table has all.");
     const cut = Object.keys(spec.partial).map((index) => `${spec.labels[index]} (${spec.partial[index]})`);
     const look = state.view === "line" ? "Dashed" : "Hollow";
-    if (cut.length) left.push(`${look}, since only a part of it counts: ${cut.join(" and ")}.`);
+    if (cut.length) left.push(`${look}: ${cut.join(" and ")} ${cut.length > 1 ? "are" : "is"} not whole.`);
     note.textContent = left.join(" ");
   }
 
@@ -404,7 +404,10 @@
   }
   function partials(values) {
     const beside = state.view === "line" ? [0, -1, 1] : [0]; // a line leads to its neighbours
-    return values.map((value, at) => (beside.some((by) => isPartial(at + by)) ? value : null));
+    return values.map((value, at) => {
+      const isDrawn = beside.some((by) => isPartial(at + by)) && (value !== 0 || state.view === "line");
+      return isDrawn ? value : null;
+    });
   }
 
   function line(index, paint, alone) {
@@ -510,9 +513,8 @@
       if (low == null) return [0, 1];
       const [bottom, top] = [Math.min(0, low), Math.max(0, high)];
       const span = top - bottom || 1;
-      const longest = Math.max(60, width - left - right);
-      const each = span / Math.min(longest, places.length === 1 ? LONE_BAR : longest);
-      return [bottom - left * each, Math.max(top + right * each || 1, bottom + (width - left) * each)];
+      const each = span / Math.max(60, width - left - right);
+      return [bottom - left * each, top + right * each || 1];
     };
   }
 
@@ -562,7 +564,7 @@
     if (!grouped) return { width: plot.clientWidth, height: plot.clientHeight };
     const free = innerHeight - plot.getBoundingClientRect().top - scrollY - note.offsetHeight - 24;
     const height = Math.max(places.length * ROW[0] + 40, Math.min(free, places.length * ROW[1] + 40));
-    return { width: plot.clientWidth, height };
+    return { width: places.length === 1 ? Math.min(ALONE, plot.clientWidth) : plot.clientWidth, height };
   }
 
   let drawn = "";
