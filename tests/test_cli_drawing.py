@@ -24,7 +24,7 @@ def bars(rows: list[tuple[Any, Any]]) -> Table:
     return Table(columns=columns, rows=tuple(rows), truncated=False, from_ms=0, to_ms=1)
 
 
-def courses(rows: list[tuple[Any, ...]], interval: str = "hour") -> Table:
+def courses(rows: list[tuple[Any, ...]], interval: Any = "hour") -> Table:
     columns = (Column("timestamp", "time", "bucket"), Column("plan", "scalar", "group"), Column("n", "number", "value"))
     to_ms = max((row[0] for row in rows), default=0) + HOUR_MS
     return Table(columns=columns, rows=tuple(rows), truncated=False, from_ms=0, to_ms=to_ms, interval=interval)

@@ -175,7 +175,8 @@
       `${number(value, digits)} at ${label}${series.length > 1 ? `, ${name}` : ""}`;
     const kind = state.view === "line" ? "Line chart" : "Bar chart";
     plot.setAttribute("aria-label",
-      `${kind}: ${spec.title}. ${spec.measures.length > 1 ? `${measure().name}. ` : ""}${number(places.length)} ` +
+      `${kind}: ${spec.title}. ${spec.measures.length > 1 ? `${measure().name}. ` : ""}` +
+      `${number(places.filter((_, index) => hasValue(index)).length)} ` +
       `${grouped ? "groups" : "points"}, ${series.length} series.${points.length ? ` Lowest ${told(points[0])}; highest ${told(points.at(-1))}.` : ""}` +
       ` Arrow keys go from one to the next.`);
     plot.setAttribute("aria-roledescription", "chart");
