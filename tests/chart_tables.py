@@ -27,7 +27,7 @@ def number(name: str) -> Column:
 
 
 def table(columns: Sequence[Column], rows: Iterable[Sequence[Cell]], **more: Any) -> Table:
-    given = {"truncated": False, "from_ms": T0, "to_ms": T0 + 7 * DAY, **more}
+    given: dict[str, Any] = {"truncated": False, "from_ms": T0, "to_ms": T0 + 7 * DAY, **more}
     return Table(columns=tuple(columns), rows=tuple(tuple(row) for row in rows), **given)
 
 

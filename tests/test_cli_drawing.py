@@ -65,7 +65,7 @@ def test_courses_show_gaps_and_stretch_to_the_width() -> None:
 
 def along(*rows: tuple[Any, ...], function: Any = "count", **more: Any) -> Table:
     columns = (Column("timestamp", "time", "bucket"), Column("plan", "scalar", "group"), computed(function, "price"))
-    given = {"truncated": False, "from_ms": 0, "to_ms": 5 * HOUR_MS, "interval": "hour", **more}
+    given: dict[str, Any] = {"truncated": False, "from_ms": 0, "to_ms": 5 * HOUR_MS, "interval": "hour", **more}
     return Table(columns=columns, rows=tuple(rows), **given)
 
 

@@ -119,7 +119,10 @@ def completed(table: Table) -> Table:
         return table
     places = places_of(table)
     groups = groups_of(table)
-    keys = {group_key(row, groups): row for row in table.rows}
+    keys: dict[GroupKey, tuple[Cell, ...]] = {}
+    for row in table.rows:
+        pause()
+        keys[group_key(row, groups)] = row
     is_small = len(places.starts) * len(keys) * len(table.columns) <= MAX_FILLED_CELLS
     times = [row[bucket] for row in table.rows]
     is_rising, is_falling = times == sorted(times), times == sorted(times, reverse=True)
@@ -129,9 +132,10 @@ def completed(table: Table) -> Table:
     ordered = dict(sorted(keys.items(), key=lambda one: _order_of(one[0])))
     found: dict[int, dict[GroupKey, tuple[Cell, ...]]] = {}
     for row in table.rows:
+        pause()
         found.setdefault(row[bucket], {})[group_key(row, groups)] = row
     is_ordered = all([*rows] == [key for key in ordered if key in rows] for rows in found.values())
-    rows = []
+    rows: list[tuple[Cell, ...]] = []
     for start in places.starts if is_rising else reversed(places.starts):
         pause()
         known = found.get(start, {})

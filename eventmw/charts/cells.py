@@ -13,6 +13,7 @@ from typing import Any, Final
 from zoneinfo import ZoneInfo
 
 from eventmw.jsontext import for_line
+from eventmw.pauses import pause
 from eventmw.query.table import Table
 
 NULL: Final = "null"
@@ -53,8 +54,11 @@ def _needed(size: float) -> int:
 
 def decimals_of(cells: Iterable[Any]) -> int | None:
     """Return how many digits all numbers of a column are written with behind the point; None if no number has any."""
-    texts = (number_text(cell) for cell in cells if isinstance(cell, float) and _PLAIN[0] <= abs(cell) < _PLAIN[1])
-    most = max((len(text.partition(".")[2]) for text in texts), default=0)
+    most = 0
+    for cell in cells:
+        pause()
+        if isinstance(cell, float) and _PLAIN[0] <= abs(cell) < _PLAIN[1]:
+            most = max(most, len(number_text(cell).partition(".")[2]))
     return max(2, most) if most else None
 
 

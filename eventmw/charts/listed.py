@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from eventmw.pauses import pause
-from eventmw.query.table import Cell, Column, Table
+from eventmw.query.table import Cell, Column, Kind, Table
 
 MAX_FIELDS: Final = 6
 """Free fields that have a column each; with the fixed ones they fill a screen. Source: assumption."""
@@ -53,11 +53,12 @@ def spread(table: Table) -> Table:
 
 
 def _object(cell: Cell) -> Mapping[str, Any]:
-    return cell if isinstance(cell, Mapping) else {}
+    return cast(Mapping[str, Any], cell) if isinstance(cell, Mapping) else {}
 
 
-def _kind(table: Table, at: int, name: str) -> Any:
+def _kind(table: Table, at: int, name: str) -> Kind:
     """Return ``number`` for a field that holds numbers alone, which are aligned."""
+    pause()
     values = [value for row in table.rows if (value := _object(row[at]).get(name)) is not None]
     return "number" if all(isinstance(one, int | float) and not isinstance(one, bool) for one in values) else "scalar"
 

@@ -225,13 +225,15 @@ class _Style:
     """Write the cells of one column."""
 
     def __init__(self, table: Table, at: int, attributes: str) -> None:
+        pause()
         column = table.columns[at]
         cells = [row[at] for row in table.rows if row[at] is not None]
         is_row = column.role in {"bucket", "group"}
         self._begin = f'<th scope="row"{_class(column)}{attributes}>' if is_row else f"<td{_class(column)}{attributes}>"
         self._end = "</th>" if is_row else "</td>"
         self._clock = clock_of(table, cells, buckets=column.role == "bucket") if column.kind == "time" else None
-        self._partial = partial_of(table, sorted(set(cells))) if at == bucket_of(table) else {}
+        starts = sorted(set(cells)) if at == bucket_of(table) else []
+        self._partial = partial_of(table, starts)
         self._decimals = decimals_of(cells) if column.kind == "number" else None
         if _kind(table) == "figures" and self._decimals:
             # Single numbers side by side: two digits are enough where there is something before the point.
