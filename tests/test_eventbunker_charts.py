@@ -188,7 +188,7 @@ def test_a_link_shows_what_its_key_may_see_of_the_archive(tmp_path: Path, keys: 
     charts = ChartCall(Runner(engine), keys, lambda: NOW_MS)
     page = charts.get(f"token={token}").body
     engine.dispose()
-    assert b"sum_price by customer_identifier" in page
+    assert b"Sum of price by customer_identifier" in page
     assert b'<bdi>ann</bdi></th><td class="number">202</td>' in page
     assert b"bob" not in page
 
