@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
+from eventmw.query.question import Computation, Field, Function
 from eventmw.query.table import Cell, Column, Table
 
 HOUR: Final = 3_600_000
@@ -26,8 +27,15 @@ def number(name: str) -> Column:
 
 
 def table(columns: Sequence[Column], rows: Iterable[Sequence[Cell]], **more: Any) -> Table:
-    given = {"truncated": False, "from_ms": T0, "to_ms": T0 + 7 * DAY, **more}
+    given: dict[str, Any] = {"truncated": False, "from_ms": T0, "to_ms": T0 + 7 * DAY, **more}
     return Table(columns=tuple(columns), rows=tuple(tuple(row) for row in rows), **given)
+
+
+def computed(function: Function, field: str | None = None, name: str | None = None, share: float = 0.5) -> Column:
+    """Return a column as the archive's answers have it; `name` is what the query named it with `as`."""
+    where = None if field is None else Field(field, (field,))
+    own = name or (function if field is None else f"{function}_{field}")
+    return Column(own, "number", "value", Computation(function, where, own, share, is_named=name is not None))
 
 
 def wave(at: int) -> int:
@@ -64,6 +72,31 @@ TABLES: Final = {
     "negative": table([TIME, number("sum")], ((T0 + at * DAY, (-1) ** at * at * 100.5) for at in range(12)), interval="day"),
     "far_from_zero": table([TIME, number("avg")], ((T0 + at * DAY, 20 + at / 1000) for at in range(12)), interval="day"),
     "sparse": table([TIME, COUNT], ((T0 + at * HOUR, wave(at)) for at in (0, 3, 4, 20, 60)), interval="hour"),
+    # Thirty days from 17:40 until now, as the archive answers: a row only where there are events.
+    "days": table(
+        [TIME, computed("count"), computed("avg", "price")],
+        ((T0 + at * DAY, at % 7 + 1, at * 1.5) for at in range(31) if at not in (3, 9, 10, 11)),
+        interval="day", from_ms=T0 + DAY * 2 // 3, to_ms=T0 + 30 * DAY + 9 * HOUR, asked_ms=T0 + 30 * DAY + 9 * HOUR - 1,
+    ),
+    "days_by_name": table(
+        [TIME, group("event_name"), computed("count")],
+        ((T0 + at * DAY, name, at % 5 + 1) for at in range(30) for place, name in enumerate(("page_view", "signup", "trial"))
+         if at % (1, 4, 29)[place] == 0),
+        interval="day", to_ms=T0 + 30 * DAY,
+    ),
+    "one_group": table([group("plan"), computed("count")], [("pro", 17)]),
+    "four_figures": table(
+        [computed("count"), computed("sum", "price"), computed("avg", "price"), computed("count_distinct", "customer_identifier")],
+        [(487, 229028.5, 470.28439, 50)],
+    ),
+    "long_figure": table([computed("sum", "price")], [(2**70,)]),
+    "free_fields": table(
+        [Column("timestamp", "time", "listed"), Column("event_name", "text", "listed"), Column("metric_name", "text", "listed"),
+         Column("fields", "object", "listed"), Column("unique_req_id", "text", "listed")],
+        ((T0 + at * 997_123, "purchase", None,
+          {"plan": "pro", "price": 12.5 + at, "note": HOSTILE, "cart": {"items": [1, 2], "total": 3.5}, f"rare_{at % 7}": at},
+          f"0198c2b4-aaaa-7bbb-8ccc-{at:012}") for at in range(40)),
+    ),
     "listed": table(
         [Column("timestamp", "time", "listed"), Column("event_name", "text", "listed"), Column("price", "scalar", "listed"),
          Column("fields", "object", "listed")],

@@ -19,7 +19,10 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 import pytest
 
+from eventmw.charts.buckets import completed
 from eventmw.charts.links import Link, token_of
+from eventmw.charts.listed import spread
+from eventmw.charts.shape import shape_of
 from eventmw.cli.linking import iframe_of
 from eventmw.eventbunker.charts import PATH, ChartCall
 from eventmw.keys import Key
@@ -207,7 +210,7 @@ def test_nothing_is_wrong_with_any_shape_in_any_look(site: Site, tabs: Any, name
     assert tab.complaints == []
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), "it is wider than its window"
     assert set(site.asked) <= {PATH, "/favicon.ico"}, "it asked for something else"
-    assert len(cells(page)) == len(TABLES[name].rows)
+    assert len(cells(page)) == len(completed(TABLES[name]).rows)
 
 
 @pytest.mark.parametrize(
@@ -269,6 +272,48 @@ BARS = """
 """
 
 
+# Runs of a bar's own colour in the line of pixels just above the axis.
+FULL_BARS = """
+() => {
+  const canvas = document.querySelector('canvas'), ctx = canvas.getContext('2d');
+  const wanted = getComputedStyle(document.documentElement).getPropertyValue('--s0').trim();
+  const [r, g, b] = [1, 3, 5].map(at => parseInt(wanted.slice(at, at + 2), 16));
+  const {data, width, height} = ctx.getImageData(0, 0, canvas.width, canvas.height);
+  let most = 0;
+  for (let y = 0; y < height; y += 1) {
+    let runs = 0, before = 0;
+    for (let x = 0; x < width; x += 1) {
+      const at = (y * width + x) * 4;
+      const length = data[at] === r && data[at + 1] === g && data[at + 2] === b ? before + 1 : 0;
+      if (length === 5) runs += 1;
+      before = length;
+    }
+    most = Math.max(most, runs);
+  }
+  return most;
+}
+"""
+
+GRIDLINES = """
+() => {
+  const canvas = document.querySelector('canvas'), ctx = canvas.getContext('2d');
+  const wanted = getComputedStyle(document.documentElement).getPropertyValue('--rule').trim();
+  const [r, g, b] = [1, 3, 5].map(at => parseInt(wanted.slice(at, at + 2), 16));
+  const {data, width, height} = ctx.getImageData(0, 0, canvas.width, canvas.height);
+  let lines = 0;
+  for (let y = 0; y < height; y += 1) {
+    let count = 0;
+    for (let x = 0; x < width; x += 1) {
+      const at = (y * width + x) * 4;
+      if (data[at] === r && data[at + 1] === g && data[at + 2] === b) count += 1;
+    }
+    if (count > 20) lines += 1;
+  }
+  return lines;
+}
+"""
+
+
 @pytest.mark.parametrize("look", [LIGHT, DARK])
 def test_bars_are_as_long_as_their_numbers(site: Site, tabs: Any, look: dict[str, Any]) -> None:
     page = tabs(**look).open(site.link("groups"))
@@ -283,6 +328,78 @@ def test_bars_are_as_long_as_their_numbers(site: Site, tabs: Any, look: dict[str
     assert len(longest) == len(values)
     for length, value in zip(longest, values, strict=True):
         assert abs(length / longest[0] - value / values[0]) < 0.02
+
+
+@pytest.mark.parametrize("name", ["days", "days_by_name"])
+@pytest.mark.parametrize("view", ["Line", "Bars"])
+def test_a_day_without_events_is_read_as_0(site: Site, tabs: Any, name: str, view: str) -> None:
+    page = tabs().open(site.link(name))
+    page.get_by_role("radio", name=view).check()
+    words = spoken(page)
+    assert len(words) == len(shape_of(TABLES[name]).times)
+    assert all(re.search(r"[: ]0\b", words[at]) for at in (3, 9, 10, 11)), words
+
+
+def test_days_that_are_not_whole_look_different_and_are_named(site: Site, tabs: Any) -> None:
+    page = tabs().open(site.link("days"))
+    for view in ("Line", "Bars"):
+        page.get_by_role("radio", name=view).check()
+        words = spoken(page)
+        assert words[0].startswith("2025-10-26 (from 16:00): ")
+        assert words[-1].startswith("2025-11-25 (until now): ")
+        assert "2025-10-26 (from 16:00) and 2025-11-25 (until now) are not whole" in page.locator(".note").inner_text()
+        assert "(until now)" in page.locator(".tip strong").inner_text()
+    page.get_by_label("Show").select_option("Count")
+    assert page.evaluate(FULL_BARS) == 31 - 4 - 2, "days with events, but the two that are not whole"
+
+
+@pytest.mark.parametrize("width", [300, 320, 1200])
+@pytest.mark.parametrize("name", ["four_figures", "long_figure"])
+def test_every_number_is_whole_in_the_window(site: Site, tabs: Any, name: str, width: int) -> None:
+    page = tabs(viewport={"width": width, "height": 700}).open(site.link(name))
+    outside = """
+    [...document.querySelectorAll('td')].filter(cell => {
+      const box = cell.getBoundingClientRect();
+      return box.left < 0 || box.right > innerWidth || box.bottom > innerHeight || cell.scrollWidth > cell.clientWidth + 1;
+    }).length
+    """
+    assert page.evaluate(outside) == 0
+    assert page.evaluate("(t => t.scrollWidth <= t.clientWidth)(document.getElementById('table'))")
+
+
+@pytest.mark.parametrize("width", [320, 1200])
+def test_free_fields_of_events_are_seen_without_scrolling(site: Site, tabs: Any, width: int) -> None:
+    tab = tabs(viewport={"width": width, "height": 700})
+    page = tab.open(site.link("free_fields"))
+    assert page.evaluate("(t => t.scrollWidth <= t.clientWidth)(document.getElementById('table'))")
+    assert page.locator("td[data-label=plan]").first.is_visible()
+    assert page.get_by_role("columnheader", name="metric_name").count() == 0
+    assert page.get_by_role("row").count() == 41, "its roles stay where rows are blocks"
+    assert page.evaluate("document.querySelectorAll('img').length") == 0
+    assert tab.complaints == []
+
+
+@pytest.mark.parametrize(
+    ("name", "path"),
+    [("days", PATH), ("four_figures", PATH), ("free_fields", PATH), ("groups", PATH), ("days", "/framed")],
+)
+def test_the_table_is_saved_as_csv(site: Site, tabs: Any, name: str, path: str) -> None:
+    tab = tabs()
+    page = tab.open(site.link(name, title="Umsätze / 2025: «Tag»", path=path))
+    place = page if path == PATH else page.frame_locator("iframe")
+    with page.expect_download() as saved:
+        place.get_by_role("button", name="Save the table as CSV").click()
+    assert saved.value.suggested_filename == "Umsätze-2025-Tag.csv"
+    text = Path(saved.value.path()).read_bytes().decode()
+    assert text == completed(spread(TABLES[name])).as_csv()
+    assert tab.complaints == []
+
+
+def test_an_axis_has_few_lines_and_a_bar_alone_is_short(site: Site, tabs: Any) -> None:
+    page = tabs(viewport={"width": 1200, "height": 700}).open(site.link("one_group"))
+    assert 100 < max(page.evaluate(BARS)) < 480
+    page = tabs(viewport={"width": 1200, "height": 1400}).open(site.link("hours"))
+    assert 2 <= page.evaluate(GRIDLINES) <= 8
 
 
 def test_the_skip_link_leads_to_the_table(site: Site, tabs: Any) -> None:
@@ -301,10 +418,10 @@ def test_the_skip_link_leads_to_the_table(site: Site, tabs: Any) -> None:
 def test_everything_is_reached_by_the_keyboard(site: Site, tabs: Any) -> None:
     page = tabs().open(site.link("columns"))
     reached = []
-    for _ in range(7):
+    for _ in range(8):
         page.keyboard.press("Tab")
         reached.append(page.evaluate("document.activeElement.className || document.activeElement.localName"))
-    assert reached == ["skip", "select", "input", "button", "button", "button", "plot"]
+    assert reached == ["skip", "select", "input", "save", "button", "button", "button", "plot"]
     page.get_by_role("radio", name="Line").focus()
     page.keyboard.press("ArrowRight")
     assert page.get_by_role("radio", name="Bars").is_checked()
@@ -319,7 +436,7 @@ def test_a_screen_reader_finds_names_for_all(site: Site, tabs: Any) -> None:
     assert 'radio "Line" [checked]' in tree
     assert 'list "Series"' in tree
     assert (
-        'slider "Line chart: p50, p90 and p99 per hour. all. 36 points, 3 series. Lowest 50 at 2025-10-25 20:00' in tree
+        'slider "Line chart: p50, p90 and p99 per hour. All. 36 points, 3 series. Lowest 50 at 2025-10-25 20:00' in tree
     )
     assert 'columnheader "p99"' in tree, "the table is there for those who do not see the chart"
     assert 'rowheader "2025-10-25 20:00"' in tree

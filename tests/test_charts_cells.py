@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eventmw.charts.cells import Clock, cell_text, clock_of, number_text
+from eventmw.charts.cells import Clock, cell_text, clock_of, decimals_of, number_text
 from tests.chart_tables import COUNT, HOUR, T0, TIME, table
 
 
@@ -23,6 +23,22 @@ from tests.chart_tables import COUNT, HOUR, T0, TIME, table
 )  # fmt: skip
 def test_a_number(value: float, text: str) -> None:
     assert number_text(value) == text
+
+
+@pytest.mark.parametrize(
+    ("cells", "decimals", "texts"),
+    [
+        ([229028.5, 15002, 7.25], 2, ["229,028.50", "15,002.00", "7.25"]), ([1, 2, None], None, ["1", "2", "null"]),
+        ([3.0, 4.0], None, ["3", "4"]), ([0.125, 12.5], 3, ["0.125", "12.500"]), ([-0.001, 1.5], 3, ["-0.001", "1.500"]),
+        ([1e300, 1.5], 2, ["1e+300", "1.50"]), ([math.inf, 0.5], 2, ["∞", "0.50"]), ([2**70, 0.5], 2, [f"{2**70:,}", "0.50"]),
+        ([True, "a", 0.5], 2, ["true", "a", "0.50"]),
+    ],
+)  # fmt: skip
+def test_numbers_of_a_column_have_the_same_decimals(
+    cells: list[object], decimals: int | None, texts: list[str]
+) -> None:
+    assert decimals_of(cells) == decimals
+    assert [cell_text(cell, decimals) for cell in cells] == texts
 
 
 @given(st.integers() | st.floats(allow_nan=False, allow_infinity=False))

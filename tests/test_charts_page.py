@@ -16,8 +16,11 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from eventmw.charts.buckets import completed
+from eventmw.charts.listed import spread
 from eventmw.charts.page import chart_page, notice_page, policy
 from eventmw.charts.shape import shape_of
+from eventmw.charts.titles import heading_of
 from eventmw.http import Reply
 from eventmw.query.table import Table
 from tests.chart_tables import COUNT, HOSTILE, HOUR, T0, TABLES, TIME, group, number, table
@@ -39,6 +42,8 @@ class Reader(HTMLParser):
         self.close()
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        if tag == "wbr":
+            return
         self.tags.append((tag, dict(attrs)))
         self._open = tag if tag != "bdi" else self._open
         if tag in {"td", "th"}:
@@ -103,14 +108,15 @@ def test_the_table_has_every_cell(name: str) -> None:
     if not given.rows:
         assert cells == []
         return
-    assert len(cells) == len(given.columns) * (len(given.rows) + 1)
-    assert cells[: len(given.columns)] == [one.name for one in given.columns]
+    shown = completed(spread(given))
+    assert len(cells) == len(shown.columns) * (len(shown.rows) + 1)
+    assert cells[: len(shown.columns)] == [heading_of(one, given.interval) for one in shown.columns]
 
 
 @pytest.mark.parametrize("name", [name for name, one in TABLES.items() if shape_of(one).axis])
 def test_the_script_gets_the_numbers_of_the_answer_in_json(name: str) -> None:
     given = TABLES[name]
-    told = json.loads(json.dumps(given.as_json(), default=dict))["rows"]
+    told = json.loads(json.dumps(completed(given).as_json(), default=dict))["rows"]
     data = data_of(Reader(chart_page(given).body))
     drawn = [value for one in data["measures"][-1]["series"] for value in one["values"] if value is not None]
     column = next(one.name for one in reversed(given.columns) if one.role == "value")
@@ -118,6 +124,52 @@ def test_the_script_gets_the_numbers_of_the_answer_in_json(name: str) -> None:
     left_out = data["omitted"] + data["measures"][-1]["omitted"] * len(data["times"])
     assert len(drawn) == len(numbers) - left_out
     assert sorted(drawn) == sorted(numbers) or left_out
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_the_page_holds_its_table_as_csv(name: str) -> None:
+    """What the button saves: escaped for spreadsheets as the API's CSV is, with the columns and rows that the page shows."""
+    reader = Reader(chart_page(TABLES[name]).body)
+    held = [
+        n for n, (_, attrs) in enumerate(one for one in reader.tags if one[0] == "script") if attrs.get("id") == "csv"
+    ]
+    if not TABLES[name].rows:
+        assert held == []
+        return
+    assert json.loads(reader.inside["script"][held[0]]) == completed(spread(TABLES[name])).as_csv()
+
+
+def test_no_formula_is_in_the_csv() -> None:
+    reader = Reader(chart_page(table([group("g"), COUNT], [("=HYPERLINK(1)", 1)])).body)
+    assert [json.loads(one) for one in reader.inside["script"][1:2]] == ["g,count\r\n'=HYPERLINK(1),1\r\n"]
+
+
+def test_the_table_says_which_bucket_is_not_whole() -> None:
+    cells = Reader(chart_page(TABLES["days"]).body).cells
+    assert cells[3::3][0] == "2025-10-26 from 16:00"
+    assert cells[3::3][-1] == "2025-11-25 until now"
+
+
+@pytest.mark.parametrize("name", ["four_figures", "free_fields"])
+def test_cells_that_may_be_laid_out_as_blocks_have_their_heading_and_their_role(name: str) -> None:
+    reader = Reader(chart_page(TABLES[name]).body)
+    cells = [attrs for tag, attrs in reader.tags if tag == "td"]
+    headings = [heading_of(one) for one in spread(TABLES[name]).columns]
+    assert [(attrs["data-label"] or "").replace("\u200b", "") for attrs in cells[: len(headings)]] == headings
+    assert {attrs["role"] for attrs in cells} == {"cell"}
+
+
+def test_decimals_are_even() -> None:
+    cells = Reader(chart_page(TABLES["four_figures"]).body).cells
+    assert cells[4:] == ["487", "229,028.50", "470.28", "50"]
+    several = table([group("g"), number("sum")], [("a", 229028.5), ("b", 3), ("c", 1.256), ("d", -0.0)])
+    assert Reader(chart_page(several).body).cells[3::2] == ["229,028.500", "3.000", "1.256", "0.000"]
+    assert [one["decimals"] for one in data_of(Reader(chart_page(several).body))["measures"][0]["series"]] == [3]
+
+
+def test_lines_of_a_heading_break_between_words() -> None:
+    page = chart_page(TABLES["days_by_name"]).body
+    assert b"<bdi>event_<wbr>name</bdi>" in page
 
 
 def test_a_fraction_that_is_shown_rounded_is_there_as_a_whole() -> None:
@@ -149,7 +201,7 @@ def test_the_header_fields(reply: Reply) -> None:
     directives = dict(part.strip().split(" ", 1) for part in headers["content-security-policy"].split(";"))
     assert directives["default-src"] == "'none'"
     assert directives["frame-ancestors"] == "'self'"
-    assert directives["sandbox"] == "allow-scripts"
+    assert directives["sandbox"] == "allow-scripts allow-downloads"
     assert "unsafe" not in headers["content-security-policy"]
     assert not re.search(r"https?:|\*", headers["content-security-policy"])
 
@@ -174,6 +226,13 @@ def test_whom_a_frame_may_belong_to() -> None:
     headers = fields(chart_page(TABLES["empty"], None, ("'self'", "https://shop.example")))
     assert "frame-ancestors 'self' https://shop.example;" in headers["content-security-policy"]
     assert "frame-ancestors" not in policy(()).split("frame-ancestors ;")[0]
+
+
+def test_a_notice_says_what_to_do() -> None:
+    told = notice_page(410, "Gone", "It is over.", ways=[("You follow <it>", "Ask.")]).body
+    assert b"<dt>You follow &lt;it&gt;</dt><dd>Ask.</dd>" in told
+    assert b"Try again" not in told
+    assert b'<a class="button" href="">Try again</a>' in notice_page(503, "Away", "Soon.").body
 
 
 def test_a_notice_says_why_and_runs_nothing() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
+from dataclasses import replace
 from types import FrameType
 from typing import Any
 
@@ -11,7 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eventmw.charts.shape import MAX_BARS, MAX_SERIES, shape_of, title_of
+from eventmw.charts.shape import MAX_BARS, MAX_SERIES, shape_of
+from eventmw.charts.titles import title_of
 from eventmw.query.table import Column, Table
 from tests.chart_tables import COUNT, DAY, HOUR, T0, TABLES, TIME, group, number, table
 
@@ -42,7 +44,7 @@ def test_a_title_says_what_is_shown(name: str, title: str) -> None:
 
 
 def test_columns_of_one_size_share_an_axis_and_others_do_not() -> None:
-    assert [one.name for one in shape_of(TABLES["columns"]).measures] == ["all", "p50", "p90", "p99"]
+    assert [one.name for one in shape_of(TABLES["columns"]).measures] == ["All", "p50", "p90", "p99"]
     assert [one.name for one in shape_of(TABLES["incomparable"]).measures] == ["count", "sum"]
 
 
@@ -56,8 +58,8 @@ def test_the_largest_groups_are_drawn_and_the_others_counted() -> None:
     assert (len(shape.labels), shape.omitted) == (MAX_BARS, 60)
 
 
-def test_a_line_breaks_where_there_are_no_buckets() -> None:
-    shape = shape_of(TABLES["sparse"])
+def test_a_line_breaks_where_a_limit_may_have_cut_a_bucket_off() -> None:
+    shape = shape_of(replace(TABLES["sparse"], truncated=True))
     hours = [(time - T0) // HOUR for time in shape.times]
     assert hours == [0, 1, 3, 4, 5, 20, 21, 60]
     assert [value is None for value in shape.measures[0].series[0].values] == [
@@ -75,19 +77,19 @@ def test_a_line_breaks_where_there_are_no_buckets() -> None:
 def test_a_day_of_twenty_five_hours_is_no_gap() -> None:
     days = [T0 - 2 * HOUR, T0 + 23 * HOUR, T0 + 47 * HOUR]  # of Berlin; the first of them has 25 hours
     assert shape_of(
-        table([TIME, COUNT], [(day, 1) for day in days], interval="day", time_zone="Europe/Berlin")
+        table([TIME, COUNT], [(day, 1) for day in days], interval="day", time_zone="Europe/Berlin", truncated=True)
     ).times == tuple(days)
 
 
 def test_months_are_no_gaps_and_a_month_without_events_is_one() -> None:
     months = [T0, T0 + 31 * DAY, T0 + 59 * DAY]
     rows = [(at, 1) for at in (*months, T0 + 150 * DAY)]
-    assert len(shape_of(table([TIME, COUNT], rows, interval="month")).times) == 5
+    assert len(shape_of(table([TIME, COUNT], rows, interval="month", truncated=True)).times) == 5
 
 
 def test_groups_that_look_alike_stay_apart() -> None:
     rows = [(T0, "1", 1), (T0, 1, 2), (T0, True, 3), (T0, "null", 4), (T0, None, 5)]
-    shape = shape_of(table([TIME, group("g"), COUNT], rows, interval="hour"))
+    shape = shape_of(table([TIME, group("g"), COUNT], rows, interval="hour", to_ms=T0 + HOUR))
     assert [(one.name, one.values) for one in shape.measures[0].series] == [
         ("null", (5,)), ("null", (4,)), ("true", (3,)), ("1", (2,)), ("1", (1,)),
     ]  # fmt: skip

@@ -13,6 +13,7 @@ from rich.cells import cell_len
 from eventmw.cli.drawing import MIN_WIDTH, can_draw, drawn, number_text
 from eventmw.query.table import Column, Table
 from tests import strategies as own
+from tests.chart_tables import computed
 
 HOUR_MS = 3_600_000
 VALUES = st.none() | st.integers(-(2**63), 2**63 - 1) | st.floats(allow_nan=False, allow_infinity=False)
@@ -23,9 +24,10 @@ def bars(rows: list[tuple[Any, Any]]) -> Table:
     return Table(columns=columns, rows=tuple(rows), truncated=False, from_ms=0, to_ms=1)
 
 
-def courses(rows: list[tuple[Any, ...]], interval: str = "hour") -> Table:
+def courses(rows: list[tuple[Any, ...]], interval: Any = "hour") -> Table:
     columns = (Column("timestamp", "time", "bucket"), Column("plan", "scalar", "group"), Column("n", "number", "value"))
-    return Table(columns=columns, rows=tuple(rows), truncated=False, from_ms=0, to_ms=1, interval=interval)
+    to_ms = max((row[0] for row in rows), default=0) + HOUR_MS
+    return Table(columns=columns, rows=tuple(rows), truncated=False, from_ms=0, to_ms=to_ms, interval=interval)
 
 
 def text(table: Table, width: int = 40, **more: Any) -> list[str]:
@@ -59,6 +61,42 @@ def test_courses_show_gaps_and_stretch_to_the_width() -> None:
         "b ████             8",
         "1970-01-01T00:00 to…",
     ]
+
+
+def along(*rows: tuple[Any, ...], function: Any = "count", **more: Any) -> Table:
+    columns = (Column("timestamp", "time", "bucket"), Column("plan", "scalar", "group"), computed(function, "price"))
+    given: dict[str, Any] = {"truncated": False, "from_ms": 0, "to_ms": 5 * HOUR_MS, "interval": "hour", **more}
+    return Table(columns=columns, rows=tuple(rows), **given)
+
+
+@pytest.mark.parametrize(
+    ("function", "more", "lines"),
+    [
+        ("count", {}, ["a ▅▅▅▁▁▁▁▁▁███▁▁▁  8", "b ▁▁▁███▁▁▁▁▁▁▁▁▁  8"]),
+        ("sum", {}, ["a ▅▅▅▁▁▁▁▁▁███▁▁▁  8", "b ▁▁▁███▁▁▁▁▁▁▁▁▁  8"]),
+        ("avg", {}, ["a ▅▅▅      ███     8", "b    ███           8"]),
+        ("count", {"truncated": True}, ["a ▅▅▅▅▅     █████  8", "b      █████       8"]),
+    ],
+)
+def test_what_a_course_is_without_events(function: Any, more: dict[str, Any], lines: list[str]) -> None:
+    table = along((0, "a", 4), (HOUR_MS, "b", 8), (3 * HOUR_MS, "a", 8), function=function, **more)
+    assert text(table, 20)[1:3] == lines
+
+
+@pytest.mark.parametrize(("blocks", "mark"), [(True, "┊"), (False, "|")])
+def test_steps_that_are_not_whole_are_marked(blocks: bool, mark: str) -> None:
+    table = along(
+        (0, "a", 1),
+        (4 * HOUR_MS, "a", 1),
+        from_ms=HOUR_MS // 2,
+        to_ms=5 * HOUR_MS - 600_000,
+        asked_ms=5 * HOUR_MS - 600_001,
+    )
+    _, line, period, *marks = text(table, 60, blocks=blocks)
+    assert line.split()[1].startswith(mark)
+    assert line.split()[1].endswith(mark)
+    assert period == "1970-01-01T00:00 to 1970-01-01T04:00"
+    assert marks == [f"{mark} 1970-01-01T00:00 from 00:30", f"{mark} 1970-01-01T04:00 until now"]
 
 
 def test_one_and_true_are_two_courses() -> None:

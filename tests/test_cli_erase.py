@@ -37,7 +37,7 @@ def erased(site: Site) -> None:
     assert exported.err == "1 event written; 3 more were erased, and are left out.\n"
     assert site.run("dead", "list").out == "There are no dead letters.\n"
     again = site.run("erase", "ann", "--yes")
-    words = "user_id, userId, customer_id, customerId, email or customer_identifier"
+    words = "user_id, userId, customer_id, customerId, customer_identifier or email"
     assert again.lines == [f"Nothing is there of them: no event has that value as {words}."]
 
 

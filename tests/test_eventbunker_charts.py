@@ -187,8 +187,12 @@ def test_a_link_shows_what_its_key_may_see_of_the_archive(tmp_path: Path, keys: 
     token = token_of(replace(LINK, query=query, title=""), DIGEST)
     charts = ChartCall(Runner(engine), keys, lambda: NOW_MS)
     page = charts.get(f"token={token}").body
+    along = '{"time_period": "minus_2_days", "interval": "day", "computations": [{"function": "count"}]}'
+    days = charts.get(f"token={token_of(replace(LINK, query=along), DIGEST)}").body
     engine.dispose()
-    assert b"sum_price by customer_identifier" in page
+    assert days.count(b"until now</small>") == 1, "the page knows when it was asked"
+    assert days.count(b'<td class="number">0</td>') == 2, "and has the days without events"
+    assert b"Sum of price by customer_identifier" in page
     assert b'<bdi>ann</bdi></th><td class="number">202</td>' in page
     assert b"bob" not in page
 

@@ -8,7 +8,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eventmw.query.periods import Period, bucket_start, moment_of, start_of, stretches, words_of, zone_of
+from eventmw.query.periods import (
+    DAY_MS,
+    LENGTHS_MS,
+    Interval,
+    Period,
+    bucket_end,
+    bucket_number,
+    bucket_start,
+    bucket_starts,
+    moment_of,
+    start_of,
+    stretches,
+    words_of,
+    zone_of,
+)
 from tests import query_model as model
 
 
@@ -117,3 +131,26 @@ def test_half_an_hour_that_the_clocks_make_is_a_bucket_of_its_own() -> None:
     assert bucket_start("hour", change - model.HOUR_MS, zone) == change - model.HOUR_MS
     assert bucket_start("hour", change + 1_800_000, zone) == change + 1_800_000
     assert bucket_start("minute", change - 60_000, zone) == change - 60_000
+
+
+@given(
+    st.sampled_from(["minute", "hour", "day", "week", "month"]),
+    st.sampled_from(
+        ["UTC", "Europe/Berlin", "Australia/Lord_Howe", "Pacific/Apia", "Asia/Kathmandu", "America/Sao_Paulo"]
+    ),
+    st.integers(ms("1990-01-01T00:00Z"), ms("2030-01-01T00:00Z")),
+    st.integers(1, 60),
+    st.floats(0, 1, exclude_max=True),
+)
+def test_the_buckets_of_a_period_follow_each_other(
+    interval: Interval, name: str, begin: int, count: int, share: float
+) -> None:
+    zone = zone_of(name)
+    period = Period(begin, begin + count * LENGTHS_MS.get(interval, 30 * DAY_MS))
+    starts = [*bucket_starts(interval, period, zone)]
+    assert starts[0] <= begin < bucket_end(interval, starts[0], zone)
+    assert [bucket_end(interval, one, zone) for one in starts[:-1]] == starts[1:]
+    at = begin + int((period.to_ms - begin) * share)
+    found = bucket_start(interval, bucket_number(interval, at, zone), zone)
+    assert found in starts
+    assert found <= at < bucket_end(interval, found, zone)

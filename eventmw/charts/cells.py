@@ -13,6 +13,7 @@ from typing import Any, Final
 from zoneinfo import ZoneInfo
 
 from eventmw.jsontext import for_line
+from eventmw.pauses import pause
 from eventmw.query.table import Table
 
 NULL: Final = "null"
@@ -27,18 +28,38 @@ _PLAIN: Final = (1e-4, 1e15)
 _DATE_LONG: Final = frozenset({"day", "week"})
 
 
-def number_text(value: float) -> str:
-    """Return a number for people; an int keeps every digit, a fraction about six significant ones."""
+def number_text(value: float, decimals: int | None = None) -> str:
+    """Return a number for people; an int keeps every digit, a fraction about six significant ones.
+
+    Args:
+        value: the number.
+        decimals: how many digits to write behind the point; None: as many as it needs.
+    """
     if isinstance(value, int):
-        return f"{value:,}"
+        return f"{value:,}" if not decimals or abs(value) >= _PLAIN[1] else f"{value:,}.{'0' * decimals}"
     if not isfinite(value):
         return "∞" if value > 0 else "-∞" if value < 0 else NULL
     size = abs(value)
     if value and not _PLAIN[0] <= size < _PLAIN[1]:
         return f"{value:.{_DIGITS}g}"
-    decimals = max(2, _DIGITS - len(str(int(size))) if size >= 1 else _DIGITS)
-    text = f"{value:,.{decimals}f}".rstrip("0").rstrip(".")
+    if decimals is not None:
+        return f"{value:z,.{decimals}f}"
+    text = f"{value:,.{_needed(size)}f}".rstrip("0").rstrip(".")
     return "0" if text == "-0" else text
+
+
+def _needed(size: float) -> int:
+    return max(2, _DIGITS - len(str(int(size))) if size >= 1 else _DIGITS)
+
+
+def decimals_of(cells: Iterable[Any]) -> int | None:
+    """Return how many digits all numbers of a column are written with behind the point; None if no number has any."""
+    most = 0
+    for cell in cells:
+        pause()
+        if isinstance(cell, float) and _PLAIN[0] <= abs(cell) < _PLAIN[1]:
+            most = max(most, len(number_text(cell).partition(".")[2]))
+    return max(2, most) if most else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +108,7 @@ def clock_of(table: Table, times: Iterable[int], *, buckets: bool) -> Clock:
     return Clock(clock.zone, clock.interval, offset=several)
 
 
-def cell_text(cell: Any) -> str:
+def cell_text(cell: Any, decimals: int | None = None) -> str:
     """Return any cell that is not a time for people; `NULL` when there is none. It may hold any character."""
     match cell:
         case None:
@@ -95,7 +116,7 @@ def cell_text(cell: Any) -> str:
         case bool():
             return "true" if cell else "false"
         case int() | float():
-            return number_text(cell)
+            return number_text(cell, decimals)
         case str():
             return cell
         case _:

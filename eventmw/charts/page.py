@@ -9,6 +9,7 @@ Source: PROTOCOLS.md 3.3; W3C Content Security Policy Level 3; WAI-ARIA 1.2 for 
 
 from __future__ import annotations
 
+import re
 from base64 import b64encode
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
@@ -19,8 +20,11 @@ from typing import Any, Final
 
 from msgspec import Raw
 
-from eventmw.charts.cells import Clock, cell_text, clock_of
-from eventmw.charts.shape import Shape, shape_of, title_of
+from eventmw.charts.buckets import bucket_of, completed, partial_of
+from eventmw.charts.cells import Clock, cell_text, clock_of, decimals_of
+from eventmw.charts.listed import spread
+from eventmw.charts.shape import Series, Shape, shape_of
+from eventmw.charts.titles import heading_of, title_of
 from eventmw.http import Headers, Reply
 from eventmw.jsontext import encode, for_script
 from eventmw.pauses import pause
@@ -29,6 +33,7 @@ from eventmw.query.table import Cell, Column, Table, iso
 SELF: Final = ("'self'",)
 """Who may show the page in a frame when nobody says otherwise: pages of the same site."""
 
+_inner_underscore: Final = re.compile(r"(?<=[^\W_])_(?=[^\W_])")
 _TO: Final = "\N{EN DASH}"
 _SCRIPTS: Final = ("vendor/uplot/uPlot.iife.min.js", "assets/chart.js")
 _STYLES: Final = ("vendor/uplot/uPlot.min.css", "assets/chart.css")
@@ -47,7 +52,7 @@ def _hash(text: str) -> str:
 
 def policy(frame_ancestors: Sequence[str]) -> str:
     """Return the Content-Security-Policy of our pages: the one script, the one style, and nothing from anywhere."""
-    return f"{_content_policy()}; frame-ancestors {' '.join(frame_ancestors)}; sandbox allow-scripts"
+    return f"{_content_policy()}; frame-ancestors {' '.join(frame_ancestors)}; sandbox allow-scripts allow-downloads"
 
 
 @cache
@@ -76,27 +81,46 @@ def chart_page(table: Table, title: str | None = None, frame_ancestors: Sequence
     """
     heading = _sound(title or title_of(table))
     shape = shape_of(table)
-    drawn = (
-        '<section id="chart" class="chart" aria-labelledby="title" hidden></section>' if shape.axis else "",
-        f"{_data(heading, table, shape)}<script>{_asset(_SCRIPTS)}</script>" if shape.axis else "",
-    )
+    table = completed(spread(table))
+    chart = '<section id="chart" class="chart" aria-labelledby="title" hidden></section>' if shape.axis else ""
+    scripts = f"{_data(heading, table, shape)}{_csv(table)}<script>{_asset(_SCRIPTS)}</script>" if table.rows else ""
     body = "".join(
         (
             '<a class="skip" href="#table">Skip to the table</a>',
             f'<header><div class="words"><h1 id="title"><bdi>{_text(heading)}</bdi></h1><p>{_facts(table)}</p></div>',
             '<div id="controls" class="controls" hidden></div></header><main>',
-            drawn[0],
+            chart,
             *(_table(table) if table.rows else _nothing()),
             "</main>",
-            drawn[1],
+            scripts,
         )
     )
     return _reply(200, _document(heading, body), frame_ancestors)
 
 
-def notice_page(status: int, heading: str, words: str, frame_ancestors: Sequence[str] = SELF) -> Reply:
-    """Return a small page that says why there is no chart, with this status."""
-    body = f'<main class="notice" role="alert"><h1>{_text(heading)}</h1><p>{_text(words)}</p></main>'
+def notice_page(
+    status: int,
+    heading: str,
+    words: str,
+    frame_ancestors: Sequence[str] = SELF,
+    *,
+    ways: Sequence[tuple[str, str]] = (),
+) -> Reply:
+    """Return a small page that says why there is no chart, with this status.
+
+    Args:
+        status: of the answer.
+        heading: what happened.
+        words: why.
+        frame_ancestors: as for `chart_page`.
+        ways: what to do now, as pairs of who reads it and words for them. Without any, a link loads the page again.
+    """
+    steps = "".join(f"<dt>{_text(who)}</dt><dd>{_text(what)}</dd>" for who, what in ways)
+    ending = f"<dl>{steps}</dl>" if ways else '<p><a class="button" href="">Try again</a></p>'
+    body = (
+        f'<main class="notice"><div class="card"><div role="alert"><h1>{_text(heading)}</h1><p>{_text(words)}</p></div>'
+        f'{ending}<p class="status">Status {status}</p></div></main>'
+    )
     return _reply(status, _document(heading, body), frame_ancestors)
 
 
@@ -147,45 +171,89 @@ def _nothing() -> Iterator[str]:
 
 
 def _table(table: Table) -> Iterator[str]:
-    single = len(table.rows) == 1 and all(one.role == "value" for one in table.columns)
-    kind = "table figures" if single else "table"
-    yield f'<section id="table" class="{kind}" role="region" aria-labelledby="title" tabindex="0"><table><thead><tr>'
-    for column in table.columns:
-        yield f'<th scope="col"{_class(column)}><bdi>{_text(column.name)}</bdi></th>'
-    yield "</tr></thead><tbody>"
-    clocks = [_clock(table, at) for at in range(len(table.columns))]
+    kind = _kind(table)
+    yield f'<section id="table" class="table {kind}" role="region" aria-labelledby="title" tabindex="0">'
+    # Tables that the style lays out as blocks would lose their roles with that.
+    in_blocks = kind in {"figures", "events"}
+    role = _roles if in_blocks else _no_role
+    yield f"<table{role('table')}><thead{role('rowgroup')}><tr{role('row')}>"
+    headings = [heading_of(one, table.interval) for one in table.columns]
+    for column, heading in zip(table.columns, headings, strict=True):
+        yield f'<th scope="col"{role("columnheader")}{_class(column)}><bdi>{_breakable(_text(heading))}</bdi></th>'
+    yield f"</tr></thead><tbody{role('rowgroup')}>"
+    styles = [
+        _Style(table, at, role("cell") + _label(headings[at]) if in_blocks else "") for at in range(len(headings))
+    ]
     for row in table.rows:
         pause()
-        yield "<tr>"
-        yield from (_cell(*parts) for parts in zip(table.columns, clocks, row, strict=True))
+        yield f"<tr{role('row')}>"
+        yield from (style.cell(cell) for style, cell in zip(styles, row, strict=True))
         yield "</tr>"
     yield "</tbody></table></section>"
 
 
-def _clock(table: Table, at: int) -> Clock | None:
-    column = table.columns[at]
-    if column.kind != "time":
-        return None
-    return clock_of(table, (row[at] for row in table.rows if row[at] is not None), buckets=column.role == "bucket")
+def _kind(table: Table) -> str:
+    """Return the class of a table: ``figures`` for one row of numbers, ``events`` for listed ones."""
+    if len(table.rows) == 1 and all(one.role == "value" for one in table.columns):
+        return "figures"
+    return "events" if any(one.role == "listed" for one in table.columns) else ""
+
+
+def _roles(name: str) -> str:
+    return f' role="{name}"'
+
+
+def _no_role(_: str) -> str:
+    return ""
+
+
+def _label(heading: str) -> str:
+    """Return an attribute that the style shows before a cell. A line may break where a zero width space is."""
+    return f' data-label="{_inner_underscore.sub("_&#8203;", _text(heading))}"'
+
+
+def _breakable(text: str) -> str:
+    """Return a text whose lines may break behind an underscore, rather than within a word."""
+    return _inner_underscore.sub("_<wbr>", text)
 
 
 def _class(column: Column) -> str:
     return ' class="number"' if column.kind == "number" else ""
 
 
-def _cell(column: Column, clock: Clock | None, cell: Cell) -> str:
-    name = 'th scope="row"' if column.role in {"bucket", "group"} else "td"
-    return f"<{name}{_class(column)}>{_content(clock, cell)}</{name[:2]}>"
+class _Style:
+    """Write the cells of one column."""
+
+    def __init__(self, table: Table, at: int, attributes: str) -> None:
+        pause()
+        column = table.columns[at]
+        cells = [row[at] for row in table.rows if row[at] is not None]
+        is_row = column.role in {"bucket", "group"}
+        self._begin = f'<th scope="row"{_class(column)}{attributes}>' if is_row else f"<td{_class(column)}{attributes}>"
+        self._end = "</th>" if is_row else "</td>"
+        self._clock = clock_of(table, cells, buckets=column.role == "bucket") if column.kind == "time" else None
+        starts = sorted(set(cells)) if at == bucket_of(table) else []
+        self._partial = partial_of(table, starts)
+        self._decimals = decimals_of(cells) if column.kind == "number" else None
+        if _kind(table) == "figures" and self._decimals:
+            # Single numbers side by side: two digits are enough where there is something before the point.
+            self._decimals = 2 if all(abs(cell) >= 1 for cell in cells) else self._decimals
+
+    def cell(self, cell: Cell) -> str:
+        words = f" <small>{self._partial[cell]}</small>" if self._partial and cell in self._partial else ""
+        return f"{self._begin}{_content(self._clock, cell, self._decimals)}{words}{self._end}"
 
 
-def _content(clock: Clock | None, cell: Cell) -> str:
+def _content(clock: Clock | None, cell: Cell, decimals: int | None) -> str:
     if cell is None:
         return f"<i>{cell_text(None)}</i>"
     if clock is not None:
         return f'<time datetime="{iso(cell, clock.zone)}">{clock.text(cell)}</time>'
-    text = cell_text(cell)
+    text = cell_text(cell, decimals)
     if isinstance(cell, float):
         return f'<data value="{cell!r}">{text}</data>'
+    if isinstance(cell, dict | list):
+        return f"<code>{_text(text)}</code>"
     return f"<bdi>{_text(text)}</bdi>" if isinstance(cell, str) else _text(text)
 
 
@@ -197,13 +265,14 @@ def _data(heading: str, table: Table, shape: Shape) -> str:
         "labels": [_one_line(label) for label in shape.labels],
         "times": shape.times,
         "width": shape.width_ms,
+        "partial": {str(at): words for at, words in shape.partial.items()},
         "zone": table.time_zone,
         "omitted": shape.omitted,
         "measures": [
             {
                 "name": _one_line(one.name),
                 "omitted": one.omitted,
-                "series": _series((s.name, s.values) for s in one.series),
+                "series": _series(one.series),
             }
             for one in shape.measures
         ],
@@ -211,9 +280,14 @@ def _data(heading: str, table: Table, shape: Shape) -> str:
     return f'<script type="application/json" id="data">{for_script(content)}</script>'
 
 
-def _series(series: Iterable[tuple[str, Sequence[float | None]]]) -> list[dict[str, Any]]:
+def _csv(table: Table) -> str:
+    """Return the table as CSV for the script to save: the page may ask no server for it."""
+    return f'<script type="application/json" id="csv">{for_script(_sound(table.as_csv()))}</script>'
+
+
+def _series(series: Iterable[Series]) -> list[dict[str, Any]]:
     # Each by itself: to encode all of them at once holds the interpreter's lock for long.
-    return [{"name": _one_line(name), "values": _encoded(values)} for name, values in series]
+    return [{"name": _one_line(one.name), "decimals": one.decimals, "values": _encoded(one.values)} for one in series]
 
 
 def _encoded(values: Sequence[float | None]) -> Raw:

@@ -1,22 +1,23 @@
 """What suits a table: lines along time, bars of groups, or nothing but the table itself; and the numbers to draw.
 
 Layer: pure rules. Nothing is added up or left out in silence: a chart shows cells of the table, and says how many it leaves
-to the table.
+to the table. Along time it adds the buckets without events (`eventmw.charts.buckets`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import pairwise
 from math import isfinite
 from typing import Final, Literal
 
-from eventmw.charts.cells import Clock, cell_text, clock_of
+from eventmw.charts.buckets import GroupKey, bucket_of, empty_of, group_key, groups_of, partial_of, places_of
+from eventmw.charts.cells import Clock, cell_text, clock_of, decimals_of
+from eventmw.charts.titles import heading_of
 from eventmw.pauses import pause
 from eventmw.query.periods import LENGTHS_MS
 from eventmw.query.table import Cell, Table
-from eventmw.schema import kind_of
 
 View = Literal["line", "bar", "table"]
 Axis = Literal["time", "groups"]
@@ -41,10 +42,14 @@ _CHANGE_MS: Final = LENGTHS_MS["hour"]
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """One line, or one bar at each place. ``len(values) == len(shape.places)``; None: there is none."""
+    """One line, or one bar at each place. ``len(values) == len(shape.places)``; None: there is none.
+
+    ``decimals`` is how many digits behind the point each value is written with; None: each as many as it needs.
+    """
 
     name: str
     values: tuple[Point, ...]
+    decimals: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +71,7 @@ class Shape:
         labels: a name for each place.
         times: where the places are along time, in milliseconds; empty for groups.
         width_ms: how long a place lasts; 0 for groups.
+        partial: the index of each place that is cut short, and words for that: ``from 17:40``, ``until now``.
         measures: at least one when there is an axis.
         omitted: how many groups are in the table alone.
     """
@@ -75,34 +81,18 @@ class Shape:
     labels: tuple[str, ...] = ()
     times: tuple[int, ...] = ()
     width_ms: int = 0
+    partial: Mapping[int, str] = field(default_factory=dict[int, str])
     measures: tuple[Measure, ...] = ()
     omitted: int = 0
 
 
 def shape_of(table: Table) -> Shape:
     """Return what suits a table. Never fails: where nothing can be drawn, the table remains."""
-    bucket = next((at for at, one in enumerate(table.columns) if one.role == "bucket"), None)
-    groups = [at for at, one in enumerate(table.columns) if one.role == "group"]
+    bucket, groups = bucket_of(table), groups_of(table)
     drawn = [at for at, one in enumerate(table.columns) if one.role == "value" and _is_drawable(table, at)]
     if drawn and bucket is not None:
-        return _along_time(table, bucket, groups, drawn)
+        return _along_time(table, bucket, drawn)
     return _of_groups(table, groups, drawn) if drawn and groups else Shape()
-
-
-def title_of(table: Table) -> str:
-    """Return what a table shows in a few words: ``sum_price and count by country, per day``."""
-    values = [one.name for one in table.columns if one.role == "value"]
-    groups = [one.name for one in table.columns if one.role == "group"]
-    title = _and(values) if values else "Events"
-    if groups:
-        title += f" by {_and(groups)}"
-    if table.interval and values:
-        title += f"{', ' if groups else ' '}per {table.interval}"
-    return title
-
-
-def _and(names: Sequence[str]) -> str:
-    return " and ".join(part for part in (", ".join(names[:-1]), *names[-1:]) if part)
 
 
 def _is_drawable(table: Table, at: int) -> bool:
@@ -125,21 +115,25 @@ def _point(cell: Cell) -> Point:
     return (cell if isinstance(cell, int) and int(value) == cell else value) if isfinite(value) else None
 
 
-def _along_time(table: Table, bucket: int, groups: Sequence[int], drawn: Sequence[int]) -> Shape:
+def _along_time(table: Table, bucket: int, drawn: Sequence[int]) -> Shape:
     times = sorted({row[bucket] for row in table.rows if row[bucket] is not None})
-    width = _width(table, times)
-    clock = clock_of(table, times, buckets=True)
-    filled = _with_gaps(table.interval, times, width)
-    if groups:
-        measures = tuple(_by_group(table, bucket, groups, value, filled) for value in drawn)
+    places = places_of(table)
+    width = _width(table, places.starts)
+    filled = places.starts if places.is_known else _with_gaps(table.interval, times, width)
+    clock = clock_of(table, filled, buckets=True)
+    empty = [empty_of(one) if places.is_known else None for one in table.columns]
+    if groups_of(table):
+        measures = tuple(_by_group(table, value, filled, empty[value]) for value in drawn)
     else:
-        measures = _by_column(table, bucket, drawn, filled)
+        measures = _by_column(table, bucket, drawn, filled, empty)
+    partial = partial_of(table, places.starts)
     return Shape(
         views=_time_views(times, width),
         axis="time",
         labels=_labels(clock, filled),
         times=filled,
         width_ms=width,
+        partial={at: partial[one] for at, one in enumerate(filled) if one in partial},
         measures=measures,
     )
 
@@ -155,9 +149,10 @@ def _width(table: Table, times: Sequence[int]) -> int:
 
 
 def _time_views(times: Sequence[int], width: int) -> tuple[View, ...]:
+    span = (times[-1] - times[0]) / width + 1
     if len(times) > MAX_TIME_BARS:
         return ("line", "table")
-    sparse = len(times) * 2 < (times[-1] - times[0]) / width + 1
+    sparse = len(times) * 2 < span
     return ("bar", "line", "table") if sparse or len(times) == 1 else ("line", "bar", "table")
 
 
@@ -172,15 +167,22 @@ def _slack(longest: int) -> int:
     return _CHANGE_MS if longest > _CHANGE_MS else 0
 
 
-def _by_column(table: Table, bucket: int, drawn: Sequence[int], times: tuple[int, ...]) -> tuple[Measure, ...]:
+def _by_column(
+    table: Table, bucket: int, drawn: Sequence[int], times: tuple[int, ...], empty: Sequence[Cell]
+) -> tuple[Measure, ...]:
     """Return a measure of each column, and before them one of all that share an axis."""
     series = [
-        Series(table.columns[at].name, _placed(times, {row[bucket]: row[at] for row in table.rows})) for at in drawn
+        Series(
+            heading_of(table.columns[at]),
+            _placed(times, {row[bucket]: row[at] for row in table.rows}, empty[at]),
+            _decimals(table, at),
+        )
+        for at in drawn
     ]
     single = tuple(Measure(one.name, (one,)) for one in series)
     heights = [max(abs(value) for value in one.values if value is not None) or 1 for one in series if _has_point(one)]
     if 1 < len(heights) == len(series) <= MAX_SERIES and max(heights) <= min(heights) * COMPARABLE:
-        return (Measure("all", tuple(series)), *single)
+        return (Measure("All", tuple(series)), *single)
     return single
 
 
@@ -188,33 +190,42 @@ def _has_point(one: Series) -> bool:
     return any(value is not None for value in one.values)
 
 
-def _by_group(table: Table, bucket: int, groups: Sequence[int], value: int, times: tuple[int, ...]) -> Measure:
+def _by_group(table: Table, value: int, times: tuple[int, ...], empty: Cell) -> Measure:
     """Return a line for each group, the largest first: those whose values together are furthest from zero."""
-    cells: dict[tuple[tuple[str, Cell], ...], dict[int, Cell]] = {}
+    bucket, groups = bucket_of(table), groups_of(table)
+    assert bucket is not None
+    cells: dict[GroupKey, dict[int, Cell]] = {}
     for row in table.rows:
         pause()
-        # The text «1», the number and true are different groups, and look alike.
-        cells.setdefault(tuple((kind_of(row[at]), row[at]) for at in groups), {})[row[bucket]] = row[value]
+        cells.setdefault(group_key(row, groups), {})[row[bucket]] = row[value]
     # By its own cells: laid over all times, each group would cost as much as all rows together.
     largest = sorted(cells.items(), key=lambda item: -_size(item[1].values()))[:MAX_SERIES]
-    series = tuple(Series(_label(cell for _, cell in group), _placed(times, found)) for group, found in largest)
-    return Measure(table.columns[value].name, series, len(cells) - len(series))
+    decimals = _decimals(table, value)
+    series = tuple(
+        Series(_label(cell for _, cell in group), _placed(times, found, empty), decimals) for group, found in largest
+    )
+    return Measure(heading_of(table.columns[value]), series, len(cells) - len(series))
 
 
 def _size(cells: Iterable[Cell]) -> float:
     return sum(abs(float(point)) for point in map(_point, cells) if point is not None)
 
 
-def _placed(times: Iterable[int], found: dict[int, Cell]) -> tuple[Point, ...]:
+def _placed(times: Iterable[int], found: Mapping[int, Cell], empty: Cell) -> tuple[Point, ...]:
     pause()
-    return tuple(_point(found.get(one)) for one in times)
+    return tuple(_point(empty if (cell := found.get(one)) is None else cell) for one in times)
+
+
+def _decimals(table: Table, at: int) -> int | None:
+    pause()
+    return decimals_of(row[at] for row in table.rows)
 
 
 def _of_groups(table: Table, groups: Sequence[int], drawn: Sequence[int]) -> Shape:
     rows = table.rows[:MAX_BARS]
     measures = tuple(
-        Measure(table.columns[at].name, (Series(table.columns[at].name, tuple(_point(row[at]) for row in rows)),))
-        for at in drawn
+        Measure(name, (Series(name, tuple(_point(row[at]) for row in rows), _decimals(table, at)),))
+        for at, name in ((at, heading_of(table.columns[at])) for at in drawn)
     )
     return Shape(
         views=("bar", "table"),

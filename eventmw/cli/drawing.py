@@ -5,14 +5,15 @@ Layer: people. It says the same without colours; every line fits the width, down
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Any, Final
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final, NamedTuple
 
 from rich.cells import cell_len, set_cell_size
 from rich.text import Text
 
+from eventmw.charts.buckets import empty_of, partial_of, places_of
 from eventmw.cli.output import QUIET, plain
-from eventmw.query.periods import LENGTHS_MS, zone_of
+from eventmw.query.periods import zone_of
 from eventmw.query.table import Table, iso
 
 MIN_WIDTH: Final = 20
@@ -24,6 +25,12 @@ _STEPS: Final = "▁▂▃▄▅▆▇█"
 _PLAIN_STEPS: Final = ".:-=+*%#"
 _BELOW: Final = "▒"
 _NOTHING: Final = " "
+_PARTIAL: Final = "┊"
+_PLAIN_PARTIAL: Final = "|"
+"""Stands beside a step whose bucket is cut short, by the period or by the present."""
+
+_ROOM_FOR_MARKS: Final = 6
+_MOST_PLACES: Final = 100_000
 
 Number = int | float
 
@@ -88,53 +95,66 @@ def _bar(value: Number | None, most: Number, room: int, *, blocks: bool) -> str:
 
 def _courses(table: Table, place: int, width: int, *, blocks: bool) -> Iterator[Text]:
     """Draw a line for each group: a step for each bucket, or for the largest of several where the line is too short."""
-    times = _times(table)
+    places = places_of(table, _MOST_PLACES)
+    index = {start: at for at, start in enumerate(places.starts)}
+    empty: Number | None = empty_of(table.columns[place]) if places.is_known else None
     groups: dict[str, dict[int, Number | None]] = {}
     labels: dict[str, str] = {}
     first = 1 + sum(column.role == "group" for column in table.columns)
     for row in table.rows:
         group = repr(row[1:first])  # 1 and true, and null and a text like its label, stay apart
         labels.setdefault(group, _label(table, row))
-        groups.setdefault(group, {})[row[0]] = row[place]
+        groups.setdefault(group, {})[index[row[0]]] = empty if row[place] is None else row[place]
     known = [value for course in groups.values() for value in course.values() if value is not None]
     low, high = min([0, *known]), max([0, *known])
     tops = [max((v for v in course.values() if v is not None), default=None) for course in groups.values()]
     told, left, room = _shares([*labels.values()], tops, width)
+    partial = partial_of(table, places.starts)
+    mark = _PARTIAL if blocks else _PLAIN_PARTIAL
+    begin, end = _marks(places.starts, partial, mark if room >= _ROOM_FOR_MARKS else "")
+    scale = _Scale(_STEPS if blocks else _PLAIN_STEPS, room - len(begin + end), low, high)
     for label, course, text in zip(labels.values(), groups.values(), told, strict=True):
-        line = _line([course.get(at) for at in times], room, low, high, blocks=blocks)
+        line = begin + _line(course, len(index), empty, scale) + end
         yield Text.assemble(_fitted(label, left), " " if left else "", (_fitted(line, room), "cyan"), " ", text)
     zone = zone_of(table.time_zone)
-    if times:
-        begin, end = iso(times[0], zone)[:16], iso(times[-1], zone)[:16]
-        yield Text(_fitted(f"{begin} to {end}", width).rstrip(), QUIET)
+    if places.starts:
+        first_time, last_time = (iso(at, zone)[:16] for at in (places.starts[0], places.starts[-1]))
+        yield Text(_fitted(f"{first_time} to {last_time}", width).rstrip(), QUIET)
+    for at, words in partial.items():
+        yield Text(_fitted(f"{mark} {iso(at, zone)[:16]} {words}", width).rstrip(), QUIET)
 
 
-def _times(table: Table) -> list[int]:
-    """Return the beginnings of all buckets from the first to the last that has events; those between may have none."""
-    seen = sorted({row[0] for row in table.rows})
-    length = LENGTHS_MS.get(str(table.interval))
-    if length is None or len(seen) < 2:  # noqa: PLR2004 - of one there is no between
-        return seen
-    times: list[int] = []
-    for at, after in zip(seen, [*seen[1:], None], strict=True):
-        times.append(at)
-        # A day with a changed clock is an hour longer or shorter, so a gap is counted in whole buckets.
-        missing = 0 if after is None else round((after - at) / length) - 1
-        times += [at + length * number for number in range(1, missing + 1)][:_MOST_MISSING]
-    return times
+class _Scale(NamedTuple):
+    """How values become steps: what the steps look like, how many there are, the lowest and the highest value."""
+
+    steps: str
+    room: int
+    low: Number
+    high: Number
 
 
-_MOST_MISSING: Final = 100_000
+def _marks(starts: Sequence[int], partial: Mapping[int, str], mark: str) -> tuple[str, str]:
+    """Return what stands before and behind a line whose first or last step is cut short."""
+    if not starts:
+        return "", ""
+    return (mark if starts[0] in partial else "", mark if len(starts) > 1 and starts[-1] in partial else "")
 
 
-def _line(values: Sequence[Number | None], room: int, low: Number, high: Number, *, blocks: bool) -> str:
-    steps = _STEPS if blocks else _PLAIN_STEPS
-    parts = min(room, len(values))
+def _line(course: Mapping[int, Number | None], places: int, empty: Number | None, scale: _Scale) -> str:
+    """Return a line of steps. Work grows with the cells of the course, not with all places."""
+    steps, room, low, high = scale
+    parts = min(room, places)
+    tops: dict[int, Number] = {}
+    for at, value in course.items():
+        part = ((at + 1) * parts - 1) // places
+        if value is not None:
+            tops[part] = max(value, tops.get(part, value))
     line = ""
     for part in range(parts):
-        some = [v for v in values[part * len(values) // parts : (part + 1) * len(values) // parts] if v is not None]
-        height = (max(some) - low) / (high - low) if some and high > low else 0
-        line += (steps[min(len(steps) - 1, int(height * len(steps)))] if some else _NOTHING) * (room // parts)
+        top = tops.get(part, empty)
+        height = (top - low) / (high - low) if top is not None and high > low else 0
+        step = _NOTHING if top is None else steps[min(len(steps) - 1, int(height * len(steps)))]
+        line += step * (room // parts)
     return line
 
 

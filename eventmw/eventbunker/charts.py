@@ -46,17 +46,22 @@ _WHYS: Final[Mapping[Why, tuple[int, str, str]]] = {
     "forged": (
         403,
         "This link is not valid",
-        "It was changed after it was made, or the key behind it was replaced. Ask for a new link.",
+        "It was changed after it was made, or the key behind it was replaced.",
     ),
-    "withdrawn": (403, "This link was withdrawn", "The key behind it is no longer in use. Ask for a new link."),
+    "withdrawn": (403, "This link was withdrawn", "The key behind it is no longer in use."),
     "too_long": (
         403,
         "This link would work for too long",
-        f"A link may work for at most {MAX_LIFETIME_S // 86_400} days. Ask for a new one.",
+        f"A link may work for at most {MAX_LIFETIME_S // 86_400} days.",
     ),
-    "expired": (410, "This link has expired", "It was made for a limited time. Ask for a new one."),
+    "expired": (410, "This link has expired", "It was made for a limited time."),
 }
 
+_WAYS: Final = (
+    ("You follow the link", "Ask the owner of the page for a new one."),
+    ("You own the page", "Make a new link with eventmw query … --link, and put it into the page."),
+)
+"""What to do about a link that opens nothing."""
 
 _PAGE: Final = Content(media_type=HTML)
 _LINK: Final = Operation(
@@ -146,7 +151,7 @@ class ChartCall:
             link, key = self._opened(token_in(query_string))
             return self._page(key, link.query.encode(), link.title or None)
         except BadLink as bad:
-            return notice_page(*_WHYS[bad.why], self._frame_ancestors)
+            return notice_page(*_WHYS[bad.why], self._frame_ancestors, ways=_WAYS)
         except Refused as refused:
             page = notice_page(refused.status, refused.title, refused.detail, self._frame_ancestors)
             return page._replace(headers=(*page.headers, *refused.headers))

@@ -338,7 +338,7 @@ def _directed(key: Sql, order: Order) -> Sql:
 
 def _column_of(one: Computation) -> Column:
     is_time = one.field is not None and one.field.column == "time" and one.function in {"min", "max"}
-    return Column(one.name, "time" if is_time else "number", "value")
+    return Column(one.name, "time" if is_time else "number", "value", one)
 
 
 def _offset(found: Sequence[Stretch]) -> Sql | None:

@@ -167,6 +167,51 @@ def _on_the_clock(start_ms: int, length_ms: int, zone: ZoneInfo) -> int:
     return next(_changes(zone, Period(start_ms, start_ms + length_ms + 1)), start_ms)
 
 
+def bucket_number(interval: Interval, at_ms: int, zone: ZoneInfo) -> int:
+    """Return the number of the bucket that contains a millisecond, as `bucket_start` takes it."""
+    if interval in {"minute", "hour"}:
+        return at_ms - (at_ms + _offset(zone, at_ms)) % LENGTHS_MS[interval]
+    day = datetime.fromtimestamp(at_ms // 1000, UTC).astimezone(zone).date()
+    match interval:
+        case "week":
+            return ((day - EPOCH).days + THURSDAY) // 7
+        case "month":
+            return 12 * day.year + day.month - 1
+        case _:
+            return (day - EPOCH).days
+
+
+def bucket_starts(interval: Interval, period: Period, zone: ZoneInfo) -> Iterator[int]:
+    """Yield the millisecond in which each bucket of a period begins, in order. The first may begin before the period."""
+    last: int | None = None
+    for number in _bucket_numbers(interval, period, zone):
+        pause()
+        start = bucket_start(interval, number, zone)
+        # A zone that skipped a day (Samoa, 2011-12-30) has two dates that begin at once.
+        if last is None or start > last:
+            yield start
+        last = start
+
+
+def _bucket_numbers(interval: Interval, period: Period, zone: ZoneInfo) -> Iterator[int]:
+    if interval not in {"minute", "hour"}:
+        first, last = (bucket_number(interval, at, zone) for at in (period.from_ms, period.to_ms - 1))
+        yield from range(first, last + 1)
+        return
+    begin = period.from_ms
+    for stretch in stretches(zone, period):
+        end = period.to_ms if stretch.until_ms is None else stretch.until_ms
+        yield from range(bucket_number(interval, begin, zone), end, LENGTHS_MS[interval])
+        begin = end
+
+
+def bucket_end(interval: Interval, start_ms: int, zone: ZoneInfo) -> int:
+    """Return the millisecond in which the bucket after this one begins."""
+    longest = LENGTHS_MS[interval] + DAY_MS if interval in LENGTHS_MS else 32 * DAY_MS
+    following = bucket_starts(interval, Period(start_ms, start_ms + longest), zone)
+    return next(start for start in following if start > start_ms)
+
+
 def bucket_start(interval: Interval, number: int, zone: ZoneInfo) -> int:
     """Return the millisecond in which a bucket begins.
 

@@ -8,6 +8,7 @@ Layer: pure rules.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, Literal
@@ -55,12 +56,21 @@ class Field:
 
 @dataclass(frozen=True, slots=True)
 class Computation:
-    """Something computed of each group. `field` None counts events; `share` is a percentile's, from 0 to 1."""
+    """Something computed of each group.
+
+    Attributes:
+        function: how it is computed.
+        field: the field it is computed from; None counts events.
+        name: the name of its column.
+        share: a percentile's, from 0 to 1.
+        is_named: whether the query gave the name (`as`), rather than `eventmw.query.reading`.
+    """
 
     function: Function
     field: Field | None
     name: str
     share: float = 0.5
+    is_named: bool = dataclasses.field(default=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +103,8 @@ class Query:
     filters: tuple[Filter, ...] = ()
     order: tuple[Order, ...] = ()
     limit: int | None = None
+    now_ms: int | None = dataclasses.field(default=None, compare=False)
+    """When it was asked: events after it may still come, whatever the period says."""
 
     @property
     def lists(self) -> bool:

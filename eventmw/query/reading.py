@@ -98,6 +98,7 @@ class Reading:
             order=order,
             # To JSON Schema 5.0 is an integer, to a slice and to SQL it is none.
             limit=int(document["limit"]) if "limit" in document else None if grouped else LISTED,
+            now_ms=self._now_ms,
         )
 
     def _fault(self, at: Sequence[object], code: str, message: str) -> None:
@@ -168,7 +169,7 @@ class Reading:
             if name is None or (name == "*" and word == "count"):
                 if word != "count":
                     self._fault(at, "required", "expected the key field_name, which only count can do without")
-                yield Computation("count", None, one.get("as", word))
+                yield Computation("count", None, one.get("as", word), is_named="as" in one)
                 continue
             field = self._read_field(name, [*at, "field_name"])
             function = cast(
@@ -180,7 +181,7 @@ class Reading:
                 else word,
             )
             self._check_computable(function, field, at)
-            yield Computation(function, field, one.get("as", f"{word}_{name}"), _share(word))
+            yield Computation(function, field, one.get("as", f"{word}_{name}"), _share(word), is_named="as" in one)
 
     def _check_computable(self, function: Function, field: Field, at: Sequence[object]) -> None:
         if field.column is None or function in {"count", "count_distinct"}:

@@ -201,6 +201,7 @@ class Runner:
             to_ms=query.period.to_ms,
             time_zone=query.time_zone,
             interval=query.interval,
+            asked_ms=query.now_ms,
         )
 
     def in_time(self) -> AbstractContextManager[Deadline]:

@@ -15,6 +15,8 @@ from typing import Any, Final, Literal
 from zoneinfo import ZoneInfo
 
 from eventmw.jsontext import for_line
+from eventmw.query.periods import Interval
+from eventmw.query.question import Computation
 
 Kind = Literal["time", "number", "text", "scalar", "object"]
 """What stands in a column, beside null: ``time`` is whole milliseconds since 1970 (int); ``number`` an int or a float;
@@ -37,11 +39,12 @@ _json_text: Final = re.compile(r'"(?:[^"\\]|\\.)*"')
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A column of a table. ``name`` is unique in its table."""
+    """A column of a table. ``name`` is unique in its table; ``computation`` is what a ``value`` column computes."""
 
     name: str
     kind: Kind
     role: Role
+    computation: Computation | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,6 +59,7 @@ class Table:
         to_ms: the first millisecond after it.
         time_zone: an IANA name; times are shown in it.
         interval: the length of a bucket, such as ``hour``; None when there are none.
+        asked_ms: when the query was asked: a bucket that contains it is not over. None: unknown.
     """
 
     columns: tuple[Column, ...]
@@ -64,7 +68,8 @@ class Table:
     from_ms: int
     to_ms: int
     time_zone: str = "UTC"
-    interval: str | None = None
+    interval: Interval | None = None
+    asked_ms: int | None = None
 
     def as_json(self) -> dict[str, Any]:
         """Return the answer of ``/v1/query/json``: rows are objects by column name, times are ISO 8601 in the zone."""

@@ -1,21 +1,45 @@
 // Draws the chart of the page it stands in, with uPlot. What it draws is in the element «data»: the cells of the table below,
 // shaped by eventmw/charts/shape.py. Every text becomes a text node or is drawn; nothing here makes HTML, and the page's policy
-// forbids it. Without this script the table is what the page shows.
+// forbids it. Without this script the table is what the page shows. Its other work is to save that table as CSV, whose text is
+// in the element «csv».
 "use strict";
 (() => {
   const source = document.getElementById("data");
   if (!source) return;
   const spec = JSON.parse(source.textContent);
   const root = document.documentElement;
+  const controls = document.getElementById("controls");
+
+  const element = (tag, attributes = {}, ...children) => {
+    const made = document.createElement(tag);
+    for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
+    made.append(...children);
+    return made;
+  };
+
+  // The page may ask no server for anything, so the file is made here. That needs allow-downloads in the page's sandbox.
+  function save() {
+    const text = JSON.parse(document.getElementById("csv").textContent);
+    const address = URL.createObjectURL(new Blob([text], { type: "text/csv;charset=utf-8" }));
+    const words = spec.title.replace(/[^\p{L}\p{M}\p{N}]+/gu, "-").replace(/^-|-$/g, "");
+    element("a", { href: address, download: `${Array.from(words).slice(0, 80).join("") || "table"}.csv` }).click();
+    setTimeout(() => URL.revokeObjectURL(address), 60000); // the browser may still ask where to put it
+  }
+  const saving = element("button", { type: "button", class: "save", "aria-label": "Save the table as CSV" }, "CSV");
+  saving.addEventListener("click", save);
+  controls.append(saving);
+  controls.hidden = false;
+  if (!spec.axis) return;
+
   const section = document.getElementById("chart");
   const table = document.getElementById("table");
-  const controls = document.getElementById("controls");
   const grouped = spec.axis === "groups";
   const places = grouped ? spec.labels.map((_, index) => index) : spec.times;
   const state = { view: spec.views[0], measure: 0, hidden: new Set(), at: null };
 
   const FONT = 12; // pixels of the axes' texts
   const ROW = [30, 54]; // pixels of a group's row: at least, at most
+  const ALONE = 480; // pixels of a plot whose one bar is compared with no other
   const GAP = 10;
   // Lines differ by more than their colour from the fifth on.
   const DASHES = [[], [], [], [], [7, 4], [2, 3], [10, 3, 2, 3], [4, 2]];
@@ -25,8 +49,11 @@
   // ── Words and numbers ──────────────────────────────────────────────────────────────────────────────────────────────────
 
   // As eventmw/charts/cells.py writes them.
-  function number(value) {
+  function number(value, digits = null) {
     const size = Math.abs(value);
+    if (digits !== null && size < 1e15 && (size >= 1e-4 || !size)) {
+      return value.toLocaleString("en-US", { minimumFractionDigits: digits, maximumFractionDigits: digits, signDisplay: "negative" });
+    }
     if (size && !Number.isInteger(value) && size < 1e-4) return String(Number(value.toPrecision(6)));
     if (size >= 1e15) return String(Number(value.toPrecision(6)));
     const decimals = Math.max(2, size >= 1 ? 6 - String(Math.trunc(size)).length : 6);
@@ -42,12 +69,6 @@
     return values.map((value) => (value === 0 ? "0" : value.toLocaleString("en-US", style)));
   }
 
-  const element = (tag, attributes = {}, ...children) => {
-    const made = document.createElement(tag);
-    for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
-    made.append(...children);
-    return made;
-  };
   const isolated = (text) => element("bdi", { title: text }, text);
 
   const sketch = document.createElement("canvas").getContext("2d");
@@ -66,6 +87,7 @@
 
   const measure = () => spec.measures[state.measure];
   const shown = () => measure().series.filter((_, index) => !state.hidden.has(index));
+  const named = (index) => (spec.partial[index] ? `${spec.labels[index]} (${spec.partial[index]})` : spec.labels[index]);
   const hasValue = (index) => shown().some((one) => one.values[index] != null);
 
   // ── What stands around the plot ────────────────────────────────────────────────────────────────────────────────────────
@@ -105,8 +127,7 @@
   }
 
   const chooser = spec.measures.length > 1 ? measures() : null;
-  controls.append(...[chooser, views()].filter(Boolean));
-  controls.hidden = false;
+  controls.prepend(...[chooser, views()].filter(Boolean));
 
   const swatch = (index) => {
     const space = "http://www.w3.org/2000/svg";
@@ -140,7 +161,7 @@
     if (state.hidden.has(index)) state.hidden.delete(index);
     else if (shown().length > 1) state.hidden.add(index);
     button.setAttribute("aria-pressed", String(!state.hidden.has(index)));
-    chart.setSeries(index + 1, { show: !state.hidden.has(index) });
+    for (const at of ofSeries(index)) chart.setSeries(at, { show: !state.hidden.has(index) });
     describe();
     if (!tip.hidden) point(state.at);
   }
@@ -148,13 +169,15 @@
   function describe() {
     const { series, omitted } = measure();
     const points = shown().flatMap((one) =>
-      one.values.flatMap((value, index) => (value == null ? [] : [[value, spec.labels[index], one.name]])));
+      one.values.flatMap((value, index) => (value == null ? [] : [[value, named(index), one.name, one.decimals]])));
     points.sort((a, b) => a[0] - b[0]);
-    const named = ([value, label, name]) => `${number(value)} at ${label}${series.length > 1 ? `, ${name}` : ""}`;
+    const told = ([value, label, name, digits]) =>
+      `${number(value, digits)} at ${label}${series.length > 1 ? `, ${name}` : ""}`;
     const kind = state.view === "line" ? "Line chart" : "Bar chart";
     plot.setAttribute("aria-label",
-      `${kind}: ${spec.title}. ${spec.measures.length > 1 ? `${measure().name}. ` : ""}${number(places.length)} ` +
-      `${grouped ? "groups" : "points"}, ${series.length} series.${points.length ? ` Lowest ${named(points[0])}; highest ${named(points.at(-1))}.` : ""}` +
+      `${kind}: ${spec.title}. ${spec.measures.length > 1 ? `${measure().name}. ` : ""}` +
+      `${number(places.filter((_, index) => hasValue(index)).length)} ` +
+      `${grouped ? "groups" : "points"}, ${series.length} series.${points.length ? ` Lowest ${told(points[0])}; highest ${told(points.at(-1))}.` : ""}` +
       ` Arrow keys go from one to the next.`);
     plot.setAttribute("aria-roledescription", "chart");
     plot.setAttribute("aria-valuenow", "1");
@@ -166,7 +189,11 @@
     if (spec.omitted) {
       left.push(`The first ${places.length} of ${number(places.length + spec.omitted)} groups are drawn.`);
     }
-    note.textContent = left.length ? `${left.join(" ")} The table has all.` : "";
+    if (left.length) left.push("The table has all.");
+    const cut = Object.keys(spec.partial).map((index) => `${spec.labels[index]} (${spec.partial[index]})`);
+    const look = state.view === "line" ? "Dashed" : "Hollow";
+    if (cut.length) left.push(`${look}: ${cut.join(" and ")} ${cut.length > 1 ? "are" : "is"} not whole.`);
+    note.textContent = left.join(" ");
   }
 
   // ── The point that is read ─────────────────────────────────────────────────────────────────────────────────────────────
@@ -174,19 +201,19 @@
   function point(index) {
     state.at = index;
     const rows = measure().series
-      .map((one, place) => ({ place, name: one.name, value: one.values[index] }))
+      .map((one, place) => ({ place, name: one.name, value: one.values[index], decimals: one.decimals }))
       .filter((row) => !state.hidden.has(row.place) && row.value != null);
     if (state.view === "line") rows.sort((a, b) => b.value - a.value);
     const several = measure().series.length > 1;
-    const named = (row) => [isolated(several ? row.name : measure().name)];
-    tip.replaceChildren(element("strong", { dir: "auto" }, spec.labels[index]));
+    tip.replaceChildren(element("strong", { dir: "auto" }, named(index)));
     for (const row of rows) {
-      tip.append(element("div", {}, swatch(row.place), ...named(row), element("b", {}, number(row.value))));
+      const name = isolated(several ? row.name : measure().name);
+      tip.append(element("div", {}, swatch(row.place), name, element("b", {}, number(row.value, row.decimals))));
     }
     if (!rows.length) tip.append(element("div", {}, "no value"));
     plot.setAttribute("aria-valuenow", String(index + 1));
-    const told = rows.map((row) => (several ? `${row.name} ${number(row.value)}` : number(row.value))).join(", ");
-    plot.setAttribute("aria-valuetext", `${spec.labels[index]}: ${told || "no value"}`);
+    const told = rows.map((row) => `${several ? `${row.name} ` : ""}${number(row.value, row.decimals)}`).join(", ");
+    plot.setAttribute("aria-valuetext", `${named(index)}: ${told || "no value"}`);
     tip.hidden = false;
     put(index, rows);
   }
@@ -347,7 +374,7 @@
 
   function valueAxis(paint, side) {
     return {
-      scale: "y", side, font: font(), stroke: paint.soft, gap: side === 3 ? GAP : 6, space: side === 3 ? 38 : 70,
+      scale: "y", side, font: font(), stroke: paint.soft, gap: side === 3 ? GAP : 6, space: (_, __, ___, ____, room) => Math.max(side === 3 ? 38 : 70, room / 6),
       size: side === 3 ? axisWidth : 28, incrs: increments(), values: (_, splits, __, ___, step) => ticks(splits, step),
       grid: { stroke: paint.rule, width: 1 }, ticks: { show: false },
     };
@@ -370,13 +397,27 @@
     };
   }
 
+  // Each series is drawn twice: its whole buckets, and those that are cut short, so that they look different.
+  const isPartial = (at) => at in spec.partial;
+  const ofSeries = (index) => [index + 1, index + 1 + measure().series.length];
+  function wholes(values) {
+    return values.map((value, at) => (isPartial(at) ? null : value));
+  }
+  function partials(values) {
+    const beside = state.view === "line" ? [0, -1, 1] : [0]; // a line leads to its neighbours
+    return values.map((value, at) => {
+      const isDrawn = beside.some((by) => isPartial(at + by)) && (value !== 0 || state.view === "line");
+      return isDrawn ? value : null;
+    });
+  }
+
   function line(index, paint, alone) {
     const colour = paint.series[index];
-    const numbers = measure().series[index].values.filter((value) => value != null);
+    const { values } = measure().series[index];
+    const numbers = values.filter((value) => value != null);
     const filled = alone && !isFar(Math.min(...numbers), Math.max(...numbers)); // an area stands on zero
-    const values = measure().series[index].values;
     const single = values.flatMap((value, at) =>
-      (value != null && values[at - 1] == null && values[at + 1] == null ? [at] : []));
+      (value != null && !isPartial(at) && values[at - 1] == null && values[at + 1] == null ? [at] : []));
     return {
       stroke: colour, width: places.length > plot.clientWidth ? 1 : 2, dash: DASHES[index], spanGaps: false,
       fill: filled ? shaded(colour, paint.shade) : undefined,
@@ -386,16 +427,25 @@
     };
   }
 
+  function partialLine(index, paint) {
+    const ends = Object.keys(spec.partial).map(Number).filter((at) => measure().series[index].values[at] != null);
+    return {
+      stroke: paint.series[index], width: 1.5, dash: [3, 4], spanGaps: false,
+      points: { size: 7, width: 1.5, fill: paint.ground, stroke: paint.series[index], filter: () => ends },
+    };
+  }
+
   function shaded(colour, share) {
     sketch.fillStyle = colour;
     return `${sketch.fillStyle.slice(0, 7)}${Math.round(share * 255).toString(16).padStart(2, "0")}`;
   }
 
-  function bar(index, paint, count) {
+  function bar(index, paint, count, partial) {
     const whole = unit() * (count > 1 ? 0.84 : 0.68);
     const size = whole / count;
+    const fill = partial ? shaded(paint.series[index], paint.shade) : paint.series[index];
     return {
-      stroke: paint.series[index], fill: paint.series[index], width: 0, points: { show: false },
+      stroke: paint.series[index], fill, width: partial ? 1.5 : 0, dash: partial ? [3, 3] : [], points: { show: false },
       paths: uPlot.paths.bars({
         radius: (u) => [Math.min(0.2, 3 / Math.abs(u.valToPos(places[0] + size, "x") - u.valToPos(places[0], "x"))), 0],
         disp: {
@@ -424,8 +474,9 @@
       ctx.font = font(600).replace(`${FONT}px`, `${FONT * devicePixelRatio}px`);
       ctx.fillStyle = paint.ink;
       ctx.textBaseline = "middle";
-      measure().series[0].values.forEach((value, index) => {
-        const text = value == null ? "no value" : number(value);
+      const { values, decimals } = measure().series[0];
+      values.forEach((value, index) => {
+        const text = value == null ? "no value" : number(value, decimals);
         const left = value != null && value < 0;
         ctx.fillStyle = value == null ? paint.soft : paint.ink;
         ctx.textAlign = left ? "right" : "left";
@@ -456,8 +507,8 @@
   // Room for the numbers beside the bars; those of negative bars stand left of them.
   function groupRange(width) {
     sketch.font = font(600);
-    const { values } = measure().series[0];
-    const widest = (wanted) => Math.max(0, ...values.filter(wanted).map((value) => measured(number(value)) + 12));
+    const { values, decimals } = measure().series[0];
+    const widest = (wanted) => Math.max(0, ...values.filter(wanted).map((value) => measured(number(value, decimals)) + 12));
     const [right, left] = [widest((value) => value != null && value >= 0), widest((value) => value != null && value < 0)];
     return (_, low, high) => {
       if (low == null) return [0, 1];
@@ -486,9 +537,17 @@
         y: { range: grouped ? groupRange(inner) : (_, low, high) => range(low, high), ori: grouped ? 0 : 1, dir: 1 },
       },
       axes: [labels, valueAxis(paint, grouped ? 2 : 3)],
-      series: [{}, ...series.map((one, index) => ({
-        show: !state.hidden.has(index), ...(state.view === "line" ? line(index, paint, series.length === 1) : bar(index, paint, series.length)),
-      }))],
+      series: [
+        {},
+        ...series.map((_, index) => ({
+          show: !state.hidden.has(index),
+          ...(state.view === "line" ? line(index, paint, series.length === 1) : bar(index, paint, series.length, false)),
+        })),
+        ...series.map((_, index) => ({
+          show: !state.hidden.has(index),
+          ...(state.view === "line" ? partialLine(index, paint) : bar(index, paint, series.length, true)),
+        })),
+      ],
       hooks: {
         drawAxes: [zero(paint)],
         draw: [numbers(paint)],
@@ -506,7 +565,7 @@
     if (!grouped) return { width: plot.clientWidth, height: plot.clientHeight };
     const free = innerHeight - plot.getBoundingClientRect().top - scrollY - note.offsetHeight - 24;
     const height = Math.max(places.length * ROW[0] + 40, Math.min(free, places.length * ROW[1] + 40));
-    return { width: plot.clientWidth, height };
+    return { width: places.length === 1 ? Math.min(ALONE, plot.clientWidth) : plot.clientWidth, height };
   }
 
   let drawn = "";
@@ -521,7 +580,8 @@
     const { width, height } = size();
     if (grouped || root.hasAttribute("data-printing")) plot.style.height = `${height}px`;
     drawn = `${width} ${innerHeight} ${plot.clientHeight}`;
-    chart = new uPlot(options(width, height), [places, ...measure().series.map((one) => one.values)], plot);
+    const values = measure().series.map((one) => one.values);
+    chart = new uPlot(options(width, height), [places, ...values.map(wholes), ...values.map(partials)], plot);
     chart.over.append(band);
     plot.append(tip);
   }
