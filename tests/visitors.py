@@ -18,7 +18,7 @@ HEADERS = {
     "x-forwarded-host": "www.shop.example",
 }
 PEER = "192.0.2.7"
-SYSTEM = {
+SYSTEM: dict[str, dict[str, Any]] = {
     "cookies": {"_ga": "GA1.2.3", "city": "Zürich"},
     "device": {
         "ip": PEER,
