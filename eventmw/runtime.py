@@ -345,8 +345,9 @@ class Runtime:
         Of a journal on disk, wait a moment for what is on its way, so that it does not go out again after a restart.
         A courtesy at the end of a process: nothing relies on it, and a process that is killed does not get here.
         """
+        is_script = self._asked and not (self._serves or self.is_closed)  # it has kept an event, and answers nobody
         self._land("the process")
-        if self.journal.durability != "memory" and not (self._serves or self.is_closed):
+        if is_script and self.journal.durability != "memory":
             self._say_what_waits()
 
     def _land(self, what: str) -> None:

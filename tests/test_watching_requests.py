@@ -174,7 +174,7 @@ def test_a_tool_that_fails_in_the_request_is_told_of() -> None:
             deliver(site)
     said = [line for line in fields(records, "component_error") if line["where"] == "request"]
     assert [(line["tool"], line["count"], line["level"]) for line in said] == [("broken", 1, "ERROR")] * 2
-    assert said[0]["reason"].startswith("handle raised KeyError (test_watching_requests.py:")
+    assert said[0]["reason"].startswith("handle raised KeyError: 'a secret' (test_watching_requests.py:")
 
 
 def test_nothing_of_what_was_sent_is_said() -> None:
