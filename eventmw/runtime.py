@@ -400,13 +400,19 @@ class Runtime:
         """Give back what a dropped site held. What it has on the disk is delivered by the next process that opens it."""
         try:
             self._land("a site")
-            self.is_closed = True
+            self._close_start()
             self.journal.close(_LANDING_S)
             self._let_go()
         except Exception as error:  # noqa: BLE001 - nobody can do anything about it
             log.warning("a site that was dropped could not give back all: %s", told(error))
         finally:
             caretaker.note(lambda: caretaker.kept.discard(self))
+
+    def _close_start(self) -> None:
+        """Let nothing of this site start any more, and wait for what is starting: nobody would end it later."""
+        self.is_closed = True
+        if self in caretaker.kept:
+            caretaker.call()
 
     def _give_back(self) -> None:
         """End the threads that answer calls and commands."""
@@ -554,7 +560,7 @@ class Runtime:
         """Take no more records, deliver for at most `grace_s` seconds, stop. Returns whether all was delivered."""
         if self._asked:
             caretaker.call(self.start)
-        self.is_closed = True
+        self._close_start()
         self.journal.close(grace_s)
         drained = self._courier is None or self._courier.drain(grace_s)
         self._let_go()
