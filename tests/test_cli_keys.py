@@ -209,7 +209,7 @@ def test_of_several_projects_one_is_named(data_dir: Place) -> None:
         (("keys", "create", "write", "--customer", ""), "--customer: expected text of 1 to 1,000 characters, got an empty one."),
         (("keys", "create", "write", "--customer", b"\xff"), "One of the arguments is not valid Unicode."),
         (("keys", "create", "query", "--filter", b"a=\xff"), "One of the arguments is not valid Unicode."),
-        (("keys", "create", "write", "--filter", "a=b"), "--filter: expected no key_filter_data, which only a key of type QUERY"),
+        (("keys", "create", "write", "--filter", "a=b"), "--filter says what a query key shows; a write key shows nothing."),
         (("keys", "create", "query", "--filter", "a"), "--filter is written FIELD=VALUE, such as country=DE."),
         (("keys", "create", "query", "--filter", "=a"), "--filter is written FIELD=VALUE, such as country=DE."),
         (("keys", "create", "query", "--filter", "a=null"), "--filter: expected text of at most 1,000 characters, a boolean"),

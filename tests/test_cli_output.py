@@ -67,7 +67,8 @@ def test_what_is_copied_is_never_broken(site: Site, columns: int) -> None:
     assert "  Reason: tool_error: handle raised" in shown
     hook = COLOURS.sub("", on_terminal(site, "stats", columns=columns))
     assert re.search(r"standing until \d\d:\d\d:\d\d|trying again", hook)
-    assert "  Reason: no connection: 127.0.0.1\n" in hook
+    assert "  Reason: no connection: 127.0.0.1;" in hook
+    assert not any(line.endswith(" ") for text in (shown, hook) for line in text.splitlines())
 
 
 def test_the_last_column_goes_below_where_there_is_little(site: Site) -> None:
@@ -85,6 +86,10 @@ def test_blocks_where_there_is_little(site: Site) -> None:
         "broken",
         "  State: flowing",
         "  Outcomes: filtered 2, tool_error 1",
+        "  Reason: filtered 2: its `when` did not",
+        "  match; tool_error 1: handle raised",
+        "  ValueError: always (cli_site.py:30 in",
+        '  broken: raise ValueError("always"))',
         "  Backlog 0, Oldest -, Parked 0, Dead 1",
     ]
 

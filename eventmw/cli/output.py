@@ -21,7 +21,6 @@ from typing import IO, Final, NoReturn
 
 import click
 from rich.console import Console
-from rich.padding import Padding
 from rich.text import Text
 
 from eventmw.config import DEFAULT_DATA_DIR
@@ -76,7 +75,6 @@ def plain(value: object) -> str:
 
 Cell = str | Text
 _GAP: Final = "  "
-_INDENT: Final = (0, 0, 0, 2)
 
 NOTHING: Final = "-"
 """Stands in a cell that has nothing to say."""
@@ -140,7 +138,9 @@ def _aligned(cell: Cell, width: int, *, end: bool) -> Text:
 
 def _below(out: Console, column: str, cell: Cell) -> None:
     if _says(cell):
-        out.print(Padding(Text.assemble((f"{column}: ", QUIET), cell), _INDENT, expand=False), soft_wrap=False)
+        for line in Text.assemble((f"{column}: ", QUIET), cell).wrap(out, out.width - len(_GAP)):
+            line.rstrip()
+            out.print(Text(_GAP).append_text(line))
 
 
 def _blocks(out: Console, columns: Sequence[str], records: Sequence[Mapping[str, Cell]], right: Sequence[str]) -> None:
