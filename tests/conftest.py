@@ -18,6 +18,62 @@ settings.register_profile("eventmw", deadline=None, derandomize=True)
 settings.register_profile("search", deadline=None, max_examples=2000)
 settings.load_profile("eventmw")
 
+# What starts servers, commands or browsers, kills processes, or looks at thousands of examples. `-m "not slow"` leaves the
+# part that runs in minutes, under each version of Python.
+SLOW = frozenset(
+    {
+        "test_archive_crash",
+        "test_archive_refill",
+        "test_benchmarks",
+        "test_benchmarks_outage",
+        "test_charts_browser",
+        "test_cli_archives",
+        "test_cli_check",
+        "test_cli_dead",
+        "test_cli_erase",
+        "test_cli_keys",
+        "test_cli_main",
+        "test_cli_output",
+        "test_cli_query",
+        "test_cli_query_link",
+        "test_cli_replay",
+        "test_cli_send",
+        "test_cli_stats",
+        "test_cli_tail",
+        "test_cli_tools",
+        "test_cli_worker",
+        "test_contract_eventbunker_served",
+        "test_crash",
+        "test_crash_audit",
+        "test_crash_power",
+        "test_demo",
+        "test_eventbunker_delete_beside",
+        "test_examples",
+        "test_frameworks",
+        "test_green",
+        "test_journal_files_many",
+        "test_journal_files_processes",
+        "test_openapi_contract",
+        "test_pytest_plugin",
+        "test_query_answers",
+        "test_readme",
+        "test_servers",
+        "test_strangers",
+        "test_strategies",
+        "test_tools_custom_html_browser",
+        "test_track_django",
+        "test_typing",
+        "test_worker_models",
+    }
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.path.stem in SLOW:
+            item.add_marker(pytest.mark.slow)
+
+
 __all__ = ["postgres", "postgres_server"]  # fixtures
 
 
