@@ -558,11 +558,11 @@ class Runtime:
 
     def close(self, grace_s: float) -> bool:
         """Take no more records, deliver for at most `grace_s` seconds, stop. Returns whether all was delivered."""
-        if self._asked:
+        if self._asked and grace_s > 0:  # what nobody has started to deliver is started for the time that there is
             caretaker.call(self.start)
         self._close_start()
         self.journal.close(grace_s)
-        drained = self._courier is None or self._courier.drain(grace_s)
+        drained = not self._asked if self._courier is None else self._courier.drain(grace_s)
         self._let_go()
         caretaker.settle()
         return drained

@@ -299,12 +299,14 @@ def _fault_of(body: bytes) -> str:
     if _looks_like_utf16(body):
         return "Expected UTF-8, got UTF-16 or UTF-32."
     text = body.decode(errors="replace")
+    not_utf8 = "" if _is_utf8(body) else f"Expected UTF-8, got other bytes at {_place(body, _bad_byte(body))}."
     try:
         json.loads(text, parse_int=_kept_integer, parse_float=_kept_float)
     except json.JSONDecodeError as error:
-        return _syntax(error)
-    if not _is_utf8(body):
-        return f"Expected UTF-8, got other bytes at {_place(body, _bad_byte(body))}."
+        # Bytes that are no text where no text may be are what is wrong there, and no fault of the syntax.
+        return not_utf8 if not_utf8 and text[error.pos : error.pos + 1] == "\ufffd" else _syntax(error)
+    if not_utf8:
+        return not_utf8
     for found in _texts_and_constants.finditer(body):
         if name := found["constant"]:
             place = _place(body, found.start())
