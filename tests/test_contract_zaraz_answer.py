@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -186,5 +187,7 @@ def test_one_result_for_each_event_in_order_and_a_receipt_that_adds_up(document:
         if index in bad:
             assert result == EMPTY
         else:
-            expected = (event.get("eventmw") or {}).get("id") or f"{summary['id']}-{index}"
+            own_id = (event.get("eventmw") or {}).get("id")
+            as_text = own_id if isinstance(own_id, str) else msgspec.json.encode(own_id).decode()
+            expected = f"{summary['id']}-{index}" if own_id in (None, "", []) else as_text
             assert result == EMPTY | {"return": {"echo": expected}}
