@@ -403,7 +403,7 @@ def test_failures_say_what_happened_and_show_no_secret(suite: pytest.Pytester) -
     said("test_nothing", "assert <no event 'purchase' was sent; nothing was sent>")
     said(
         "test_another",
-        "<no event 'purchase' was sent; sent: 'signup'; refused: an event without a name by /zaraz/api: type, "
+        "<no event 'purchase' was sent; sent: 'signup'; refused: an event without a name by /zaraz/api: maxItems, "
         "/events/1/client/__zarazTrack: expected text, got an array of 1>",
         "sent (1):\n  'signup' plan='pro'",
     )

@@ -262,7 +262,9 @@ def _show(table: Table, options: Mapping[str, Any]) -> None:
         output.say_json(table.as_json())
         return
     if options["in_csv"]:
-        click.echo(table.as_csv(printable=sys.stdout.isatty()), nl=False)
+        click.echo(
+            table.as_csv(printable=sys.stdout.isatty()), nl=False, color=True
+        )  # a file holds data: nothing is stripped
         return
     if options["in_chart"]:
         _draw(table)
