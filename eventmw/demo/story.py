@@ -108,13 +108,13 @@ def _batch() -> Sequence[Step]:
     events = [
         {"client": {"__zarazTrack": "sign up"}},
         {"clinet": {"__zarazTrack": "mistyped"}},
-        {"client": {"__zarazTrack": 7}},
+        {"client": {"__zarazTrack": {"name": "order"}}},
         {"client": {"__zarazTrack": "order paid", "__zarazEcommerce": True, "total": 12.5}},
     ]
     promises = [
         _delivered("sign up"),
         _refused("no client", "required"),
-        _refused("a number as its name", "type"),
+        _refused("an object as its name", "type"),
         _delivered("order paid"),
     ]
     return [Step(title="A batch: two good events, two bad ones", body=_json({"events": events}), promises=promises)]
