@@ -39,11 +39,11 @@ def test_what_tools_want_of_the_browser(site: Site) -> None:
 
 
 def test_some_are_refused(site: Site) -> None:
-    body = '{"events": [{"client": {"__zarazTrack": 3}}, {"client": {}, "system": {"device": {"viewport": "big"}}}]}'
+    body = '{"events": [{"client": {"__zarazTrack": {}}}, {"client": {}, "system": {"device": {"viewport": "big"}}}]}'
     ran = run("send", site.url, "--file", "-", stdin=body)
     assert ran.code == 1
     assert ran.lines[0].startswith("1 event accepted, 1 refused")
-    assert "  event 0: refused: expected text, got a number, at /events/0/client/__zarazTrack" in ran.lines
+    assert "  event 0: refused: expected text, got an object, at /events/0/client/__zarazTrack" in ran.lines
     assert any(line.startswith("  event 1: accepted with a warning: expected WIDTHxHEIGHT") for line in ran.lines)
 
 

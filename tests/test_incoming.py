@@ -49,7 +49,7 @@ def test_an_api_may_look_at_more(fields: dict[str, str], query: str) -> None:
     assert head == head_of_environ(environ, "http", wanted.environ, query)
     assert head.headers == {name: value for name, value in fields.items() if name != "cookie"}
     assert head.query == query
-    assert set(head_of_scope(scope).headers) == set(head.headers) - {"user-agent", "x-eventbunker-write-key"}
+    assert set(head_of_scope(scope).headers) == set(head.headers) - {"x-eventbunker-write-key"}
 
 
 @pytest.mark.parametrize(("length", "headers"), [("", {}), (None, {}), ("5", {"content-length": "5"})])

@@ -13,7 +13,7 @@ from math import inf
 from typing import Final
 
 from eventmw.errors import Refused
-from eventmw.event import BROWSER_FIELDS
+from eventmw.event import BROWSER_FIELDS, CLIENT_HINTS
 from eventmw.eventbunker.places import Places
 from eventmw.exchange import Taken, not_kept_in_time
 from eventmw.formats import is_ip
@@ -152,7 +152,7 @@ class TrackApi:
             headers.get("referer", "")[:MAX_HEADER] or None,
             {} if ip is None or self._places is None else self._places.of(ip),
             first_language(browser.get("accept-language", "")),
-            client_hints(browser),
+            client_hints({name: headers[name][:MAX_HEADER] for name in CLIENT_HINTS if name in headers}),
         )
 
     def reply(self, tracked: Tracked, kept: Future[Position], cors: Headers, /) -> Reply:

@@ -274,7 +274,9 @@ class Runner:
 
     def _refusal(self, error: DBAPIError, deadline: Deadline) -> Refused:
         state = str(getattr(error.orig, "sqlstate", None))
-        if state == _CANCELLED or str(error.orig) == "interrupted" or deadline.is_over:
+        # A server that fell silent is no slow question, however long that took to show.
+        is_late = deadline.is_over and not error.connection_invalidated
+        if state == _CANCELLED or str(error.orig) == "interrupted" or is_late:
             return _too_long(self.limits.timeout_s)
         if _is_too_large(error, state):
             return Refused("query_too_large", "The database does not take so large a question. Ask for less at once.")
