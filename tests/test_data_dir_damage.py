@@ -136,6 +136,7 @@ FILES: Final = {
     "reserve": HINT,
     "kept/archive-journal": HINT,
     "kept/duplicates": HINT,
+    "kept/failures": HINT,
     "kept/duplicates-1": HINT,
     "tools/crm": TOOL,
     "tools/archive": TOOL,
