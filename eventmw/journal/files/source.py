@@ -85,9 +85,10 @@ class Source:
             return self._board.post(consumed, CONSUMED_AT)
         if self._told != consumed:
             end = self.end()
-            told = [
-                self._board.post(total, at) for total, at in ((end, HELD_AT), (consumed, CONSUMED_AT), (end, ENDED_AT))
-            ]
+            totals = [(consumed, CONSUMED_AT), (end, ENDED_AT)]
+            if end.seq >= self._promised:  # a leader that ended early has not said yet what is lost
+                totals.append((end, HELD_AT))
+            told = [self._board.post(total, at) for total, at in totals]
             self._told = consumed if all(told) else None
             self._board.close()
         return self._told is not None
