@@ -208,3 +208,9 @@ def test_what_the_caller_gives_wins_key_by_key(found: dict[str, Any], given: dic
         name: found[name] for name in found.keys() - given.keys()
     }
     assert merged(found, None) == found
+
+
+def test_an_address_has_one_spelling_with_and_without_proxies() -> None:
+    mapped = system_of(environ_of(REMOTE_ADDR="::ffff:192.0.2.9"), 0)
+    told = system_of(environ_of({"x-forwarded-for": "::ffff:c000:209"}), 1)
+    assert (mapped["device"]["ip"], told["device"]["ip"]) == ("192.0.2.9", "192.0.2.9")

@@ -14,7 +14,7 @@ from eventmw.config import Config
 from eventmw.errors import EventmwError, InvalidEvent, JournalDown
 from eventmw.eventbunker.places import Places
 from eventmw.eventbunker.stores import Stores
-from eventmw.formats import is_ip
+from eventmw.formats import ip_of
 from eventmw.payload import OwnEvent
 from eventmw.protocols import eventbunker
 from eventmw.protocols.eventbunker import Context, Judge, Names, Sender, Tracked, Writer
@@ -58,7 +58,7 @@ class OwnTracking:
 
     def _context(self, sender: Mapping[str, str]) -> Context:
         ip = sender.get("ip", "")
-        known = ip if ip and is_ip(ip) else None
+        known = ip_of(ip) if ip else None
         place = {} if known is None or self._places is None else self._places.of(known)
         return Context(None, known, sender.get("user_agent"), sender.get("referer"), place)
 

@@ -18,7 +18,7 @@ from eventmw.eventbunker.places import Places
 from eventmw.exchange import Taken, not_kept_in_time
 from eventmw.formats import is_ip
 from eventmw.http import Headers, Reply, client_hints, first_language
-from eventmw.intake.door import MAX_HEADER, browser_of
+from eventmw.intake.door import MAX_HEADER, browser_of, wants_privacy
 from eventmw.intake.keyed import KeyedDoor, KeyedVisit
 from eventmw.journal import Position
 from eventmw.keys import Key
@@ -144,7 +144,7 @@ class TrackApi:
         """Return what is recorded of the connection; no address of somebody whose browser says not to."""
         headers = visit.head.headers
         browser = browser_of(headers) if "sec-fetch-site" in headers or "origin" in headers else {}
-        ip = visit.address if visit.address and is_ip(visit.address) and not _wants_privacy(headers) else None
+        ip = visit.address if visit.address and is_ip(visit.address) and not wants_privacy(headers) else None
         return Context(
             key.customer,
             ip,
@@ -183,7 +183,3 @@ class TrackApi:
             len(tracked.duplicates),
             judgement.warned() if judgement.warnings else {},
         )
-
-
-def _wants_privacy(headers: Mapping[str, str]) -> bool:
-    return headers.get("sec-gpc") == "1" or headers.get("dnt") == "1"

@@ -14,10 +14,10 @@ from typing import Any, Final, cast
 from urllib.parse import quote
 
 from eventmw.event import CLIENT_HINTS
-from eventmw.formats import is_ip
+from eventmw.formats import ip_of
 from eventmw.http import RequestHead, client_hints
 from eventmw.incoming import Fields, head_of_environ, head_of_scope
-from eventmw.intake.door import forwarded
+from eventmw.intake.door import address_of, told_by_proxies, wants_privacy
 from eventmw.intake.paths import public_path
 
 SECRET_COOKIES: Final = frozenset(
@@ -157,33 +157,21 @@ def _url(head: RequestHead, path: str, server: str, proxies: int) -> str | None:
     """Return the public URL of a request, as the proxies that are trusted saw it; None when no host is known."""
     scheme, host = head.scheme, head.headers.get("host") or server
     if proxies:
-        scheme = _hop(head.headers.get("x-forwarded-proto", ""), proxies) or scheme
-        host = _hop(head.headers.get("x-forwarded-host", ""), proxies) or host
+        scheme = told_by_proxies("x-forwarded-proto", head.headers, proxies) or scheme
+        host = told_by_proxies("x-forwarded-host", head.headers, proxies) or host
     return f"{scheme}://{host}{path}{'?' + head.query if head.query else ''}" if host else None
-
-
-def _hop(value: str, proxies: int) -> str:
-    """Return what the outermost trusted proxy said; where each sets the field anew, there is one value."""
-    hops = [hop.strip() for hop in value.split(",")]
-    return hops[-proxies] if len(hops) >= proxies else hops[0]
 
 
 def _device(head: RequestHead, proxies: int | None) -> dict[str, Any]:
     headers = head.headers
-    address = "" if proxies is None or _wants_privacy(headers) else head.peer
-    if address and proxies:
-        address = forwarded(headers, proxies) or address
+    is_told = proxies is not None and not wants_privacy(headers)
     device = {
-        "ip": address if is_ip(address) else None,
+        "ip": ip_of(address_of(head, proxies or 0)) if is_told else None,
         "user-agent": headers.get("user-agent"),
         "language": _language(headers.get("accept-language", "")),
         "client-hints": client_hints(headers),
     }
     return {name: value for name, value in device.items() if value}
-
-
-def _wants_privacy(headers: Mapping[str, str]) -> bool:
-    return headers.get("sec-gpc") == "1" or headers.get("dnt") == "1"
 
 
 def _language(accepted: str) -> str | None:

@@ -256,12 +256,12 @@ def _is_own(origin: str, head: RequestHead, proxies: int) -> bool:
     """Return whether an origin is the one that the request itself was sent to. Only pages of the web have such an origin."""
     if not _web_origin(origin):
         return False
-    told_host = _told("x-forwarded-host", head.headers, proxies)
+    told_host = told_by_proxies("x-forwarded-host", head.headers, proxies)
     try:
         parts, host = urlsplit(origin), urlsplit("//" + (told_host or head.headers.get("host", "")))
         scheme = parts.scheme
         if proxies:
-            scheme = (_told("x-forwarded-proto", head.headers, proxies) or head.scheme).lower()
+            scheme = (told_by_proxies("x-forwarded-proto", head.headers, proxies) or head.scheme).lower()
         return (parts.scheme, parts.hostname, _port(parts.port, parts.scheme)) == (
             scheme,
             host.hostname,
@@ -271,7 +271,7 @@ def _is_own(origin: str, head: RequestHead, proxies: int) -> bool:
         return False
 
 
-def _told(name: str, headers: Mapping[str, str], proxies: int) -> str:
+def told_by_proxies(name: str, headers: Mapping[str, str], proxies: int) -> str:
     """Return what the outermost trusted proxy wrote into a header field; "" when it wrote nothing.
 
     Each proxy may append to the list, or write it anew, so that fewer values than proxies are all theirs.
@@ -286,6 +286,11 @@ def forwarded(headers: Mapping[str, str], proxies: int) -> str | None:
     """Return the sender's address as the proxies that are trusted tell it, or None when they tell none."""
     hops = headers.get("x-forwarded-for", "").split(",")
     return ip_of(hops[-proxies]) if len(hops) >= proxies else None
+
+
+def wants_privacy(headers: Mapping[str, str]) -> bool:
+    """Return whether a browser says that its user wants no address kept. Source: W3C, «Global Privacy Control», «DNT»."""
+    return headers.get("sec-gpc") == "1" or headers.get("dnt") == "1"
 
 
 def length_of(headers: Mapping[str, str], max_body_bytes: int) -> int | None:
