@@ -8,6 +8,7 @@ import re
 import threading
 import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any
@@ -106,15 +107,21 @@ def test_a_process_that_keeps_the_interpreter_busy_blames_no_tool() -> None:
 
 
 def hanging(kind: What, work: Callable[[], None]) -> tuple[Watch, BaseException | None]:
-    watch = Watch(look_s=LOOK_S)
-    try:
-        with watch.holding("crm", kind):
-            work()
-    except TookTooLong as error:
-        return watch, error
-    finally:
-        watch.stop()
-    return watch, None
+    """Have a fresh thread work and hang: CPython 3.11 cannot interrupt one that was ever refused a thread, as tests are."""
+
+    def hang() -> tuple[Watch, BaseException | None]:
+        watch = Watch(look_s=LOOK_S)
+        try:
+            with watch.holding("crm", kind):
+                work()
+        except TookTooLong as error:
+            return watch, error
+        finally:
+            watch.stop()
+        return watch, None
+
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(hang).result()
 
 
 def test_an_endless_loop_is_told_interrupted_and_switched_off(caplog: pytest.LogCaptureFixture) -> None:
