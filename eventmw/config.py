@@ -21,7 +21,7 @@ from eventmw.errors import ConfigError
 from eventmw.formats import NoOrigin, check_origin_spelling
 from eventmw.intake.paths import path_problems
 from eventmw.outcome import Outcome
-from eventmw.secret import AnySecret, EnvSecret, Secret, reveal
+from eventmw.secret import AnySecret, EnvSecret, Secret, reveal, variables_of
 from eventmw.signatures import problems as signature_problems
 from eventmw.tracebacks import TRACEBACKS, Tracebacks
 
@@ -335,24 +335,17 @@ def _tool_problems(config: Config) -> Iterator[str]:
             except ConfigError as error:
                 yield from (f"{group} number {number}: {problem}" for problem in error.problems)
                 continue
-            yield from _secret_problems(ident, member)
+            # One that is missing would only show at the first event.
+            yield from (
+                f"tool {ident}: {setting} names the environment variable {secret.name}, which is not set"
+                for setting, secret in variables_of(member)
+                if not secret.is_set()
+            )
             if ident in seen:
                 yield f"two tools have the id {ident!r}; give one of them its own, such as {ident}-2: places hang on ids"
             seen.add(ident)
     if config.eventbunker_path is not None and ARCHIVE in seen:
         yield f"a tool has the id {ARCHIVE!r}, which is the archive's; give it another: places hang on ids"
-
-
-def _secret_problems(ident: str, tool: object) -> Iterator[str]:
-    """Ask for the secrets that a tool's settings name: one that is missing would only show at the first event."""
-    if not dataclasses.is_dataclass(tool) or isinstance(tool, type):
-        return
-    for spec in dataclasses.fields(tool):
-        value: object = getattr(tool, spec.name)
-        named = cast(Mapping[str, object], value).values() if isinstance(value, Mapping) else (value,)
-        for secret in named:
-            if isinstance(secret, EnvSecret) and not secret.is_set():
-                yield f"tool {ident}: {spec.name} names the environment variable {secret.name}, which is not set"
 
 
 def _hint(name: str) -> str:

@@ -42,17 +42,6 @@ def _to_the_second(seconds: int) -> str:
     return datetime.fromtimestamp(seconds, UTC).isoformat()[:19]
 
 
-def is_timestamp(value: object) -> bool:
-    """Return whether a text is a time that `from_iso` reads; other types are not judged here."""
-    if not isinstance(value, str):
-        return True
-    try:
-        from_iso(value)
-    except (ValueError, OverflowError):
-        return False
-    return True
-
-
 _OCTET: Final = "(?:25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])"
 IPV4_PATTERN: Final = rf"(?:{_OCTET}\.){{3}}{_OCTET}"
 _ipv4 = re.compile(IPV4_PATTERN).fullmatch  # ten times as fast as ipaddress, which decides all else

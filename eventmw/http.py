@@ -19,10 +19,22 @@ Headers = tuple[tuple[str, str], ...]
 # The two that every request of ours needs are named tuples: a frozen dataclass takes four times as long to make.
 
 
-def first_language(accepted: str) -> str | None:
-    """Return the first language of an ``Accept-Language`` field, which browsers put first by preference; None for any."""
-    language = accepted.partition(",")[0].partition(";")[0].strip()
-    return None if language in {"", "*"} else language
+def language_of(accepted: str) -> str | None:
+    """Return the language that an ``Accept-Language`` field likes best, the first of equal ones; None when it names none.
+
+    Source: RFC 9110 12.5.4.
+    """
+    weight, language = max(map(_weighed, accepted.split(",")), key=lambda one: one[0])
+    return language if weight > 0 else None
+
+
+def _weighed(part: str) -> tuple[float, str]:
+    tag, _, quality = (text.strip() for text in part.partition(";"))
+    try:
+        weight = float(quality.partition("=")[2]) if quality else 1.0
+    except ValueError:
+        weight = 0.0
+    return (weight if tag not in {"", "*"} else 0.0), tag
 
 
 def client_hints(headers: Mapping[str, str]) -> dict[str, str]:

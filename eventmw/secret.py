@@ -5,9 +5,11 @@ Layer: vocabulary (standard library only).
 
 from __future__ import annotations
 
+import dataclasses
 import os
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, cast
 
 from eventmw.errors import ConfigError
 
@@ -80,24 +82,42 @@ def env(name: str) -> EnvSecret:
     return EnvSecret(name)
 
 
+def variables_of(tool: object) -> Iterator[tuple[str, EnvSecret]]:
+    """Return the variables that a tool's settings name, each with its setting: ``api_secret``, ``headers.X-Key``."""
+    if not dataclasses.is_dataclass(tool):
+        return
+    for spec in dataclasses.fields(tool):
+        value: object = getattr(tool, spec.name, None)
+        if isinstance(value, EnvSecret):
+            yield spec.name, value
+        elif isinstance(value, Mapping):
+            for key, inner in cast(Mapping[str, object], value).items():
+                if isinstance(inner, EnvSecret):
+                    yield f"{spec.name}.{key}", inner
+
+
 AnySecret = Secret | EnvSecret | str
 
 _MIN_KNOWN, _MAX_KNOWN = 6, 1000
-_known: Final[set[str]] = set()
-"""What was revealed in this process, so that no traceback repeats it."""
+_known: Final[dict[str, None]] = {}
+"""What was revealed in this process, the latest last, so that no traceback repeats it."""
 
 
 def reveal(secret: AnySecret) -> str:
     """Return the string behind a plain string, a `Secret` or an `env` name."""
     value = secret if isinstance(secret, str) else secret.reveal()
-    if value not in _known and len(value) >= _MIN_KNOWN and len(_known) < _MAX_KNOWN:
-        _known.add(value)
+    if len(value) >= _MIN_KNOWN:
+        _known.pop(value, None)
+        _known[value] = None
+        if len(_known) > _MAX_KNOWN:
+            for old in list(_known)[:-_MAX_KNOWN]:
+                _known.pop(old, None)
     return value
 
 
 def without_secrets(text: str) -> str:
     """Mask every secret that `reveal` returned in this process, if it has at least six characters."""
-    for value in sorted(_known.copy(), key=len, reverse=True):
+    for value in sorted(_known, key=len, reverse=True):
         text = text.replace(value, _HIDDEN)
     return text
 

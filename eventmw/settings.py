@@ -21,7 +21,7 @@ from typing import Any, Final, cast
 
 from eventmw.config import Config, Limits, Settings
 from eventmw.errors import ConfigError
-from eventmw.secret import EnvSecret, env
+from eventmw.secret import EnvSecret, env, variables_of
 
 log = logging.getLogger("eventmw")
 
@@ -103,7 +103,7 @@ def unknown(problem: str, name: str, offered: Collection[str], *, otherwise: str
 def misspelt_variables(config: Config) -> Iterator[str]:
     """Return a sentence for each environment variable that is named like a setting, and that nothing reads."""
     names = {*_VARIABLES, *(f"LIMITS_{spec.name.upper()}" for spec in dataclasses.fields(Limits))}
-    own = {secret.name for tool in (*config.tools, *config.consumers) for secret in _secrets_of(tool)}
+    own = {secret.name for tool in (*config.tools, *config.consumers) for _, secret in variables_of(tool)}
     for variable in sorted(name for name in os.environ if name.startswith(PREFIX) and name not in own):
         if (name := variable.removeprefix(PREFIX)) not in names:
             near = get_close_matches(name, names, n=1)
@@ -120,13 +120,6 @@ def warn_of_variables(config: Config) -> None:
         if problem not in _warned:
             _warned.add(problem)
             log.warning("%s", problem)
-
-
-def _secrets_of(tool: object) -> Iterator[EnvSecret]:
-    values = [getattr(tool, spec.name) for spec in dataclasses.fields(tool)] if dataclasses.is_dataclass(tool) else []
-    for value in values:
-        inner = cast(Mapping[str, object], value).values() if isinstance(value, Mapping) else (value,)
-        yield from (one for one in inner if isinstance(one, EnvSecret))
 
 
 def _of_files(merged: Mapping[str, Any]) -> tuple[str, ...]:

@@ -164,6 +164,15 @@ def test_what_was_revealed_is_in_no_text_of_any_mode(secret: str) -> None:
         assert f"<{secret}>" not in shown
 
 
+def test_a_secret_in_use_is_masked_however_many_came_before() -> None:
+    for number in range(3000):
+        reveal(Secret(f"secret number {number}"))
+        reveal(Secret("the site's own secret"))
+    text = without_secrets("secret number 2999 and the site's own secret")
+    assert "secret number" not in text
+    assert "own" not in text
+
+
 def test_causes_and_members_of_groups_are_shown_and_our_frames_are_not() -> None:
     def chained() -> object:
         try:

@@ -8,15 +8,15 @@ from __future__ import annotations
 import dataclasses
 import ipaddress
 import os
-from collections.abc import Iterator, Mapping
-from typing import Any, Final, cast
+from collections.abc import Iterator
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 from eventmw.config import Config
 from eventmw.contract import Delivery
 from eventmw.errors import ConfigError
 from eventmw.journal.files import filesystem
-from eventmw.secret import EnvSecret, Secret, reveal
+from eventmw.secret import EnvSecret, Secret, reveal, variables_of
 from eventmw.settings import misspelt_variables
 from eventmw.tools import File
 
@@ -33,11 +33,13 @@ _TELLING: Final = ("secret", "token", "key", "password")
 
 def missing_secrets(config: Config) -> Iterator[str]:
     """Return a sentence for each environment variable that a tool needs and that is not set."""
-    for tool, name, value in _env_secrets(config):
-        try:
-            value.reveal()
-        except Exception:  # noqa: BLE001 - ConfigError, or what another kind of secret raises
-            yield f"{tool}: {name} is to come from the environment variable {value.name}, which is not set"
+    for tool in (*config.tools, *config.consumers):
+        for setting, variable in variables_of(tool):
+            if not variable.is_set():
+                yield (
+                    f"{type(tool).__name__}: {setting} is to come from the environment variable {variable.name}, "
+                    "which is not set"
+                )
 
 
 def archive_of(config: Config) -> str:
@@ -65,17 +67,6 @@ def unusable_places(config: Config) -> Iterator[str]:
         from eventmw.eventbunker.places import problems_of  # noqa: PLC0415 - of an extra
 
         yield from problems_of(config.geoip)
-
-
-def _env_secrets(config: Config) -> Iterator[tuple[str, str, EnvSecret]]:
-    for tool in (*config.tools, *config.consumers):
-        for name, value in _fields(tool):
-            if isinstance(value, EnvSecret):
-                yield type(tool).__name__, name, value
-            elif isinstance(value, Mapping):
-                for key, inner in cast("Mapping[str, object]", value).items():
-                    if isinstance(inner, EnvSecret):
-                        yield type(tool).__name__, f"{name}.{key}", inner
 
 
 def warnings(config: Config) -> Iterator[str]:

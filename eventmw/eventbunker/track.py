@@ -17,7 +17,7 @@ from eventmw.event import BROWSER_FIELDS, CLIENT_HINTS
 from eventmw.eventbunker.places import Places
 from eventmw.exchange import Taken, not_kept_in_time
 from eventmw.formats import is_ip
-from eventmw.http import Headers, Reply, client_hints, first_language
+from eventmw.http import Headers, Reply, client_hints, language_of
 from eventmw.intake.door import MAX_HEADER, browser_of, wants_privacy
 from eventmw.intake.keyed import KeyedDoor, KeyedVisit
 from eventmw.journal import Position
@@ -151,7 +151,7 @@ class TrackApi:
             headers.get("user-agent", "")[:MAX_HEADER] or None,
             headers.get("referer", "")[:MAX_HEADER] or None,
             {} if ip is None or self._places is None else self._places.of(ip),
-            first_language(browser.get("accept-language", "")),
+            language_of(browser.get("accept-language", "")),
             client_hints({name: headers[name][:MAX_HEADER] for name in CLIENT_HINTS if name in headers}),
         )
 

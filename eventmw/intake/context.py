@@ -15,7 +15,7 @@ from urllib.parse import quote
 
 from eventmw.event import CLIENT_HINTS
 from eventmw.formats import ip_of
-from eventmw.http import RequestHead, client_hints
+from eventmw.http import RequestHead, client_hints, language_of
 from eventmw.incoming import Fields, head_of_environ, head_of_scope
 from eventmw.intake.door import address_of, told_by_proxies, wants_privacy
 from eventmw.intake.paths import public_path
@@ -168,26 +168,10 @@ def _device(head: RequestHead, proxies: int | None) -> dict[str, Any]:
     device = {
         "ip": ip_of(address_of(head, proxies or 0)) if is_told else None,
         "user-agent": headers.get("user-agent"),
-        "language": _language(headers.get("accept-language", "")),
+        "language": language_of(headers.get("accept-language", "")),
         "client-hints": client_hints(headers),
     }
     return {name: value for name, value in device.items() if value}
-
-
-def _language(accepted: str) -> str | None:
-    """Return the language that the sender likes best, the first of equal ones. Source: RFC 9110 12.5.4."""
-    found = [_weighed(part) for part in accepted.split(",")]
-    best = max(found, key=lambda one: one[0], default=(0.0, ""))
-    return best[1] if best[0] > 0 else None
-
-
-def _weighed(part: str) -> tuple[float, str]:
-    tag, _, quality = part.strip().partition(";")
-    try:
-        weight = float(quality.partition("=")[2]) if quality else 1.0
-    except ValueError:
-        weight = 0.0
-    return (weight if tag.strip() not in {"", "*"} else 0.0), tag.strip()
 
 
 def _cookies(field: str) -> dict[str, str]:

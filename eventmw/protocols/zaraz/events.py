@@ -13,7 +13,7 @@ import msgspec
 from eventmw import strictjson
 from eventmw.event import USER_FIELDS, Device, Event, Kind, Page, Record
 from eventmw.formats import ip_of
-from eventmw.http import client_hints, first_language
+from eventmw.http import client_hints, language_of
 from eventmw.jsdates import time_ms
 from eventmw.protocols.zaraz.system import HINTS, as_object, is_absent, read, text
 from eventmw.record import ERASED, Erased
@@ -130,7 +130,7 @@ def _filled_in(device: Mapping[str, Any], browser: Mapping[str, str]) -> dict[st
     """Return a device with what the browser's own header fields say where the sender says nothing."""
     found: dict[str, Any] = {
         "user-agent": browser.get("user-agent"),
-        "language": first_language(browser.get("accept-language", "")),
+        "language": language_of(browser.get("accept-language", "")),
         HINTS: client_hints(browser),
     }
     return {**{name: value for name, value in found.items() if value}, **device}
