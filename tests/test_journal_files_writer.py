@@ -14,7 +14,6 @@ import pytest
 
 from eventmw.errors import JournalDown, JournalFull
 from eventmw.journal.files import FileJournal
-from eventmw.journal.files.writer import THREAD_NAME
 from tests.journal_conformance import leading, put, until
 
 
@@ -56,7 +55,8 @@ def test_numbers_that_cannot_be_read_end_no_thread_and_refuse_no_record(
 def test_a_thread_that_died_is_started_again(journal: FileJournal, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever ended it: here it cannot even be logged what went wrong."""
     put(journal, 1)
-    [thread] = [one for one in threading.enumerate() if one.name == THREAD_NAME]
+    thread = journal._writer._thread
+    assert thread is not None
 
     def fails(*_: object, **__: object) -> list[str]:
         raise SystemExit
@@ -78,7 +78,8 @@ def test_what_fails_while_nothing_waits_does_not_end_the_thread(
         failed.set()
         raise RuntimeError("something nobody thought of")
 
-    [thread] = [one for one in threading.enumerate() if one.name == THREAD_NAME]
+    thread = journal._writer._thread
+    assert thread is not None
     with monkeypatch.context() as system:
         system.setattr(os, "listdir", fails)
         assert failed.wait(10)
