@@ -7,10 +7,11 @@ Source: JSON Schema draft 2020-12; the schemas in ``eventmw/schemas`` state PROT
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
 from functools import cache
 from importlib.resources import files
-from itertools import islice
+from itertools import chain, islice
 from typing import Any, Final, cast
 
 import msgspec
@@ -59,7 +60,7 @@ def _is_origin(value: object) -> bool:
     return True
 
 
-_Look = Callable[[Any, Any, Any, Schema], Iterable[ValidationError]]
+_Look = Callable[[Any, Any, Any, Schema], Iterable[ValidationError] | None]
 
 
 def _unless_too_many(look: _Look, limit: str, kind: type) -> _Look:
@@ -77,6 +78,22 @@ def _unless_too_many(look: _Look, limit: str, kind: type) -> _Look:
     return looks
 
 
+_STANDARD: Final[Mapping[str, _Look]] = cast(Any, Draft202012Validator).VALIDATORS
+
+
+def _in_order(validator: Any, wanted: Any, instance: Any, schema: Schema) -> Iterable[ValidationError] | None:
+    """Look at additional properties in the order of the object; jsonschema's order hangs on the seed of hashes."""
+    if not isinstance(wanted, dict) or not isinstance(instance, dict):
+        return _STANDARD["additionalProperties"](validator, wanted, instance, schema)
+    known, patterns = schema.get("properties", {}), "|".join(schema.get("patternProperties", {}))
+    fields = cast(Mapping[str, object], instance)
+    others = (name for name in fields if name not in known and not (patterns and re.search(patterns, name)))
+    return chain.from_iterable(validator.descend(fields[name], wanted, path=name) for name in others)
+
+
+_LOOKS: Final = {**_STANDARD, "additionalProperties": _in_order}
+
+
 _LIMITED: Final = {
     "items": ("maxItems", list),
     "propertyNames": ("maxProperties", dict),
@@ -87,10 +104,7 @@ _LIMITED: Final = {
 
 _Validator: Final[Any] = cast(Any, validators).extend(
     Draft202012Validator,
-    {
-        keyword: _unless_too_many(cast(Any, Draft202012Validator).VALIDATORS[keyword], limit, kind)
-        for keyword, (limit, kind) in _LIMITED.items()
-    },
+    {keyword: _unless_too_many(_LOOKS[keyword], limit, kind) for keyword, (limit, kind) in _LIMITED.items()},
 )
 
 

@@ -13,7 +13,7 @@ from referencing import Registry
 
 from eventmw.jsdates import is_js_time
 from eventmw.protocols.eventbunker.accept import RESERVED, is_valid, refused_part
-from eventmw.schema import Authority, published
+from eventmw.schema import Authority, pointer, published
 from eventmw.testing.strategies import FREE_VALUES, TRACK_NAMES, tracks
 from tests import strategies as own
 
@@ -25,7 +25,9 @@ WORDS = Authority(published("eventbunker-track"))
 
 # Beside those that come with the package: what is read liberally, names that start with an underscore, odd spellings.
 TIMES = st.sampled_from(["2021-06-26T14:48:00.000", "Sat, 26 Jun 2021 14:48:00 GMT", 1624718880, "", None])
-FREE = own.TEXTS.filter(lambda name: name not in RESERVED) | st.sampled_from(["_fbp", "_fbc", "_ga", "_id", "__typename", "_", "_anything"])
+FREE = own.TEXTS.filter(lambda name: name not in RESERVED) | st.sampled_from(
+    ["_fbp", "_fbc", "_ga", "_id", "__typename", "_", "_anything"]
+)
 GOOD = tracks() | st.builds(
     lambda free, known: {**free, **known},
     st.dictionaries(FREE, FREE_VALUES, max_size=4),
@@ -101,6 +103,7 @@ def test_every_odd_value_in_every_place(place: str) -> None:
 
 @given(NEARLY | own.VALUES | st.dictionaries(KEYS, FREE_VALUES | own.VALUES, max_size=8), st.integers(1, 3))
 @example({"event_name": "x", "a": [1, 1.5, "x", True, None]}, 3)
+@example({"event_name": "x", "a": [None], "c": [None], "b": [None], "d": [None]}, 3)
 @example({"event_name": "x", "b": 1, "a": {"b": {}, "c": [1, "x"], "d": 1}, "_a": 1, "_b": 1}, 1)
 def test_of_the_refused_part_the_authority_says_the_same(event: Any, most: int) -> None:
     """Of less, in less time: its first faults are those that it has for the whole."""
@@ -113,6 +116,14 @@ def test_of_the_refused_part_the_authority_says_the_same(event: Any, most: int) 
     few = told(refused_part(event, most))
     assert set(few) <= set(of_all)
     assert bool(few) == bool(of_all)
+
+
+@given(st.lists(own.TEXTS.filter(lambda name: name not in RESERVED), unique=True, max_size=8))
+def test_faults_stand_in_the_order_of_the_fields(names: list[str]) -> None:
+    event = {name: [None] for name in names} | {"event_name": "x", "timestamp": None}
+    assert [fault.path for fault in WORDS.faults(event)] == [
+        pointer([name]) for name in names if name in event and event[name] == [None]
+    ]
 
 
 def test_a_large_event_costs_the_authority_little() -> None:
