@@ -167,6 +167,11 @@ def test_what_a_damaged_file_costs(
     shutil.copytree(left[0], folder)
     wanted = last(left[0], name).relative_to(left[0])
     damage(folder / wanted, how)
+    costs(cost, how, folder, key, caplog)
+
+
+def costs(cost: Cost, how: str, folder: Path, key: str, caplog: pytest.LogCaptureFixture) -> None:
+    """Assert that a site of a damaged folder serves on, for that price, and says so."""
     caplog.set_level(logging.WARNING)
     site, transport = site_of(folder)
     try:
@@ -189,6 +194,39 @@ def test_what_a_damaged_file_costs(
         assert not [one for one in caplog.records if one.exc_info], "a sentence, and no traceback"
     finally:
         site.close(0)
+
+
+# What is only there while something runs: what stands there of a process that ended, or of nobody. In the place of SQLite's
+# own files a folder is as a database that is damaged; all else there, SQLite takes for what a dead process left.
+PLANTED: Final = {
+    "members/4711-x": HINT,
+    "inbox/4711-x.order": HINT,
+    "live/4711.sock": Cost({"*": ""}),
+    "archive.sqlite3-journal": Cost({"*": ""}),
+    "archive.sqlite3-wal": Cost({"*": ""}),
+    "archive.sqlite3-shm": Cost({"*": ""}),
+    "keys.sqlite3-journal": Cost({"*": ""}),
+    "keys.sqlite3-wal": Cost({"*": ""}),
+    "keys.sqlite3-shm": Cost({"*": ""}),
+}
+FOLDERS: Final = {
+    **dict.fromkeys(("archive.sqlite3-journal", "archive.sqlite3-wal"), Cost({"*": "stands still"}, row=False)),
+    **dict.fromkeys(("keys.sqlite3-journal", "keys.sqlite3-wal"), Cost({"*": "the keys in"}, new=False)),
+}
+
+
+@pytest.mark.parametrize("how", ["empty", "junk", "folder"])
+@pytest.mark.parametrize("name", PLANTED)
+def test_what_stands_in_the_place_of_a_passing_file_costs(
+    left: tuple[Path, str], tmp_path: Path, caplog: pytest.LogCaptureFixture, name: str, how: str
+) -> None:
+    folder = tmp_path / "data"
+    shutil.copytree(left[0], folder)
+    (folder / name).parent.mkdir(exist_ok=True)
+    (folder / name).touch()
+    damage(folder / name, how)
+    cost = FOLDERS.get(name) if how == "folder" else None
+    costs(cost or PLANTED[name], how, folder, left[1], caplog)
 
 
 def _names(archive: Any) -> set[str]:

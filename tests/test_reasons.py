@@ -75,7 +75,8 @@ def test_reasons_and_the_last_failure_are_shown_also_when_the_site_is_stopped(tm
     )
 
     def last() -> str:
-        return str(app.stats()["tools"]["moody"]["lane"]["last_error"])
+        lane = app.stats()["tools"]["moody"]["lane"]  # none before deliveries have begun
+        return str(lane and lane["last_error"])
 
     app.track("first")
     app.runtime.start()
