@@ -234,10 +234,13 @@ class Filling:
     async def _refill(self, gap: Gap) -> None:
         """Have everything read again that the journal still holds, before the archive says that it is whole."""
         before = self._note.gap
-        if before is not None and not before.is_over and before.rows is not None and gap.rows is not None:
-            gap = msgspec.structs.replace(
-                gap, rows=max(gap.rows, before.rows - before.filled), since_ms=before.since_ms
-            )
+        oldest = next((tool.oldest_ms for tool in self._work.journal.stats().tools if tool.tool == ARCHIVE), None)
+        gap = msgspec.structs.replace(gap, before_ms=gap.seen_ms + 1 if oldest is None else oldest)
+        if before is not None and not before.is_over:  # what it had not filled yet waits beside what is new
+            gap = msgspec.structs.replace(gap, before_ms=before.before_ms)
+            if before.rows is not None and gap.rows is not None:
+                rows = max(gap.rows, before.rows - before.filled)
+                gap = msgspec.structs.replace(gap, rows=rows, since_ms=before.since_ms)
         if gap.rows is not None:
             log.error("the archive lacks %d rows that it had: it is filled again as far as the journal goes", gap.rows)
         self._note = msgspec.structs.replace(self._note, gap=gap)
@@ -332,8 +335,8 @@ class Filling:
     def _count(self, written: int) -> None:
         self._may_be_empty, gap = False, self._note.gap
         if gap is not None and not gap.is_over:
-            before = sum(one.row["recorded_ms"] <= gap.seen_ms for one in self._batch.waiting)
-            filled = gap.filled + min(written, before)
+            before_ms = gap.before_ms or gap.seen_ms + 1
+            filled = gap.filled + min(written, sum(one.row["recorded_ms"] < before_ms for one in self._batch.waiting))
             gap = msgspec.structs.replace(gap, filled=filled if gap.rows is None else min(filled, gap.rows))
         self._note, self._is_noted = FillNote(self._note.journal, self._note.rows + written, gap), False
 

@@ -33,6 +33,7 @@ class Gap(msgspec.Struct, frozen=True):
         seen_ms: when it was found.
         at_rows: how many rows the journal had written until then.
         filled: how many came back from the journal.
+        before_ms: events that were recorded before it had been rows, the others waited still; 0: not noted.
         is_over: whether the journal has nothing more to give.
     """
 
@@ -42,6 +43,7 @@ class Gap(msgspec.Struct, frozen=True):
     at_rows: int
     filled: int = 0
     is_over: bool = False
+    before_ms: int = 0
 
     @property
     def lost(self) -> int:
