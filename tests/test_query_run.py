@@ -192,6 +192,7 @@ def test_a_sites_archive_is_made_by_its_first_question(engine: Engine, tmp_path:
     for one in (engine, file):
         table = Runner(one, make=Archive(one).open)(parse({"computations": [{"function": "count"}]}, NOW_MS), KEY)
         assert list(table.rows) == [(0,)]
+    file.dispose()
     assert (tmp_path / "data" / "archive.sqlite3").stat().st_mode & 0o777 == 0o600
     away = engine_of("postgresql+psycopg://nobody:secret@127.0.0.1:1/none")
     with pytest.raises(Refused) as raised:

@@ -8,6 +8,7 @@ import os
 import socket
 import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from datetime import datetime
 from typing import Any
 
@@ -55,7 +56,8 @@ class Unspeakable(Exception):
 
 
 def without_table() -> object:
-    return sqlite3.connect(":memory:").execute("SELECT * FROM orders")
+    with closing(sqlite3.connect(":memory:")) as connection:
+        return connection.execute("SELECT * FROM orders")
 
 
 def without_server() -> object:
