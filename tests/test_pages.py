@@ -454,7 +454,8 @@ def test_real_processes_tell_for_each_other(tmp_path: Path, monkeypatch: pytest.
         first.live()
         second.live()
         both_told = {str(first.process.pid): 2.0, str(second.process.pid): 1.0}
-        assert (accepted(first), accepted(second)) == ((both_told, 0), (both_told, 0))
+        # On a busy machine one may take longer than the page waits, which the page says.
+        until(lambda: (accepted(first), accepted(second)) == ((both_told, 0), (both_told, 0)))
         first.process.send_signal(signal.SIGSTOP)
         assert accepted(second) == ({str(second.process.pid): 1.0}, 1)
         first.process.kill()
