@@ -296,8 +296,9 @@ def suite(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest.
 
 
 def ran(suite: pytest.Pytester, *args: str) -> pytest.RunResult:
-    """Run a suite, with every warning an error."""
-    return suite.runpytest_subprocess("-q", "-p", "no:cacheprovider", "-W", "error", *args, timeout=100)
+    """Run a suite, with every warning an error, and without plugins that owners hardly have and that take seconds to load."""
+    without = ("-p", "no:cacheprovider", "-p", "no:schemathesis", "-p", "no:xdist")
+    return suite.runpytest_subprocess("-q", *without, "-W", "error", *args, timeout=100)
 
 
 def left(suite: pytest.Pytester) -> set[str]:
