@@ -45,14 +45,14 @@ class OwnEvent:
         body: the payload, as a sender would post it to one of the two APIs.
         project: whose archive it goes to; None: an event of the HTTP Events API.
         id: its id, where the payload has no place for one.
-        sender: what is known of the person's browser, where the payload has no place for it: ``ip``, ``user_agent``,
-            ``referer``.
+        sender: what is known of the person's browser, where the payload has no place for it: texts ``ip``, ``user_agent``,
+            ``referer``, ``language``, and ``hints``, its client hints.
     """
 
     body: bytes
     project: str | None = None
     id: str | None = None
-    sender: Mapping[str, str] = field(default_factory=dict[str, str])
+    sender: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
 
 def own_event(
@@ -137,24 +137,34 @@ def payload(
 
 def _for_project(
     name: str, properties: Mapping[str, Any] | None, timestamp: datetime | str | float | None, system: object
-) -> tuple[bytes, Mapping[str, str]]:
+) -> tuple[bytes, Mapping[str, Any]]:
     """Return the payload of one event of the track API, and what is recorded of the person's browser beside it."""
     fields = {**_mapping(name, properties), "event_name": name}
     if timestamp is not None:
         fields["timestamp"] = _written(timestamp)
-    page = _texts(system, "page")
-    device = _texts(system, "device")
+    page = _texts(_part(system, "page"))
+    device = _part(system, "device")
+    known, hints = _texts(device), _texts(_part(device, "client-hints"))
     if "referrer" in page:
         fields.setdefault("referrer", page["referrer"])
-    sender = {"ip": device.get("ip"), "user_agent": device.get("user-agent"), "referer": page.get("url")}
+    sender = {
+        "ip": known.get("ip"),
+        "user_agent": known.get("user-agent"),
+        "referer": page.get("url"),
+        "language": known.get("language"),
+        "hints": hints,
+    }
     return _encoded(name, fields), {key: value for key, value in sender.items() if value}
 
 
-def _texts(system: object, part: str) -> dict[str, str]:
-    inner: object = cast(Mapping[str, object], system).get(part) if isinstance(system, Mapping) else None
-    if not isinstance(inner, Mapping):
+def _part(whole: object, name: str) -> object:
+    return cast(Mapping[str, object], whole).get(name) if isinstance(whole, Mapping) else None
+
+
+def _texts(part: object) -> dict[str, str]:
+    if not isinstance(part, Mapping):
         return {}
-    return {key: value for key, value in cast(Mapping[str, object], inner).items() if isinstance(value, str)}
+    return {key: value for key, value in cast(Mapping[str, object], part).items() if isinstance(value, str)}
 
 
 def _mapping(name: str, properties: object) -> Mapping[str, Any]:

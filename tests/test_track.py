@@ -287,6 +287,7 @@ def test_an_event_for_a_project_goes_through_the_track_api(shop: Any) -> None:
         "http://shop.example/shop/caf%C3%A9%20x?id=7&b=%20",
     )
     assert event.properties["_referrer_host"] == "search.example"
+    assert (event.properties["_device"], event.device.language) == ("Pixel 9", "fr-CH")
 
 
 def test_a_projects_events_can_be_asked(shop: Any) -> None:

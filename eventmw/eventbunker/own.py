@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from typing import Final
+from typing import Any, Final
 
 from eventmw.clock import Clock
 from eventmw.config import Config
@@ -56,11 +56,12 @@ class OwnTracking:
         sender = Sender(f"{project}/track", Writer(project, None), self._context(event.sender), own_id=event.id)
         return eventbunker.accept(event.body, sender, (clock.new_id(now_ms), now_ms), self._judge, self._names())
 
-    def _context(self, sender: Mapping[str, str]) -> Context:
+    def _context(self, sender: Mapping[str, Any]) -> Context:
         ip = sender.get("ip", "")
         known = ip_of(ip) if ip else None
         place = {} if known is None or self._places is None else self._places.of(known)
-        return Context(None, known, sender.get("user_agent"), sender.get("referer"), place)
+        page, language = sender.get("referer"), sender.get("language")
+        return Context(None, known, sender.get("user_agent"), page, place, language, sender.get("hints", {}))
 
     def _id_of(self, project: str) -> str:
         """Return the id of the project with this name or id."""

@@ -37,7 +37,7 @@ class Context(msgspec.Struct, omit_defaults=True, gc=False, frozen=True):
         ip: the sender's address.
         user_agent, referer: the header fields of these names.
         place: where that address is, by the file `geoip`: ``country``, ``region``, ``city`` and so on.
-        language: the first language that the header field ``Accept-Language`` names.
+        language: the language that the header field ``Accept-Language`` likes best.
         hints: a browser's client hints; see `eventmw.http.client_hints`.
         ids: the ids of the events of a request with an Idempotency-Key: one for each index, "" for a refused event.
             Empty: each id follows from the record's; see `event_id`.
