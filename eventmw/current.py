@@ -18,7 +18,7 @@ from typing import Any, Final, Unpack
 from eventmw.errors import NoSite
 from eventmw.event import Receipt
 from eventmw.payload import TrackOptions
-from eventmw.site import Site, sites
+from eventmw.site import Site, all_sites, is_closed
 
 _GATEWAYS: Final = frozenset({"eventmw.asgi", "eventmw.wsgi"})
 
@@ -90,7 +90,7 @@ def current_site() -> Site:
 def _living() -> Sequence[Site]:
     """Return the sites of this process, of those that share a journal the latest."""
     by_journal: dict[object, Site] = {}
-    for site in sorted(sites, key=lambda site: site.number):
+    for site in sorted((site for site in all_sites() if not is_closed(site)), key=lambda site: site.number):
         config = site.runtime.config
         by_journal[os.path.realpath(config.data_dir) if config.journal == "file" else site.number] = site
     return tuple(by_journal.values())

@@ -42,6 +42,11 @@ def _to_the_second(seconds: int) -> str:
     return datetime.fromtimestamp(seconds, UTC).isoformat()[:19]
 
 
+def is_absent(value: object) -> bool:
+    """Return whether an optional value counts as absent: null, ``[]`` or ""."""
+    return value is None or value in ("", [])
+
+
 _OCTET: Final = "(?:25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])"
 IPV4_PATTERN: Final = rf"(?:{_OCTET}\.){{3}}{_OCTET}"
 _ipv4 = re.compile(IPV4_PATTERN).fullmatch  # ten times as fast as ipaddress, which decides all else

@@ -34,7 +34,7 @@ def _weighed(part: str) -> tuple[float, str]:
         weight = float(quality.partition("=")[2]) if quality else 1.0
     except ValueError:
         weight = 0.0
-    return (weight if tag not in {"", "*"} else 0.0), tag
+    return (weight if weight <= 1 and tag not in {"", "*"} else 0.0), tag
 
 
 def client_hints(headers: Mapping[str, str]) -> dict[str, str]:

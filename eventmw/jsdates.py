@@ -119,9 +119,10 @@ def time_ms(value: str | float) -> int:
     Raises:
         ValueError: it is none of these, there is no such day, or it lies before 1970 or after 9999.
     """
-    if isinstance(value, str):
-        return from_js(value)
-    return _counted(value)
+    try:
+        return from_js(value) if isinstance(value, str) else _counted(value)
+    except OverflowError as error:
+        raise ValueError("a time after 9999") from error
 
 
 def unit_of(value: object) -> Unit | None:

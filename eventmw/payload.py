@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from typing import Any, Final, TypedDict, Unpack, cast
 
 from eventmw.errors import InvalidEvent
+from eventmw.formats import is_absent
 from eventmw.jsontext import encode_exactly
 
 
@@ -102,8 +103,9 @@ def _owned(
     if user_id is None:
         return properties
     fields = _mapping(name, properties)
-    if fields.get(key, user_id) != user_id:
-        raise InvalidEvent(f"{name!r} has two users: user_id={user_id!r} and the property {key}; give one of them")
+    given: object = fields.get(key)
+    if not is_absent(given) and (isinstance(given, bool) or str(given) != str(user_id)):
+        raise InvalidEvent(f"{name!r} has two users: user_id and the property {key} differ; give one of them")
     return {**fields, key: str(user_id) if key == _CUSTOMER else user_id}
 
 

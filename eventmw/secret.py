@@ -9,6 +9,8 @@ import dataclasses
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import count
+from operator import itemgetter
 from typing import Final, cast
 
 from eventmw.errors import ConfigError
@@ -29,7 +31,7 @@ class Secret:
 
     def reveal(self) -> str:
         """Return the secret itself. Call it where the request is built, and nowhere else."""
-        return self._value
+        return _noted(self._value)
 
     def __repr__(self) -> str:
         return f"Secret('{_HIDDEN}')"
@@ -74,7 +76,7 @@ class EnvSecret:
             raise ConfigError(
                 [f"the environment variable {self.name} is not set, and the configuration names it as a secret"]
             )
-        return value
+        return _noted(value)
 
 
 def env(name: str) -> EnvSecret:
@@ -99,24 +101,28 @@ def variables_of(tool: object) -> Iterator[tuple[str, EnvSecret]]:
 AnySecret = Secret | EnvSecret | str
 
 _MIN_KNOWN, _MAX_KNOWN = 6, 1000
-_known: Final[dict[str, None]] = {}
-"""What was revealed in this process, the latest last, so that no traceback repeats it."""
+_uses: Final = count()
+_known: Final[dict[str, int]] = {}
+"""What was revealed in this process → when it was last, so that no traceback repeats it."""
 
 
 def reveal(secret: AnySecret) -> str:
     """Return the string behind a plain string, a `Secret` or an `env` name."""
-    value = secret if isinstance(secret, str) else secret.reveal()
+    return _noted(secret) if isinstance(secret, str) else secret.reveal()
+
+
+def _noted(value: str) -> str:
+    """Remember a secret that leaves its box, so that `without_secrets` masks it; of many, those used last."""
     if len(value) >= _MIN_KNOWN:
-        _known.pop(value, None)
-        _known[value] = None
+        _known[value] = next(_uses)
         if len(_known) > _MAX_KNOWN:
-            for old in list(_known)[:-_MAX_KNOWN]:
+            for old, _ in sorted(_known.items(), key=itemgetter(1))[: _MAX_KNOWN // 4]:
                 _known.pop(old, None)
     return value
 
 
 def without_secrets(text: str) -> str:
-    """Mask every secret that `reveal` returned in this process, if it has at least six characters."""
+    """Mask every secret that was revealed in this process, if it has at least six characters."""
     for value in sorted(_known, key=len, reverse=True):
         text = text.replace(value, _HIDDEN)
     return text

@@ -100,10 +100,14 @@ def unknown(problem: str, name: str, offered: Collection[str], *, otherwise: str
     )
 
 
+OF_COMMANDS: Final = frozenset({"EVENTMW_KEY", "EVENTMW_WRITE_KEY", "EVENTMW_DEMO_VENDOR"})
+"""Variables that only commands read, and the servers of the demo."""
+
+
 def misspelt_variables(config: Config) -> Iterator[str]:
     """Return a sentence for each environment variable that is named like a setting, and that nothing reads."""
     names = {*_VARIABLES, *(f"LIMITS_{spec.name.upper()}" for spec in dataclasses.fields(Limits))}
-    own = {secret.name for tool in (*config.tools, *config.consumers) for _, secret in variables_of(tool)}
+    own = {secret.name for tool in (*config.tools, *config.consumers) for _, secret in variables_of(tool)} | OF_COMMANDS
     for variable in sorted(name for name in os.environ if name.startswith(PREFIX) and name not in own):
         if (name := variable.removeprefix(PREFIX)) not in names:
             near = get_close_matches(name, names, n=1)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Container, Mapping, MutableMapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from itertools import count
@@ -74,6 +75,8 @@ class Site:
         entries: public path → where requests to an API below `eventbunker_path` come in.
         pages: public path → what is answered beside the APIs.
     """
+
+    _closed = False
 
     # Not at run time: Litestar's command resolves the annotations of whatever object it meets in a module.
     if TYPE_CHECKING:
@@ -229,7 +232,7 @@ class Site:
         Nobody has to call it: a site that is dropped gives all back by itself, as the end of an ASGI lifespan does.
         ``with EventsMiddleware(…) as app:`` calls it at the end.
         """
-        sites.discard(self)
+        self._closed = True
         return not is_open(self) or self.runtime.close(grace_s)
 
     def __enter__(self) -> Self:
@@ -249,7 +252,7 @@ sites: Final[WeakSet[Site]] = WeakSet()
 runtime_makers: Final[list[Callable[[Config], Runtime]]] = [Runtime]
 """The last one makes the runtime of a site; `eventmw.testing.captured` puts its own on top."""
 
-_OF_RUNTIME: Final = ("runtime", "exchange", "entries", "pages", "_end", "_hint", "_known", "_tails")
+_OF_RUNTIME: Final = ("runtime", "exchange", "entries", "pages", "_end", "_hint", "_known", "_tails", "_closed")
 """The attributes that serving with a runtime sets. A site without one has none of them, and makes one when asked."""
 
 _opening: Final = LateLock()
@@ -258,6 +261,11 @@ _opening: Final = LateLock()
 def is_open(site: Site) -> bool:
     """Return whether a site has a runtime now; else its next use makes one."""
     return "runtime" in vars(site)
+
+
+def is_closed(site: Site) -> bool:
+    """Return whether its owner has closed it."""
+    return site._closed  # noqa: SLF001 # pyright: ignore[reportPrivateUsage] - as below
 
 
 def serve_with(site: Site, runtime: Runtime) -> None:
@@ -278,3 +286,10 @@ def take_back(site: Site, parts: Mapping[str, Any]) -> None:
     vars(site).update(parts)
     if is_open(site):
         site._end_with(site.runtime)  # noqa: SLF001 # pyright: ignore[reportPrivateUsage] - as above
+
+
+def all_sites() -> list[Site]:
+    """Return the wrapped sites of this process, although another thread may be making one."""
+    while True:
+        with suppress(RuntimeError):  # it grew meanwhile
+            return list(sites)

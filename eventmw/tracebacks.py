@@ -312,15 +312,16 @@ def _safe_text(error: BaseException) -> str:
 
 
 def _is_literal(error: BaseException, text: str) -> bool:
-    """Return whether the text is a literal of the code that raised: then it holds no value of an event."""
-    trace = error.__traceback__
-    innermost = None
-    for innermost, _ in walk_tb(trace):  # noqa: B007 - the last is wanted
-        pass
-    if innermost is None:
-        return False
-    literals = [const for const in innermost.f_code.co_consts if isinstance(const, str)]
-    return text in literals or (type(error) is KeyError and len(error.args) == 1 and error.args[0] in literals)
+    """Return whether the text, or what was looked for, is a literal of the code: then it holds no value of an event."""
+    codes = [frame.f_code for frame, _ in walk_tb(error.__traceback__)]
+    if codes and text in codes[-1].co_consts:
+        return True
+    wanted: object = None
+    if isinstance(error, OSError):
+        wanted = error.filename
+    elif type(error) is KeyError and error.args:
+        wanted = error.args[0]
+    return isinstance(wanted, str) and any(wanted in code.co_consts for code in codes)
 
 
 # What the interpreter writes into these are names of the code and of types, and the key or file that was looked for.
@@ -339,7 +340,6 @@ _INTERPRETER: Final[frozenset[type[BaseException]]] = frozenset(
         ),
     }
 )
-_AND_SUBCLASSES: Final = (KeyError, OSError, ImportError)
 # Classes are known by name: drivers of databases keep those of PEP 249, and no driver and no client is imported here.
 _SHOWN: Final = (
     "OperationalError ProgrammingError InterfaceError InternalError NotSupportedError DatabaseError ConnectError "
@@ -353,14 +353,18 @@ _BY_NAME: Final = dict.fromkeys(_SHOWN.split(), "shown") | dict.fromkeys(_UNQUOT
 
 def _kind(error: BaseException) -> str:
     """Return ``shown``, ``unquoted`` (what is in quotation marks may be a value) or ``hidden``."""
+    if _raised_by_owner(error):
+        return "hidden"
     if type(error) in _INTERPRETER:
-        return "hidden" if _raised_by_owner(error) else "shown"
-    if type(error) is ValueError:
-        return "hidden" if _raised_by_owner(error) else "unquoted"
+        return "shown"
+    if type(error) in {ValueError, KeyError}:
+        return "unquoted"
     for kind in type(error).__mro__:
         if kind is not Exception and kind.__name__ in _BY_NAME:
             return _BY_NAME[kind.__name__]
-    return "shown" if isinstance(error, _AND_SUBCLASSES) and not _raised_by_owner(error) else "hidden"
+    if isinstance(error, OSError):
+        return "unquoted"
+    return "shown" if isinstance(error, ImportError) else "hidden"
 
 
 def _raised_by_owner(error: BaseException) -> bool:

@@ -17,6 +17,7 @@ from tests.postgres import postgres, postgres_server
 # The same examples in every run, and nothing timed. To look for more: pytest --hypothesis-profile=search
 settings.register_profile("eventmw", deadline=None, derandomize=True)
 settings.register_profile("search", deadline=None, max_examples=2000)
+settings.register_profile("quick", deadline=None, derandomize=True, max_examples=20)
 settings.load_profile("eventmw")
 
 # What starts servers, commands or browsers, kills processes, or looks at thousands of examples. `-m "not slow"` leaves the

@@ -139,3 +139,6 @@ def test_a_key_store_that_is_gone_is_said(tmp_path: Path) -> None:
     assert ran.code == 1
     assert "is gone" in ran.err
     assert "erase the person once more" in ran.err
+    assert run("erase", "ann", "--data-dir", str(tmp_path)).code == 1, (
+        "also when nothing is found, and nothing is asked"
+    )

@@ -212,6 +212,7 @@ TESTS = {
         import pytest
         from werkzeug.test import Client
         from plain_wsgi import app
+        from eventmw import EventsMiddleware
         from eventmw.testing import captured
 
         KEY = {"authorization": "Bearer 0123456789abcdef-key"}
@@ -275,6 +276,22 @@ TESTS = {
             app.track("seen")
             app.close()
             assert len(eventmw_events.sent()) == 1
+
+        @pytest.mark.parametrize("time", range(2))
+        def test_a_site_that_was_closed_is_open_in_the_next_test(eventmw_events, time):
+            app.track("seen")
+            assert len(eventmw_events.sent()) == 1
+            app.close()
+
+        def test_a_site_that_was_running_runs_on(tmp_path):
+            with EventsMiddleware(lambda environ, start_response: [], path="/y", data_dir=tmp_path) as site:
+                site.track("real")
+                running = site.runtime
+                with captured():
+                    site.track("captured")
+                    site.close()
+                assert site.runtime is running
+                assert site.track("real again").durability == "journaled"
     """,
 }
 
@@ -311,7 +328,7 @@ def test_sites_of_every_kind_in_any_order(suite: pytest.Pytester) -> None:
     suite.makepyfile(**SITES, **TESTS)
     suite.makeconftest(ORDER)
     result = ran(suite)
-    result.assert_outcomes(passed=20)
+    result.assert_outcomes(passed=23)
     assert left(suite) == set()
 
 

@@ -305,7 +305,7 @@ def test_an_address_that_may_hold_a_password_is_not_shown() -> None:
 def test_misspelt_variables_are_told_once_and_own_names_are_not(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    for name in ("DRYRUN", "TRUSTED_PROXY", "LIMITS_MAX_EVNTS", "QQQQQ", "HOOK"):
+    for name in ("DRYRUN", "TRUSTED_PROXY", "LIMITS_MAX_EVNTS", "QQQQQ", "HOOK", "KEY", "WRITE_KEY"):
         monkeypatch.setenv(f"EVENTMW_{name}", "1" * 32)
     tool = Webhook("https://hooks.example/", secret=env("EVENTMW_HOOK"))
     for _ in range(2):

@@ -77,7 +77,7 @@ def erase(
             found |= _bound(keys, person, dry_run=True, in_json=in_json)
             _show(found, "There are", person, in_json=in_json and dry_run)
             if dry_run or not any(found.values()) or not _confirmed():
-                return
+                sys.exit(int(are_unreached))
         bound = _bound(keys, person, dry_run=False, in_json=in_json)  # first, or they would go on writing
         erased = view.erase(person)  # before the rows, or it would fill the archive again
         gone = {**erased, **_rows(archive, person, dry_run=False), **bound}

@@ -150,7 +150,9 @@ def _server(raw: Raw, *, is_scope: bool) -> str:
     else:
         name, port = raw.get("SERVER_NAME", ""), raw.get("SERVER_PORT", "")
     scheme = raw.get("scheme") if is_scope else raw.get("wsgi.url_scheme")
-    return f"{name}:{port}" if name and port and str(port) != _PORTS.get(scheme or "http") else name or ""
+    if not name or name.startswith("/"):  # a socket in a folder has no name on the web
+        return ""
+    return f"{name}:{port}" if port and str(port) != _PORTS.get(scheme or "http") else name
 
 
 def _url(head: RequestHead, path: str, server: str, proxies: int) -> str | None:

@@ -29,7 +29,7 @@ from eventmw.http import HttpRequest
 from eventmw.keys import Key, KeyKind
 from eventmw.outcome import Outcome
 from eventmw.runtime import Keepable, Runtime
-from eventmw.site import Site, put_aside, runtime_makers, sites, take_back
+from eventmw.site import Site, all_sites, put_aside, runtime_makers, take_back
 from eventmw.testing import sent as told
 from eventmw.testing.parts import FrozenClock
 from eventmw.testing.runtime import CapturedRuntime
@@ -467,7 +467,7 @@ class Captured:
     def _check(self, tool: str) -> None:
         """Refuse the id of a tool that no site has. While the test has used no site, there is nothing to hold it against."""
         here = {ident for runtime in self._runtimes for ident in runtime.bare}
-        if here and tool not in here.union(bound.id for site in list(sites) for bound in site.config.bound_tools):
+        if here and tool not in here.union(bound.id for site in all_sites() for bound in site.config.bound_tools):
             raise UnknownTool(tool, here)
 
     def _waiting(self) -> dict[str, int]:
@@ -510,7 +510,7 @@ def captured(*, clock: FrozenClock | None = None) -> Generator[Captured]:
     """
     events = Captured(clock)
     before: WeakKeyDictionary[Site, Mapping[str, Any]] = WeakKeyDictionary()
-    for site in list(sites):
+    for site in all_sites():
         before[site] = put_aside(site)
     make = events.make_runtime
     runtime_makers.append(make)
@@ -519,7 +519,7 @@ def captured(*, clock: FrozenClock | None = None) -> Generator[Captured]:
         events.raise_errors()
     finally:
         runtime_makers.remove(make)
-        for site in list(sites):
+        for site in all_sites():
             take_back(site, before.get(site, {}))
         events.close()
 

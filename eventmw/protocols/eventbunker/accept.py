@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from itertools import islice
 from typing import Any, Final, cast
 
-from eventmw.formats import LATEST_MS
+from eventmw.formats import LATEST_MS, is_absent
 from eventmw.jsdates import is_js_time
 from eventmw.protocols.eventbunker.generated import GENERATED
 from eventmw.strictjson import object_in
@@ -61,11 +61,6 @@ def is_valid(event: Any) -> bool:
 
 def _is_name(value: Any) -> bool:
     return type(value) is str and _name(value) is not None
-
-
-def is_absent(value: Any) -> bool:
-    """Return whether an optional value counts as absent: null, ``[]`` or ""."""
-    return value is None or value in ("", [])
 
 
 def _is_text(value: Any) -> bool:

@@ -15,8 +15,9 @@ from typing import Any, Final
 import msgspec
 
 from eventmw.event import Device, Event, Page, Record
+from eventmw.formats import is_absent
 from eventmw.jsdates import time_ms
-from eventmw.protocols.eventbunker.accept import PREDEFINED, is_absent
+from eventmw.protocols.eventbunker.accept import PREDEFINED
 from eventmw.protocols.eventbunker.generated import generated, page_address
 from eventmw.record import ERASED, Erased
 

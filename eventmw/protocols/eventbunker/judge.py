@@ -15,7 +15,8 @@ import msgspec
 
 from eventmw import strictjson
 from eventmw.errors import Fault, Refused
-from eventmw.protocols.eventbunker.accept import is_absent, is_valid, refused_part
+from eventmw.formats import is_absent
+from eventmw.protocols.eventbunker.accept import is_valid, refused_part
 from eventmw.protocols.eventbunker.events import customer_of
 from eventmw.schema import Authority, pointer, published
 from eventmw.times import doubts

@@ -16,9 +16,9 @@ from typing import Annotated, Any, Final
 import msgspec
 from msgspec import Meta, Struct, field
 
-from eventmw.formats import IPV4_PATTERN, LATEST_MS, is_ip
+from eventmw.formats import IPV4_PATTERN, LATEST_MS, is_absent, is_ip
 from eventmw.jsdates import is_js_time
-from eventmw.protocols.zaraz.system import SECTIONS, is_absent, near_miss
+from eventmw.protocols.zaraz.system import SECTIONS, near_miss
 from eventmw.strictjson import object_in
 from eventmw.times import EARLIEST_MS
 

@@ -12,10 +12,10 @@ import msgspec
 
 from eventmw import strictjson
 from eventmw.event import USER_FIELDS, Device, Event, Kind, Page, Record
-from eventmw.formats import ip_of
+from eventmw.formats import ip_of, is_absent
 from eventmw.http import client_hints, language_of
 from eventmw.jsdates import time_ms
-from eventmw.protocols.zaraz.system import HINTS, as_object, is_absent, read, text
+from eventmw.protocols.zaraz.system import HINTS, as_object, read, text
 from eventmw.record import ERASED, Erased
 
 _RESERVED: Final = frozenset({"__zarazTrack", "__zarazEcommerce"})

@@ -17,9 +17,9 @@ import msgspec
 
 from eventmw import strictjson
 from eventmw.errors import Fault, Refused
+from eventmw.formats import is_absent
 from eventmw.protocols.zaraz.accept import MAX_ID, NO_OWN, is_valid, needs_no_advice, usual, usual_payload
 from eventmw.protocols.zaraz.events import own_id
-from eventmw.protocols.zaraz.system import is_absent
 from eventmw.schema import Authority, published
 from eventmw.times import FUTURE_MS, doubts
 

@@ -183,11 +183,6 @@ def as_object(value: Any) -> dict[str, Any]:
     return part if type(part) is dict else {}
 
 
-def is_absent(value: Any) -> bool:
-    """Return whether an optional value counts as absent: null, ``[]`` or ""."""
-    return value is None or value in ("", [])
-
-
 def text(value: Any) -> str | None:
     """Return a text as it is, of a number or a boolean its JSON text; None of all else, and of "", which is absent."""
     if isinstance(value, str):
