@@ -94,6 +94,9 @@ def test_keys_that_nobody_knows_now() -> None:
         def lookup(self, shown: str) -> None:
             pass
 
+        def lookup_id(self, key_id: str) -> None:
+            pass
+
         def lookup_origin(self, origin: str) -> None:
             pass
 

@@ -61,6 +61,10 @@ class Gettable(Protocol):
         """
         ...
 
+    def key_id_in(self, query_string: str) -> str:
+        """Return the id of the key that a query string names, whoever wrote it; "" for none."""
+        ...
+
     def key_of(self, query_string: str) -> Key | None:
         """Return the key in whose name a query string asks; None when it opens nothing. Waits for no database."""
         ...

@@ -64,7 +64,7 @@ class CallApi:
             kinds=call.kinds,
             trusted_proxies=config.trusted_proxies,
             max_body_bytes=self.max_body_bytes,
-            gets=self.takes_query,
+            gets=call.key_id_in if isinstance(call, Gettable) else None,
         )
         self.patience_s = patience_s
         self.refuse = eventbunker.refuse

@@ -160,6 +160,13 @@ class ChartCall:
             words = "The log of the site says why. Try again later."
             return notice_page(500, "The chart cannot be shown", words, self._frame_ancestors)
 
+    def key_id_in(self, query_string: str) -> str:
+        """Return the id of the key that a link names, which anybody may have written; "" when it is no link."""
+        try:
+            return claimed(token_in(query_string)).key_id
+        except BadLink:
+            return ""
+
     def key_of(self, query_string: str) -> Key | None:
         """Return the key in whose name a link asks; None when it opens nothing, which `get` will say."""
         try:

@@ -9,7 +9,7 @@ of its own key alone. Source: assumption.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from typing import Final, Protocol
 
@@ -56,6 +56,10 @@ class Keys(Protocol):
         """Return the future of a look for a key that is not known yet; None: there is nothing to look for. Never waits."""
         ...
 
+    def lookup_id(self, key_id: str) -> Future[None] | None:
+        """Do as `lookup` does, for the id of a key."""
+        ...
+
     def lookup_origin(self, origin: str) -> Future[None] | None:
         """Do as `lookup` does, for an origin that no known key lists."""
         ...
@@ -82,6 +86,9 @@ class NoKeys:
         return False
 
     def lookup(self, shown: str) -> None:
+        """Return that there is nothing to look for."""
+
+    def lookup_id(self, key_id: str) -> None:
         """Return that there is nothing to look for."""
 
     def lookup_origin(self, origin: str) -> None:
@@ -119,7 +126,8 @@ class KeyedDoor:
         kinds: the kinds of key that open it.
         trusted_proxies: how many proxies in front of the site append to ``X-Forwarded-For``.
         max_body_bytes: see `eventmw.config.Limits`.
-        gets: whether GET and HEAD are let in, without a key.
+        gets: returns the id of the key that a query string names, "" for none; None: GET and HEAD are not let in. They show
+            no key.
     """
 
     def __init__(
@@ -130,7 +138,7 @@ class KeyedDoor:
         kinds: frozenset[KeyKind],
         trusted_proxies: int,
         max_body_bytes: int,
-        gets: bool = False,
+        gets: Callable[[str], str] | None = None,
     ) -> None:
         self._host = host
         self._header = header
@@ -139,7 +147,7 @@ class KeyedDoor:
         self._max_body_bytes = max_body_bytes
         self._gets = gets
         self._wanted = " or ".join(sorted(kinds))
-        self._allow = "GET, HEAD, POST, OPTIONS" if gets else "POST, OPTIONS"
+        self._allow = "GET, HEAD, POST, OPTIONS" if gets is not None else "POST, OPTIONS"
 
     def admit(self, head: RequestHead) -> KeyedVisit:
         """Decide from the head.
@@ -149,7 +157,7 @@ class KeyedDoor:
         """
         headers, address = head.headers, address_of(head, self._proxies)
         if head.method != "POST":
-            if self._gets and head.method in _GETTING:
+            if self._gets is not None and head.method in _GETTING:
                 return KeyedVisit(None, ANONYMOUS, address, head)
             raise wrong_method(head, self._allow)
         key = self._key(headers)
@@ -188,6 +196,8 @@ class KeyedDoor:
         """Return the future of a look for the key of a request, or the origin of a preflight, that is not known yet."""
         if self.is_preflight(head):
             return self._host.keys.lookup_origin(head.headers["origin"])
+        if self._gets is not None and head.method in _GETTING:
+            return self._host.keys.lookup_id(key_id) if (key_id := self._gets(head.query)) else None
         shown = head.headers.get(self._header, "").strip() if head.method == "POST" else ""
         return self._host.keys.lookup(shown) if shown else None
 

@@ -20,7 +20,6 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import Future
-from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 from weakref import WeakSet
@@ -223,13 +222,18 @@ class KeyRing:
             return None
         return self._queued(digest_of(shown))
 
+    def lookup_id(self, key_id: str) -> Future[None] | None:
+        """Do as `lookup` does, for the id of a key that a link names."""
+        known = self._known
+        return None if known is None or key_id in known.held else self._queued(digest_of(f"\0\0{key_id}"))
+
     def lookup_origin(self, origin: str) -> Future[None] | None:
         """Do as `lookup` does, for a browser origin that no known key lists."""
         known = self._known
         return None if known is None or origin in known.origins else self._queued(digest_of(f"\0{origin}"))
 
     def by_id(self, key_id: str) -> Key | None:
-        """Return the key with an id; None when there is none, or it is revoked. Waits for a look when it is not known.
+        """Return the key with an id; None when there is none, or it is revoked. Waits for nothing, see `lookup_id`.
 
         Raises:
             Refused: as `find`.
@@ -248,10 +252,6 @@ class KeyRing:
 
     def _held(self, key_id: str) -> _Held | None:
         held = self._now().held.get(key_id)
-        if held is None and (looking := self._queued(digest_of(f"\0\0{key_id}"))) is not None:
-            with suppress(TimeoutError):
-                looking.result(LOOKUP_S)
-            held = self._now().held.get(key_id)
         if held is None:
             self._check_is_whole()
         return held

@@ -194,5 +194,8 @@ class FixedKeys:
     def lookup(self, shown: str) -> None:
         """Return that there is nothing to look for: no key comes after these."""
 
+    def lookup_id(self, key_id: str) -> None:
+        """Return that there is nothing to look for."""
+
     def lookup_origin(self, origin: str) -> None:
         """Return that there is nothing to look for."""

@@ -59,6 +59,10 @@ class _Keys:
         """Have the site's own keys looked at for one that is not known yet; None when there is no need."""
         return None if shown in self._own else cast("Future[None] | None", self._others.lookup(shown))
 
+    def lookup_id(self, key_id: str) -> Future[None] | None:
+        """Do as `lookup` does, for the id of a key."""
+        return cast("Future[None] | None", self._others.lookup_id(key_id))
+
     def lookup_origin(self, origin: str) -> Future[None] | None:
         """Do as `lookup` does, for a browser origin."""
         return cast("Future[None] | None", self._others.lookup_origin(origin))
