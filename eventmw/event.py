@@ -34,6 +34,10 @@ CLIENT_HINTS: Final = (
 )
 """The header fields of client hints about the device. Source: W3C, «User-Agent Client Hints»."""
 
+PRIVACY_FIELDS: Final = ("sec-gpc", "dnt")
+"""Header fields by which a browser says that its user does not want to be followed. Source: W3C, «Global Privacy Control»;
+W3C, «Tracking Preference Expression»."""
+
 BROWSER_FIELDS: Final = ("user-agent", "accept-language", *CLIENT_HINTS)
 """Header fields by which a browser says which one it is. Source: WICG, «User-Agent Client Hints» 3."""
 

@@ -10,12 +10,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, MutableMapping
 from typing import Any, Final
 
-from eventmw.event import BROWSER_FIELDS
+from eventmw.event import BROWSER_FIELDS, PRIVACY_FIELDS
 from eventmw.http import RequestHead
 
 # The header fields that we look at; all others are not even decoded.
 _NAMES: Final = (
     *BROWSER_FIELDS,
+    *PRIVACY_FIELDS,
     "access-control-request-headers",
     "authorization",
     "content-encoding",

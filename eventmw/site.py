@@ -31,6 +31,7 @@ from eventmw.payload import TrackOptions, own_event
 from eventmw.runtime import Runtime
 from eventmw.settings import warn_of_variables
 from eventmw.tracking import Tracking
+from eventmw.watching.eventlog import name_records
 from eventmw.watching.pages import Page, pages_of
 from eventmw.watching.requests import WatchedExchange
 
@@ -91,6 +92,7 @@ class Site:
         _end: finalize[[], Site]
 
     def _set_up(self, config: Config) -> None:
+        name_records()
         warn_of_variables(config)
         caretaker.make_room()
         self.config = config

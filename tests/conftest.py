@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from eventmw import secret
 from tests.postgres import postgres, postgres_server
 
 # The same examples in every run, and nothing timed. To look for more: pytest --hypothesis-profile=search
@@ -101,6 +102,7 @@ __all__ = ["postgres", "postgres_server"]  # fixtures
 
 @pytest.fixture(autouse=True)
 def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    secret._known.clear()
     for name in [name for name in os.environ if name.startswith("EVENTMW_")]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("EVENTMW_JOURNAL", "memory")

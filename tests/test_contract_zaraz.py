@@ -397,6 +397,9 @@ def test_an_announced_length_over_the_limit_is_refused_before_the_body() -> None
         ({}, None),
         ({"sec-fetch-site": "same-origin"}, PEER),
         ({"origin": "http://example.com"}, PEER),
+        ({"origin": "http://example.com", "sec-gpc": "1"}, None),
+        ({"origin": "http://example.com", "dnt": "1"}, None),
+        ({"origin": "http://example.com", "dnt": "0"}, PEER),
     ],
 )
 def test_the_connections_address_is_used_for_browsers_only(headers: dict[str, str], ip: str | None) -> None:

@@ -61,6 +61,9 @@ class Echo:
 class Shown(Echo):
     path = "/v1/query/iframe"
 
+    def key_id_in(self, query_string: str) -> str:
+        return query_string and KEYS[QUERY].id
+
     def key_of(self, query_string: str) -> Key | None:
         return KEYS[QUERY] if query_string else None
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
@@ -29,6 +31,7 @@ from eventmw.journal.memory import MemoryJournal
 from eventmw.outcome import Outcome
 from eventmw.vendor import Vendor
 from tests.delivering import Batching, append, record
+from tests.running import ROOT
 from tests.test_courier import PATIENCE_S, QUICK, Site, until
 
 LOOK_S = 0.02
@@ -150,6 +153,34 @@ def test_what_comes_back_in_time_is_not_hit_by_what_was_meant_for_it() -> None:
         spin.__name__  # noqa: B018 - a step of Python
     assert watch.hold is None
     assert "crm" in watch.off
+
+
+FORGIVEN = """
+import sys
+from eventmw.delivery.holds import Watch
+from tests.threadless import without_threads
+if sys.argv[1] == "refused":
+    with without_threads():
+        try:
+            __import__("threading").Thread(target=print).start()
+        except RuntimeError:
+            pass
+watch = Watch(look_s=None)
+with watch.holding("crm", "handle") as hold:
+    hold.hit_s = 30.0
+__import__("time").sleep(0.2)
+sys.setprofile(lambda *_: None)
+print(sorted([3, 1, 2], key=lambda one: one))
+"""
+
+
+@pytest.mark.parametrize("how", ["plain", "refused"])
+def test_after_an_interruption_a_process_can_be_traced(how: str) -> None:
+    """CPython 3.11 went round and round in its first step under a tracer."""
+    ran = subprocess.run(
+        [sys.executable, "-c", FORGIVEN, how], cwd=ROOT, capture_output=True, text=True, timeout=60, check=True
+    )
+    assert ran.stdout == "[1, 2, 3]\n"
 
 
 def test_the_watchdog_is_there_while_there_is_something_to_watch() -> None:

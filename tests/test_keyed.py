@@ -52,7 +52,7 @@ def refusal(step: Callable[[RequestHead], object], request: RequestHead) -> Refu
     st.booleans(),
 )
 def test_any_head_is_let_in_or_refused(headers: dict[str, str], method: str, proxies: int, gets: bool) -> None:
-    gate, request = door(trusted_proxies=proxies, gets=gets), head(headers, method)
+    gate, request = door(trusted_proxies=proxies, gets=(lambda _: "") if gets else None), head(headers, method)
     allowed = dict(gate.cors(request)).get("access-control-allow-origin")
     assert allowed == (headers.get("origin") if headers.get("origin") in {SHOP, OTHER} else None)
     if gate.is_preflight(request):

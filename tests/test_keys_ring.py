@@ -330,6 +330,25 @@ def test_a_note_that_cannot_be_read_is_made_anew(tmp_path: Path) -> None:
 # A key that was made a moment ago
 
 
+def test_the_key_of_a_link_is_looked_for_beside_the_request(
+    store: KeyStore, shop: str, still: KeyRing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever asks with a link may make its id up, and asks on an event loop."""
+    still.start()
+    fresh = store.create_key(shop, Grant(kind="query"))
+    look, go = still.look, threading.Event()
+    monkeypatch.setattr(still, "look", lambda: (go.wait(30), look()))
+    looking = still.lookup_id(fresh.key.id)
+    assert looking is not None
+    began_s = time.monotonic()
+    assert (still.by_id(fresh.key.id), still.digest_of(fresh.key.id)) == (None, None)
+    assert time.monotonic() - began_s < 0.5, "it waited for a look that lasts"
+    go.set()
+    looking.result(30)
+    assert still.by_id(fresh.key.id) == fresh.key
+    assert still.lookup_id(fresh.key.id) is None
+
+
 def test_a_fresh_key_is_found_by_one_look_and_a_wrong_one_is_looked_for_once(
     store: KeyStore, shop: str, still: KeyRing, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -17,6 +17,7 @@ import logging
 import sys
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 from types import FrameType
 from typing import Final, Protocol
@@ -171,9 +172,31 @@ def _place(frame: FrameType) -> str:
     return f"{Path(frame.f_code.co_filename).name}:{frame.f_lineno} in {frame.f_code.co_name}"
 
 
+class _Forgiven(BaseException):
+    """Takes the place of an exception that is taken back."""
+
+
 def forgive(thread_id: int) -> None:
-    """Take back an exception that was set and not raised yet."""
-    _raise_in(thread_id, None)
+    """Take back an exception that was set for the calling thread and not raised yet.
+
+    With None, CPython 3.11 forgets the exception and not that there was one: it looks for it at each step from then on, and
+    does nothing else once a debugger or a coverage tool traces it. So another one takes its place.
+    """
+    if not _caught(thread_id):  # the system refused this thread a thread once: see above
+        _raise_in(thread_id, None)
+        with suppress(RuntimeError):
+            threading.Thread(target=lambda: _caught(threading.get_ident()), name=THREAD_NAME, daemon=True).start()
+
+
+def _caught(thread_id: int) -> bool:
+    """Raise an exception in the calling thread, as `_raise_in` does, and catch it. Returns whether it came."""
+    try:
+        _raise_in(thread_id, _Forgiven)
+        for _ in range(100):  # it comes at the end of a round
+            pass
+    except _Forgiven:
+        return True
+    return False
 
 
 def _raise_in(thread_id: int, kind: type[BaseException] | None) -> None:

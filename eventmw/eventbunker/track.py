@@ -13,7 +13,7 @@ from math import inf
 from typing import Final
 
 from eventmw.errors import Refused
-from eventmw.event import BROWSER_FIELDS, CLIENT_HINTS
+from eventmw.event import BROWSER_FIELDS, CLIENT_HINTS, PRIVACY_FIELDS
 from eventmw.eventbunker.places import Places
 from eventmw.exchange import Taken, not_kept_in_time
 from eventmw.formats import is_ip
@@ -43,10 +43,6 @@ _WARNINGS: Final[Mapping[str, str]] = {
 }
 
 _AGAIN: Final = "Nothing is promised of these events; with an Idempotency-Key they can be sent again without harm."
-_PRIVACY: Final = ("sec-gpc", "dnt")
-"""Header fields by which a browser says that its user does not want to be followed. Source: W3C, «Global Privacy Control»;
-W3C, «Tracking Preference Expression»."""
-
 
 _EVENT: Final = SchemaRef("eventbunker-track")
 _TAKEN: Final = SchemaRef("eventbunker-answer", "taken")
@@ -88,7 +84,7 @@ class TrackApi:
     """
 
     again = _AGAIN
-    header_names = (HEADER, "user-agent", "referer", *_PRIVACY, *BROWSER_FIELDS)
+    header_names = (HEADER, "user-agent", "referer", *PRIVACY_FIELDS, *BROWSER_FIELDS)
     takes_query = False
 
     def __init__(self, runtime: Runtime) -> None:

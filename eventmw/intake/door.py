@@ -70,7 +70,7 @@ class Visit(msgspec.Struct, frozen=True, gc=False):
     Attributes:
         credential: the name of the key it showed, or ``anonymous``.
         address: the sender's address, behind trusted proxies; "" when the server does not tell.
-        browser_ip: that address when a browser sent the request, else None.
+        browser_ip: that address when a browser sent the request, and does not ask for privacy; else None.
         encoding: ``gzip``, ``deflate`` or "".
         length: the announced length of the body, or None when it is chunked or not said.
         idempotency_key: as sent, or None.
@@ -126,7 +126,7 @@ class Door:
         return Visit(
             credential,
             address,
-            address if from_browser else None,
+            address if from_browser and not wants_privacy(headers) else None,
             encoding_of(headers["content-encoding"]) if "content-encoding" in headers else "",
             length_of(headers, self._max_body_bytes),
             idempotency_key_of(headers["idempotency-key"]) if "idempotency-key" in headers else None,

@@ -16,7 +16,8 @@ import fnmatch
 import threading
 import time
 from collections.abc import Callable, Coroutine, Generator, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from queue import Empty, SimpleQueue
 from typing import Any, Final, NamedTuple, TypeVar, cast
 from weakref import WeakKeyDictionary
 
@@ -38,6 +39,7 @@ from eventmw.testing.vendors import CallerPool, Trouble, Vendors, script
 
 T = TypeVar("T")
 
+_WAKE_S: Final = 0.5
 PATIENCE_S: Final = 10.0
 """How long deliveries may take without any of the owner's functions at work. A test that waits longer has found a bug."""
 
@@ -406,10 +408,11 @@ class Captured:
         thread = threading.Thread(target=live, name="eventmw-test-delivery", daemon=True)
         try:
             thread.start()
-            while (call := calls.get()) is not None:
+            while (call := _next(calls)) is not None:
                 call()
-        except KeyboardInterrupt:  # the loop must stand still before the capture ends
-            runner.get_loop().call_soon_threadsafe(_cancel_all, runner.get_loop())
+        except BaseException:  # Ctrl-C, or a timeout of pytest's: the loop must stand still before the capture ends
+            if (loop := runner.get_loop()).is_running():
+                loop.call_soon_threadsafe(_cancel_all, loop)
             raise
         finally:
             thread.join()
@@ -522,6 +525,13 @@ def captured(*, clock: FrozenClock | None = None) -> Generator[Captured]:
         for site in all_sites():
             take_back(site, before.get(site, {}))
         events.close()
+
+
+def _next(calls: SimpleQueue[Callable[[], None] | None]) -> Callable[[], None] | None:
+    """Return the next call. A signal that comes just before the wait does not end it, and is heeded at the next wake-up."""
+    while True:
+        with suppress(Empty):
+            return calls.get(timeout=_WAKE_S)
 
 
 def _cancel_all(loop: asyncio.AbstractEventLoop) -> None:
