@@ -144,11 +144,14 @@ def test_a_host_that_is_not_said_is_the_servers() -> None:
     assert system_of(scope_of({}), 0)["page"]["url"].startswith("http://127.0.0.1:8000/shop/")
     assert system_of(environ_of({}), 0)["page"]["url"].startswith("http://127.0.0.1:8000/shop/")
     assert "page" not in system_of(scope_of({}, server=None), 0)
+    assert "page" not in system_of(scope_of({}, server=("/run/app.sock", None)), 0), "a socket in a folder is no host"
 
 
 @pytest.mark.parametrize(
     ("accepted", "language"),
     [
+        ("en;q=nan,de", "de"),
+        ("en;q=inf,de;q=0.5", "de"),
         ("en-US,en;q=0.9", "en-US"),
         ("en;q=0.1, de;q=0.9", "de"),
         ("*", None),

@@ -165,6 +165,11 @@ def test_numbers_are_told_apart_by_their_size(number: float, milliseconds: int, 
     assert (time_ms(str(number)), unit_of(str(number))) == (milliseconds, unit)
 
 
+def test_a_date_beyond_the_last_one_in_its_own_zone_is_no_time() -> None:
+    with pytest.raises(ValueError, match="after 9999"):
+        time_ms("9999-12-31T23:59:59-05:00")
+
+
 @pytest.mark.parametrize("number", [-1, -0.5, 10**21, 1e300, LATEST_MS * 1_000_000 + 1_000_000])
 def test_numbers_that_are_no_time(number: float) -> None:
     with pytest.raises(ValueError, match="a time"):
